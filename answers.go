@@ -1,0 +1,203 @@
+package gohub
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+const (
+	historyDefault = 50
+	historyMost    = 200
+	historyBytes   = 1 << 20 // a page stops here
+	presencePage   = 100
+	marksMost      = 200 // watermarks looked at for a page
+)
+
+// history answers with a page of the room.
+func (c *Client) history(cmd *wire.Command) error {
+	m, err := c.joined(cmd.Room)
+	if err != nil {
+		return err
+	}
+	q := Query{Room: m.room.id, Viewer: c.who.User, Limit: historyDefault}
+	if cmd.Has&wire.HasLimit != 0 {
+		if cmd.Limit < 1 || cmd.Limit > historyMost {
+			return Errorf(CodeBadRequest, "limit is %d: 1 to %d are allowed", cmd.Limit, historyMost)
+		}
+		q.Limit = cmd.Limit
+	}
+	before, after := cmd.Has&wire.HasBefore != 0, cmd.Has&wire.HasAfter != 0
+	switch {
+	case before && after:
+		return Errorf(CodeBadRequest, "history takes before or after, not both")
+	case after:
+		q.After = cmd.After
+	case before && cmd.Before == 0:
+		c.send(wire.AppendHistory(nil, cmd.Ref, m.room.id.Name, nil, false, nil))
+		return nil
+	default:
+		q.Before, q.Newest = cmd.Before, true
+	}
+	if !c.hub.instant {
+		c.conn.Uncork()
+	}
+	ms, more, err := c.hub.read(c.hub.ctx, q)
+	if err != nil {
+		return c.hub.blame(err, "history", q.Room)
+	}
+	page, cut := wirePage(ms, q.Newest)
+	seen, err := c.hub.watermarks(c, m.room, page)
+	if err != nil {
+		return c.hub.blame(err, "watermarks", q.Room)
+	}
+	c.send(wire.AppendHistory(nil, cmd.Ref, q.Room.Name, page, more || cut, seen))
+	return nil
+}
+
+// wirePage keeps as many messages as a page's bytes allow, from the end that
+// was asked for.
+func wirePage(ms []Message, newest bool) (page []wire.Message, cut bool) {
+	page = make([]wire.Message, len(ms))
+	for i := range ms {
+		page[i] = wireMessage(&ms[i])
+	}
+	size := 0
+	for i := range page {
+		k := i
+		if newest {
+			k = len(page) - 1 - i
+		}
+		size += wire.MessageSize(&page[k])
+		if size > historyBytes && i > 0 {
+			if newest {
+				return page[k+1:], true
+			}
+			return page[:k], true
+		}
+	}
+	return page, false
+}
+
+// watermarks gives how far others have got in a page: rounded down to a
+// message of the page, which the asker can see by definition, so that they
+// tell nothing about messages it cannot see.
+func (h *Hub) watermarks(c *Client, r *room, page []wire.Message) ([]wire.Mark, error) {
+	if len(page) == 0 {
+		return nil, nil
+	}
+	ws, err := h.store.Watermarks(h.ctx, r.id, marksMost)
+	if err != nil {
+		return nil, err
+	}
+	floor := func(at int64) int64 {
+		i, found := slices.BinarySearchFunc(page, at, func(m wire.Message, at int64) int {
+			switch {
+			case m.Seq < at:
+				return -1
+			case m.Seq > at:
+				return 1
+			}
+			return 0
+		})
+		switch {
+		case found:
+			return at
+		case i == 0:
+			return 0
+		}
+		return page[i-1].Seq
+	}
+	var out []wire.Mark
+	for _, w := range ws {
+		if d := floor(w.Delivered); d > 0 {
+			out = append(out, wire.Mark{User: w.User, Delivered: d, Seen: floor(w.Seen)})
+		}
+	}
+	return out, nil
+}
+
+// presence answers with a page of the users that are here.
+func (c *Client) presence(cmd *wire.Command) error {
+	m, err := c.joined(cmd.Room)
+	if err != nil {
+		return err
+	}
+	page := m.room.present(string(cmd.Cursor), presencePage)
+	users := make([]wire.User, len(page.Users))
+	for i, u := range page.Users {
+		users[i] = wire.User{User: u.User, Name: u.Name, Sessions: u.Sessions}
+	}
+	c.send(wire.AppendPresence(nil, cmd.Ref, m.room.id.Name, page.Count, users, page.Cursor))
+	return nil
+}
+
+// present lists users in the room by id, after cursor.
+func (r *room) present(cursor string, limit int) PresencePage {
+	r.mu.Lock()
+	page := PresencePage{Count: len(r.users)}
+	for id, o := range r.users {
+		if id > cursor {
+			page.Users = append(page.Users, PresentUser{User: id, Name: o.name, Sessions: o.sessions})
+		}
+	}
+	r.mu.Unlock()
+	slices.SortFunc(page.Users, func(a, b PresentUser) int { return strings.Compare(a.User, b.User) })
+	if len(page.Users) > limit {
+		page.Users = page.Users[:limit:limit]
+		page.Cursor = page.Users[limit-1].User
+	}
+	return page
+}
+
+// listRooms answers with the user's rooms.
+func (c *Client) listRooms(cmd *wire.Command) error {
+	if !c.hub.instant {
+		c.conn.Uncork()
+	}
+	h, ctx := c.hub, c.hub.ctx
+	h.marks.flush(ctx) // a join of a moment ago counts
+	states, err := h.store.Rooms(ctx, c.who.Tenant, c.who.User)
+	if err != nil {
+		return h.blame(err, "rooms", RoomID{Tenant: c.who.Tenant})
+	}
+	out := make([]wire.RoomState, len(states))
+	for i, s := range states {
+		if h.persist.memory == nil {
+			if s, err = c.withLogged(s); err != nil {
+				return h.blame(err, "rooms", s.Room)
+			}
+		}
+		out[i] = wire.RoomState{Room: s.Room.Name, Head: s.Head, Seen: s.Seen, Unread: s.Unread}
+	}
+	c.send(wire.AppendRooms(nil, cmd.Ref, out))
+	return nil
+}
+
+// withLogged adds what is ordered and not yet stored to a room's state.
+func (c *Client) withLogged(s RoomState) (RoomState, error) {
+	h, ctx := c.hub, c.hub.ctx
+	logged, _, err := h.broker.Log(ctx, s.Room, s.Head, 1)
+	if err != nil || len(logged) == 0 {
+		return s, err
+	}
+	newest, _, err := h.read(ctx, Query{Room: s.Room, Viewer: c.who.User, Newest: true, Limit: 1})
+	if err != nil {
+		return s, err
+	}
+	if len(newest) > 0 {
+		s.Head = max(s.Head, newest[0].Seq)
+	}
+	unread, _, err := h.read(ctx, Query{Room: s.Room, Viewer: c.who.User, After: s.Seen, Limit: 2 * MaxUnread})
+	if err != nil {
+		return s, err
+	}
+	s.Unread = 0
+	for i := range unread {
+		if unread[i].Sender != c.who.User && s.Unread < MaxUnread {
+			s.Unread++
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,192 @@
+package gohub
+
+import (
+	"context"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+// Publish sends a message from the embedding program. m needs Room, Sender
+// and Body; ID defaults to NewID, Kind to "chat", and Seq is ignored. Unlike
+// a client, the program need not have joined the room.
+//
+// It returns when the message is stored, with its Seq; publishing the same ID
+// again returns the first one's. With an error that is ErrUnavailable or
+// ctx's, the message may or may not come to be: publish it again with its ID.
+func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
+	if m.ID == "" {
+		m.ID = NewID()
+	}
+	if m.Kind == "" {
+		m.Kind = "chat"
+	}
+	switch {
+	case !wire.ValidUUID(m.ID):
+		return m, Errorf(CodeBadRequest, "id %q is not a UUID", clip(m.ID))
+	case !validUser(m.Sender):
+		return m, Errorf(CodeBadRequest, "sender %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.Sender))
+	case m.To != "" && !validUser(m.To):
+		return m, Errorf(CodeBadRequest, "to %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.To))
+	case !wire.ValidKind(m.Kind):
+		return m, Errorf(CodeBadRequest, "kind %q: 1 to 32 of a-z 0-9 . _ -", clip(m.Kind))
+	case !m.Binary && !wire.Valid(m.Body):
+		return m, Errorf(CodeBadRequest, "the body is not JSON")
+	case len(m.Body) > h.cfg.MaxBody:
+		return m, Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)
+	}
+	if err := checkRoom(m.Room); err != nil {
+		return m, err
+	}
+	m.Body = append([]byte(nil), m.Body...) // the caller keeps its own
+	r, err := h.acquire(ctx, m.Room)
+	if err != nil {
+		return m, err
+	}
+	defer h.release(r)
+	res := newResult()
+	sent := m
+	if err := h.submit(ctx, r, &sent, true, res); err != nil {
+		return m, err
+	}
+	if err := res.wait(ctx); err != nil {
+		return m, err
+	}
+	m.Seq = res.seq
+	return m, nil
+}
+
+// Kick ends all sessions of a user with close code 4503, which tells their
+// clients to stay away, and returns how many there were.
+func (h *Hub) Kick(tenant, user, reason string) int {
+	sessions := h.sessionsOf(tenant, user)
+	for _, c := range sessions {
+		c.close(CloseKicked, reason)
+	}
+	return len(sessions)
+}
+
+// Join makes a session a member of a room, as if its client had asked, with
+// "joined" and the newest messages. The client sees a "joined" frame without
+// a ref. A session that is a member already is left as it is.
+func (h *Hub) Join(session string, room string) error {
+	c := h.session(session)
+	if c == nil {
+		return ErrNoSession
+	}
+	id := RoomID{c.who.Tenant, room}
+	if err := c.mayJoin(id); err != nil {
+		return err
+	}
+	c.moving.Lock()
+	defer c.moving.Unlock()
+	if c.member(room) != nil {
+		return nil
+	}
+	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false)
+}
+
+// Leave takes a session out of a room. Its client sees a "left" frame without
+// a ref, and nothing more of the room.
+func (h *Hub) Leave(session string, room string) error {
+	c := h.session(session)
+	if c == nil {
+		return ErrNoSession
+	}
+	m := c.member(room)
+	if m == nil {
+		return Errorf(CodeNotJoined, "room %q is not joined", clip(room))
+	}
+	c.expel(m)
+	return nil
+}
+
+func (c *Client) expel(m *member) {
+	if c.forget(m) {
+		c.hub.marks.add(Watermark{Room: m.room.id, User: c.who.User, Listing: Leave})
+		c.send(wire.AppendLeft(nil, nil, m.room.id.Name))
+	}
+}
+
+// CloseRoom takes every session out of a room, as Leave does, and returns how
+// many there were. Its history stays, and it may be joined again.
+func (h *Hub) CloseRoom(id RoomID) int {
+	r := h.find(id)
+	if r == nil {
+		return 0
+	}
+	r.mu.Lock()
+	members := append([]*member(nil), r.members...)
+	r.mu.Unlock()
+	for _, m := range members {
+		m.client.expel(m)
+	}
+	return len(members)
+}
+
+// A PresentUser is a user with at least one session in a room.
+type PresentUser struct {
+	User     string
+	Name     string
+	Sessions int
+}
+
+// A PresencePage lists users in a room.
+type PresencePage struct {
+	Count  int           // distinct users in the room
+	Users  []PresentUser // by user id
+	Cursor string        // of the next page; empty: this is the last
+}
+
+// Presence lists the users that are in a room, at most limit after cursor.
+func (h *Hub) Presence(id RoomID, cursor string, limit int) PresencePage {
+	r := h.find(id)
+	if r == nil {
+		return PresencePage{}
+	}
+	return r.present(cursor, max(limit, 1))
+}
+
+// RoomStats says how a room is doing on this node.
+type RoomStats struct {
+	Sessions    int
+	Users       int
+	Head        int64 // Seq of its newest message; 0: none
+	Uncommitted int64 // messages on their way to the Store
+}
+
+// RoomStats reports on a room; zero if nobody is in it here.
+func (h *Hub) RoomStats(id RoomID) RoomStats {
+	r := h.find(id)
+	if r == nil {
+		return RoomStats{}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return RoomStats{len(r.members), len(r.users), r.last, r.uncommitted.Load()}
+}
+
+// Stats says how a hub is doing.
+type Stats struct {
+	Sessions    int
+	Rooms       int   // with members here, or in use
+	Uncommitted int64 // messages on their way to the Store
+}
+
+// Stats reports on this hub.
+func (h *Hub) Stats() Stats {
+	s := Stats{Uncommitted: h.persist.messages.Load()}
+	h.mu.RLock()
+	s.Sessions = len(h.sessions)
+	h.mu.RUnlock()
+	for i := range h.shards {
+		h.shards[i].mu.RLock()
+		s.Rooms += len(h.shards[i].rooms)
+		h.shards[i].mu.RUnlock()
+	}
+	return s
+}
+
+// Sessions lists the live sessions of a user on this node.
+func (h *Hub) Sessions(tenant, user string) []*Client {
+	return append([]*Client(nil), h.sessionsOf(tenant, user)...)
+}

@@ -1,0 +1,244 @@
+// Command bench runs gohub and the floors it is measured against side by
+// side, each in a process of its own, in turns, and prints medians, spreads
+// and ratios as Markdown.
+//
+//	go run ./cmd/bench                          # everything, 5 rounds, about 40 minutes
+//	go run ./cmd/bench -scenario a2,c -rounds 3
+//	go run ./cmd/bench -quick                   # one short round
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/result"
+)
+
+// settings are the flags.
+type settings struct {
+	scenarios []string
+	servers   []string // nil: as the plan says
+	rounds    int
+	retries   int
+	noise     float64
+	procs     int
+	profile   string
+	out       string
+	window    time.Duration
+	warm      time.Duration
+	loadArgs  []string
+}
+
+// record is one run in its place.
+type record struct {
+	Scenario string     `json:"scenario"`
+	Server   string     `json:"server"`
+	Round    int        `json:"round"`
+	Attempts int        `json:"attempts"` // more than one: others used too much CPU in the earlier ones
+	Noise    float64    `json:"noise"`    // share of the machine that others used
+	Noisy    bool       `json:"noisy"`    // above the limit in every attempt; the quietest is kept
+	Error    string     `json:"error,omitempty"`
+	Run      result.Run `json:"run"`
+}
+
+func main() {
+	runtime.LockOSThread() // see dieWithParent
+	s := parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, s); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parse() settings {
+	var s settings
+	var names []string
+	for _, p := range plans {
+		names = append(names, p.name)
+	}
+	scenarios := flag.String("scenario", strings.Join(names, ","), "which, in order")
+	only := flag.String("servers", "", "only these, in order; default: each scenario's own")
+	flag.IntVar(&s.rounds, "rounds", 5, "rounds of every server in turn")
+	quick := flag.Bool("quick", false, "one short round: does it run at all")
+	flag.IntVar(&s.retries, "retries", 3, "times a noisy run is repeated")
+	flag.Float64Var(&s.noise, "noise", 0.10, "share of the machine's CPU that others may use in a window")
+	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
+	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
+	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
+	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
+	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "bench [flags] [-- flags for cmd/load]")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	s.loadArgs = flag.Args()
+	s.scenarios = strings.Split(*scenarios, ",")
+	if *only != "" {
+		s.servers = strings.Split(*only, ",")
+	}
+	if *quick {
+		s.rounds, s.retries, s.window, s.warm = 1, 0, 2*time.Second, time.Second
+	}
+	return s
+}
+
+func run(ctx context.Context, s settings) error {
+	dir, err := os.MkdirTemp("", "gohub-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
+	for _, name := range s.scenarios {
+		p, ok := planByName(name)
+		if !ok {
+			return fmt.Errorf("no scenario %q", name)
+		}
+		if s.servers != nil {
+			p.servers = s.servers
+		}
+		if err := b.prepare(ctx, p); err != nil {
+			return err
+		}
+		records, err := b.scenario(ctx, p)
+		b.records = append(b.records, records...)
+		fmt.Print(table(p, records))
+		if err != nil {
+			return err
+		}
+		if err := b.save(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runner keeps what the scenarios share.
+type runner struct {
+	settings
+	dir      string
+	programs map[string]string // package to built program
+	records  []record
+}
+
+// prepare builds what a plan needs and has not been built yet.
+func (b *runner) prepare(ctx context.Context, p plan) error {
+	need := []string{"./cmd/load"}
+	for _, name := range p.servers {
+		s, ok := serverByName(name)
+		if !ok {
+			return fmt.Errorf("no server %q", name)
+		}
+		need = append(need, s.pkg)
+	}
+	for _, pkg := range need {
+		if pkg == "" || b.programs[pkg] != "" {
+			continue
+		}
+		program, err := build(ctx, b.dir, pkg)
+		if err != nil {
+			return err
+		}
+		b.programs[pkg] = program
+	}
+	return nil
+}
+
+// scenario runs the servers in turns: A B C A B C.
+func (b *runner) scenario(ctx context.Context, p plan) (records []record, err error) {
+	frame := 0 // of the first server, for the floors to copy
+	for round := range b.rounds {
+		for _, name := range p.servers {
+			if err := ctx.Err(); err != nil {
+				return records, err
+			}
+			r := b.quiet(ctx, p, name, round, frame)
+			if frame == 0 && !strings.HasPrefix(name, "floor") {
+				frame = r.Run.FrameBytes
+			}
+			records = append(records, r)
+		}
+	}
+	return records, nil
+}
+
+// quiet repeats a run that others disturbed and keeps the quietest.
+func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame int) record {
+	var best record
+	for attempt := range b.retries + 1 {
+		r := record{Scenario: p.name, Server: name, Round: round}
+		run, err := b.once(ctx, p, name, round, frame)
+		r.Run = run
+		if err != nil {
+			r.Error = err.Error()
+		}
+		if run.Seconds > 0 {
+			r.Noise = run.OtherCPU / (run.Seconds * float64(max(run.Cores, 1)))
+		}
+		r.Noisy = r.Noise > b.noise
+		fmt.Fprintf(os.Stderr, "%s %-9s round %d: %s\n", p.name, name, round+1, line(p, r))
+		if attempt == 0 || best.Error != "" || r.Error == "" && r.Noise < best.Noise {
+			best = r
+		}
+		best.Attempts = attempt + 1
+		if best.Error == "" && !best.Noisy || ctx.Err() != nil {
+			break
+		}
+	}
+	return best
+}
+
+func (b *runner) once(ctx context.Context, p plan, name string, round, frame int) (result.Run, error) {
+	s, _ := serverByName(name) // prepare has checked
+	argv := slices.Clone(s.cmd)
+	if s.pkg != "" {
+		argv = []string{b.programs[s.pkg]}
+	}
+	j, err := startServer(ctx, append(argv, s.args...), b.procs)
+	if err != nil {
+		return result.Run{}, err
+	}
+	defer j.stop()
+	args := []string{"-scenario", p.name, "-addr", j.addr, "-debug", j.debug, "-frame", fmt.Sprint(frame)}
+	if b.window > 0 {
+		args = append(args, "-window", b.window.String())
+	}
+	if b.warm > 0 {
+		args = append(args, "-warm", b.warm.String())
+	}
+	if b.profile != "" {
+		if err := os.MkdirAll(b.profile, 0o755); err != nil {
+			return result.Run{}, err
+		}
+		args = append(args, "-profile", filepath.Join(b.profile, fmt.Sprintf("%s-%s-%d.pprof", p.name, name, round+1)))
+	}
+	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...))
+}
+
+// save writes everything so far.
+func (b *runner) save() error {
+	if b.out == "" {
+		return nil
+	}
+	doc, err := json.MarshalIndent(struct {
+		Machine machine  `json:"machine"`
+		Records []record `json:"records"`
+	}{describe(), b.records}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(b.out, append(doc, '\n'), 0o644)
+}

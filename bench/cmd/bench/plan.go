@@ -1,0 +1,154 @@
+package main
+
+import "github.com/gohub/gohub/bench/internal/result"
+
+// plan is what is run and quoted of one of cmd/load's scenarios.
+type plan struct {
+	name    string
+	title   string
+	servers []string // in the order of a round; what a floor must copy comes first
+	floor   string   // what ratios are taken against
+	metrics []metric
+}
+
+// metric is a figure of a run. With ratio, its quotient by the floor's of the
+// same round is quoted too.
+type metric struct {
+	name   string
+	of     func(result.Run) float64
+	digits int
+	ratio  bool
+	target string // the project's, of the ratio or of the figure itself
+}
+
+func perS(n int64, r result.Run) float64 { return float64(n) / max(r.Seconds, 1e-9) }
+func kDeliveries(r result.Run) float64   { return perS(r.Delivered, r) / 1e3 }
+func kMessages(r result.Run) float64     { return perS(r.Sent, r) / 1e3 }
+func cpuPerMillion(r result.Run) float64 { return r.ServerCPU / float64(max(r.Delivered, 1)) * 1e6 }
+func cpuPerMessage(r result.Run) float64 { return r.ServerCPU / float64(max(r.Sent, 1)) * 1e6 }
+func p50(r result.Run) float64           { return r.Latency.P50 }
+func p99(r result.Run) float64           { return r.Latency.P99 }
+func ackP50(r result.Run) float64        { return r.Ack.P50 }
+func allocsPerDelivery(r result.Run) float64 {
+	return float64(r.ServerAllocs) / float64(max(r.Delivered, 1))
+}
+func allocsPerMessage(r result.Run) float64 { return float64(r.ServerAllocs) / float64(max(r.Sent, 1)) }
+func idle(f func(*result.Idle) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Idle == nil || r.Idle.Conns == 0 {
+			return 0
+		}
+		return f(r.Idle)
+	}
+}
+func slow(f func(*result.Slow) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Slow == nil {
+			return 0
+		}
+		return f(r.Slow)
+	}
+}
+
+var plans = []plan{
+	{
+		name: "a", title: "1 room × 1,000, 64 broadcasts of 128 B in flight, flat out",
+		servers: []string{"gohub", "floor-64", "floor-16", "floor-1"}, floor: "floor-64",
+		metrics: []metric{
+			{name: "k deliveries/s", of: kDeliveries},
+			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 3, ratio: true, target: "≤1.3"},
+			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "allocs/delivery", of: allocsPerDelivery, digits: 4},
+		},
+	},
+	{
+		name: "a64", title: "1 room × 1,000, 64 senders with one in flight each, flat out",
+		servers: []string{"gohub", "floor-64", "floor-1"}, floor: "floor-64",
+		metrics: []metric{
+			{name: "k deliveries/s", of: kDeliveries},
+			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 3, ratio: true},
+			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "allocs/delivery", of: allocsPerDelivery, digits: 4},
+		},
+	},
+	{
+		name: "a2", title: "1 room × 1,000, 150 messages/s evenly spread",
+		servers: []string{"gohub", "floor-1", "floor-net"}, floor: "floor-1",
+		metrics: []metric{
+			{name: "k deliveries/s", of: kDeliveries},
+			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 2, ratio: true, target: "≤1.1"},
+			{name: "p50 ms", of: p50, digits: 2}, {name: "p99 ms", of: p99, digits: 2},
+			{name: "allocs/message", of: allocsPerMessage, digits: 1},
+		},
+	},
+	{
+		name: "b1", title: "1,000 rooms × 4, closed loop, one sender a room",
+		servers: []string{"gohub", "floor-1", "floor-net"}, floor: "floor-1",
+		metrics: []metric{
+			{name: "k msg/s", of: kMessages, digits: 1},
+			{name: "CPU µs/msg", of: cpuPerMessage, digits: 1, ratio: true, target: "≤1.15"},
+			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "ack p50 ms", of: ackP50, digits: 1},
+			{name: "allocs/msg", of: allocsPerMessage, digits: 1},
+		},
+	},
+	{
+		name: "b2", title: "1,000 rooms × 4, 5,000 messages/s evenly spread",
+		servers: []string{"gohub", "floor-1", "floor-net"}, floor: "floor-1",
+		metrics: []metric{
+			{name: "CPU µs/msg", of: cpuPerMessage, digits: 1, ratio: true},
+			{name: "p50 ms", of: p50, digits: 2, ratio: true},
+			{name: "p99 ms", of: p99, digits: 2, target: "figure ≤0.3"},
+			{name: "ack p50 ms", of: ackP50, digits: 2},
+		},
+	},
+	{
+		name: "c", title: "1 room × 1,000 at 20 messages/s, latency over all members",
+		servers: []string{"gohub", "floor-1", "floor-net"}, floor: "floor-1",
+		metrics: []metric{
+			{name: "p50 ms", of: p50, digits: 2, ratio: true, target: "≤1.2"},
+			{name: "p99 ms", of: p99, digits: 2, ratio: true, target: "≤1.1"},
+			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 2, ratio: true},
+		},
+	},
+	{
+		name: "d", title: "10,000 idle joined connections, resident bytes each",
+		servers: []string{"gohub", "floor-1"}, floor: "floor-1",
+		metrics: []metric{
+			{name: "RSS/conn", of: idle((*result.Idle).PerConn), ratio: true},
+			{name: "after GC", of: idle((*result.Idle).PerConnGC), ratio: true, target: "figure ≤8,192, try 6,656"},
+			{name: "heap/conn", of: idle(func(i *result.Idle) float64 {
+				return float64(i.Collected.HeapInuse-i.Base.HeapInuse) / float64(i.Conns)
+			})},
+			{name: "stack/conn", of: idle(func(i *result.Idle) float64 {
+				return float64(i.Collected.StackInuse-i.Base.StackInuse) / float64(i.Conns)
+			})},
+			{name: "goroutines/conn", of: idle(func(i *result.Idle) float64 {
+				return float64(i.Collected.Goroutines-i.Base.Goroutines) / float64(i.Conns)
+			}), digits: 3, target: "figure 1"},
+		},
+	},
+	{
+		name: "e", title: "1 room × 1,000 at 150 messages/s of 1 KiB, one member stops reading",
+		servers: []string{"gohub"},
+		metrics: []metric{
+			{name: "others' p99 ms before", of: slow(func(s *result.Slow) float64 { return s.Before.P99 }), digits: 2},
+			{name: "with", of: slow(func(s *result.Slow) float64 { return s.With.P99 }), digits: 2},
+			{name: "with/before", of: slow(func(s *result.Slow) float64 { return s.With.P99 / max(s.Before.P99, 1e-9) }), digits: 2, target: "figure ≤1.1"},
+			{name: "left after s", of: slow(func(s *result.Slow) float64 { return s.LeftAfter }), digits: 1},
+			{name: "socket gone after s", of: slow(func(s *result.Slow) float64 { return s.GoneAfter }), digits: 1},
+			{name: "unread MB", of: slow(func(s *result.Slow) float64 { return float64(s.Unread) / 1e6 }), digits: 2},
+			{name: "close code", of: slow(func(s *result.Slow) float64 { return float64(s.CloseCode) }), target: "figure 4000"},
+			{name: "RSS growth MB", of: slow(func(s *result.Slow) float64 { return float64(s.RSSMax-s.RSSBefore) / 1e6 }), digits: 1},
+		},
+	},
+}
+
+func planByName(name string) (plan, bool) {
+	for _, p := range plans {
+		if p.name == name {
+			return p, true
+		}
+	}
+	return plan{}, false
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/gohub/gohub/bench/internal/stats"
+)
+
+// table is a scenario as Markdown: a row a server, a column a figure as
+// "median (min–max)", and for some its ratio to the floor of the same round.
+func table(p plan, records []record) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### (%s) %s\n\n| server |", p.name, p.title)
+	for _, m := range p.metrics {
+		fmt.Fprintf(&b, " %s |", m.name)
+		if m.ratio {
+			fmt.Fprintf(&b, " ÷ %s |", p.floor)
+		}
+	}
+	b.WriteString(" cores: server, load, others |\n|---|")
+	for _, m := range p.metrics {
+		b.WriteString("---|")
+		if m.ratio {
+			b.WriteString("---|")
+		}
+	}
+	b.WriteString("---|\n")
+	for _, name := range names(records) {
+		fmt.Fprintf(&b, "| %s |", name)
+		for _, m := range p.metrics {
+			b.WriteString(" " + spread(values(records, name, m), m.digits) + " |")
+			if m.ratio {
+				b.WriteString(" " + spread(ratios(records, name, p.floor, m), 2) + " |")
+			}
+		}
+		fmt.Fprintf(&b, " %s |\n", cores(records, name))
+	}
+	b.WriteString("\n" + remarks(p, records))
+	return b.String()
+}
+
+// names are the servers in the order of their first run.
+func names(records []record) (out []string) {
+	seen := map[string]bool{}
+	for _, r := range records {
+		if !seen[r.Server] {
+			seen[r.Server] = true
+			out = append(out, r.Server)
+		}
+	}
+	return out
+}
+
+func values(records []record, server string, m metric) (out []float64) {
+	for _, r := range records {
+		if r.Server == server && r.Error == "" {
+			out = append(out, m.of(r.Run))
+		}
+	}
+	return out
+}
+
+// ratios are taken within a round: both sides saw about the same machine.
+func ratios(records []record, server, floor string, m metric) (out []float64) {
+	base := map[int]float64{}
+	for _, r := range records {
+		if r.Server == floor && r.Error == "" {
+			base[r.Round] = m.of(r.Run)
+		}
+	}
+	for _, r := range records {
+		if r.Server == server && r.Error == "" && base[r.Round] > 0 {
+			out = append(out, m.of(r.Run)/base[r.Round])
+		}
+	}
+	return out
+}
+
+func spread(v []float64, digits int) string {
+	if len(v) == 0 {
+		return "–"
+	}
+	f := func(x float64) string { return strconv.FormatFloat(x, 'f', digits, 64) }
+	s := stats.Of(v)
+	if len(v) == 1 {
+		return f(s.Median)
+	}
+	return fmt.Sprintf("%s (%s–%s)", f(s.Median), f(s.Min), f(s.Max))
+}
+
+// cores says how busy each side was in the window: a load generator near a
+// whole core would be what is measured.
+func cores(records []record, server string) string {
+	var s, l, o []float64
+	for _, r := range records {
+		if r.Server == server && r.Error == "" && r.Run.Seconds > 0 {
+			s = append(s, r.Run.ServerCPU/r.Run.Seconds)
+			l = append(l, r.Run.LoadCPU/r.Run.Seconds)
+			o = append(o, r.Run.OtherCPU/r.Run.Seconds)
+		}
+	}
+	if len(s) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f, %.2f, %.2f", stats.Of(s).Median, stats.Of(l).Median, stats.Of(o).Median)
+}
+
+// remarks are targets and everything that makes figures doubtful.
+func remarks(p plan, records []record) string {
+	var b strings.Builder
+	for _, m := range p.metrics {
+		if m.target != "" {
+			fmt.Fprintf(&b, "- target, %s: %s\n", m.name, m.target)
+		}
+	}
+	for _, r := range records {
+		at := fmt.Sprintf("- %s, round %d: ", r.Server, r.Round+1)
+		if r.Error != "" {
+			b.WriteString(at + "failed: " + r.Error + "\n")
+			continue
+		}
+		if r.Noisy {
+			fmt.Fprintf(&b, "%snoisy: others used %.0f %% of the machine (quietest of %d)\n", at, r.Noise*100, r.Attempts)
+		}
+		if w := r.Run.Whole; w != nil {
+			if w.Delivered != w.Expected {
+				fmt.Fprintf(&b, "%s%d deliveries of %d expected\n", at, w.Delivered, w.Expected)
+			}
+			if r.Run.Acked > 0 && w.Acked != w.Sent {
+				fmt.Fprintf(&b, "%s%d acks of %d publishes\n", at, w.Acked, w.Sent)
+			}
+			if w.Closed > 0 {
+				fmt.Fprintf(&b, "%s%d connections closed by the server\n", at, w.Closed)
+			}
+		}
+		if r.Run.Errors > 0 {
+			fmt.Fprintf(&b, "%s%d error frames\n", at, r.Run.Errors)
+		}
+		if r.Run.Late.P99 > 2 {
+			fmt.Fprintf(&b, "%sload sent late: p99 %.1f ms behind schedule\n", at, r.Run.Late.P99)
+		}
+		if r.Run.Slow != nil {
+			b.WriteString(at + "the slow member: " + r.Run.Slow.End + "\n")
+		}
+		for _, n := range r.Run.Notes {
+			b.WriteString(at + n + "\n")
+		}
+	}
+	return b.String()
+}
+
+// line is a run in progress reports.
+func line(p plan, r record) string {
+	if r.Error != "" {
+		return "failed: " + r.Error
+	}
+	var parts []string
+	for _, m := range p.metrics {
+		parts = append(parts, m.name+" "+strconv.FormatFloat(m.of(r.Run), 'f', m.digits, 64))
+	}
+	return fmt.Sprintf("%s (others %.0f %%)", strings.Join(parts, ", "), r.Noise*100)
+}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gohub/gohub/bench/internal/result"
+)
+
+func TestRatiosAreTakenWithinARound(t *testing.T) {
+	rec := func(server string, round int, cpu float64) record {
+		return record{Server: server, Round: round, Run: result.Run{Seconds: 1, Delivered: 1e6, ServerCPU: cpu}}
+	}
+	records := []record{
+		rec("hub", 0, 2), rec("floor", 0, 1),
+		rec("hub", 1, 30), rec("floor", 1, 10), // a slow moment for both
+		{Server: "hub", Round: 2, Error: "failed"}, rec("floor", 2, 1),
+	}
+	m := metric{name: "cpu", of: cpuPerMillion, digits: 1, ratio: true, target: "≤1.3"}
+	got := ratios(records, "hub", "floor", m)
+	if len(got) != 2 || got[0] != 2 || got[1] != 3 {
+		t.Errorf("ratios %v", got)
+	}
+	text := table(plan{name: "x", floor: "floor", metrics: []metric{m}}, records)
+	for _, want := range []string{"| hub | 16.0 (2.0–30.0) | 2.50 (2.00–3.00) |", "| floor | 1.0 (1.0–10.0) |", "failed: failed", "≤1.3"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
+func TestPlansNameServersThatExist(t *testing.T) {
+	for _, p := range plans {
+		for _, name := range p.servers {
+			if _, ok := serverByName(name); !ok {
+				t.Errorf("%s: no server %q", p.name, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/result"
+	"github.com/gohub/gohub/bench/internal/stats"
+	"golang.org/x/sys/unix"
+)
+
+// bench is one scenario being played.
+type bench struct {
+	options
+	scenario
+	addr netip.AddrPort
+	loop *loop
+	run  *result.Run
+}
+
+const (
+	// settle is between the last join and the first publish: announcements of
+	// members that were put together come in it.
+	settle = time.Second
+	// drainMax bounds the wait for what is on its way after the last publish.
+	drainMax = 5 * time.Second
+	// slowBuffer is SO_RCVBUF of the member that will stop reading, in bytes.
+	slowBuffer = 8 << 10
+)
+
+// connect opens all connections, one after another, and joins the rooms. The
+// last of them is the one that may become slow.
+func (b *bench) connect() error {
+	n := b.conns()
+	stride := 1
+	if b.Sample > 0 {
+		stride = max(1, n/b.Sample)
+	}
+	for i := range n {
+		c := &conn{user: i, room: i / b.Members, sender: -1}
+		if nth := i % b.Members; nth < b.Senders && !b.Idle {
+			c.sender = nth*b.Rooms + c.room
+		}
+		c.sample = b.Sample < 0 || b.Sample > 0 && i%stride == 0
+		buffer := 0
+		if b.Slow && i == n-1 {
+			c.sample, buffer = false, slowBuffer
+		}
+		from := netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i%max(1, b.sources))})
+		fd, err := dial(b.addr, from, buffer)
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+		c.fd = fd
+		target := fmt.Sprintf("%s?user=u%d&frame=%d&body=%d", b.path, i, b.frame, b.Body)
+		if err := c.open(b.options.addr, target, roomName(c.room)); err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+		if err := b.loop.add(c); err != nil {
+			return fmt.Errorf("connection %d: %w", i, err)
+		}
+		if i%16 == 15 { // announcements of members pile up otherwise
+			if err := b.loop.poll(0); err != nil {
+				return err
+			}
+		}
+	}
+	return b.loop.runFor(settle)
+}
+
+// start connects and begins to publish.
+func (b *bench) start() (*traffic, error) {
+	if err := b.connect(); err != nil {
+		return nil, err
+	}
+	senders := make([]*conn, b.Rooms*b.Senders)
+	for _, c := range b.loop.conns {
+		if c.sender >= 0 {
+			senders[c.sender] = c
+		}
+	}
+	samples := maxSamples
+	b.loop.latency = make([]int64, 0, samples)
+	b.loop.ackTime = make([]int64, 0, samples)
+	b.loop.late = make([]int64, 0, samples)
+	t := newTraffic(b.loop, b.scenario, senders)
+	t.begin()
+	return t, b.loop.runFor(b.Warm)
+}
+
+// traffic is every scenario but (d) and (e).
+func (b *bench) traffic() error {
+	t, err := b.start()
+	if err != nil {
+		return err
+	}
+	if err := b.measure(); err != nil {
+		return err
+	}
+	return b.finish(t)
+}
+
+// measure is the window: CPU of everybody at both its ends, counters between.
+func (b *bench) measure() error {
+	l, r := b.loop, b.run
+	from, err := during(l, b.snapshot)
+	if err != nil {
+		return err
+	}
+	began, before := l.clock(), l.count
+	l.recording = true
+	profile := b.startProfile()
+	if err := l.runFor(b.Window); err != nil {
+		return err
+	}
+	l.recording = false
+	ended, after := l.clock(), l.count
+	to, err := during(l, b.snapshot)
+	if err != nil {
+		return err
+	}
+	if err := <-profile; err != nil {
+		r.Notes = append(r.Notes, "profile: "+err.Error())
+	}
+
+	r.Seconds = float64(ended-began) / 1e9
+	r.Sent = after.sent - before.sent
+	r.Delivered = after.messages - before.messages
+	r.Acked = after.acks - before.acks
+	r.Errors = after.errors - before.errors
+	r.FrameBytes = l.frameBytes
+	r.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
+	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
+	r.ServerAllocs = to.server.Allocs - from.server.Allocs
+	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
+	r.OtherCPU = max(0, float64(to.machine-from.machine)/1e9-r.ServerCPU-r.LoadCPU)
+	r.Latency = stats.Summarize(l.latency)
+	r.Ack = stats.Summarize(l.ackTime)
+	r.Late = stats.Summarize(l.late)
+	l.latency, l.ackTime, l.late = l.latency[:0], l.ackTime[:0], l.late[:0]
+	return nil
+}
+
+// finish stops publishing, waits for what is on its way and counts.
+func (b *bench) finish(t *traffic) error {
+	l := b.loop
+	t.stop()
+	acked := func() bool { return b.run.Acked == 0 || l.count.acks >= t.sent }
+	if err := l.runUntil(drainMax, func() bool { return t.drained() && acked() }); err != nil {
+		return err
+	}
+	if err := l.runFor(50 * time.Millisecond); err != nil { // what nobody expects
+		return err
+	}
+	w := &result.Whole{
+		Sent: t.sent, Expected: t.sent * t.members, Delivered: t.delivered(),
+		Acked: l.count.acks, Closed: int(l.count.closed),
+	}
+	b.run.Whole = w
+	for _, c := range l.conns {
+		if !c.closed {
+			_ = unix.Close(c.fd)
+		}
+	}
+	return nil
+}

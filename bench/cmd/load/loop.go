@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/frame"
+	"golang.org/x/sys/unix"
+)
+
+// counters only grow.
+type counters struct {
+	sent, messages, acks, errors, closed int64
+}
+
+// loop is the one thread that reads every socket. Its goroutine is its only
+// user; nothing in it is locked.
+type loop struct {
+	ep      int
+	conns   []*conn
+	events  []unix.EpollEvent
+	buf     []byte
+	start   time.Time
+	now     int64 // nanoseconds since start, as of the last read
+	blocked []*conn
+	count   counters
+
+	frameBytes int    // payload of the first message seen
+	bodyFromE  int    // where the body starts, counted from the end of a message's payload
+	lastError  string // an error or close frame, for the report
+
+	// tick runs after every arrival and before every wait: it publishes what
+	// is due and says when it wants to run again, nanoseconds since start.
+	tick func() (next int64)
+	// own runs when a sender's own message has come back to it.
+	own func(c *conn)
+	// left runs when a members frame says that somebody left.
+	left func()
+
+	recording bool // samples are kept
+	latency   []int64
+	ackTime   []int64
+	late      []int64
+}
+
+const (
+	readSize   = 256 << 10
+	maxSamples = 8 << 20 // a kind; 64 MB
+	forever    = int64(1) << 62
+)
+
+func newLoop() (*loop, error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return &loop{
+		ep: ep, events: make([]unix.EpollEvent, 512), buf: make([]byte, readSize), start: time.Now(),
+		tick: func() int64 { return forever }, own: func(*conn) {}, left: func() {},
+	}, nil
+}
+
+func (l *loop) clock() int64 { return int64(time.Since(l.start)) }
+
+// add gives an opened connection to the loop.
+func (l *loop) add(c *conn) error {
+	l.conns = append(l.conns, c)
+	if err := l.watch(c, len(l.conns)-1, unix.EPOLL_CTL_ADD); err != nil {
+		return err
+	}
+	held := c.held
+	c.held = nil
+	l.take(c, held)
+	return nil
+}
+
+// watch starts edge-triggered reading, or reading again.
+func (l *loop) watch(c *conn, index, op int) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(index)}
+	return unix.EpollCtl(l.ep, op, c.fd, &e)
+}
+
+// ignore stops reading a connection.
+func (l *loop) ignore(c *conn) error {
+	return unix.EpollCtl(l.ep, unix.EPOLL_CTL_DEL, c.fd, nil)
+}
+
+// runFor polls for a time.
+func (l *loop) runFor(d time.Duration) error {
+	return l.runUntil(d, func() bool { return false })
+}
+
+// runUntil polls until done says so, or for at most a time.
+func (l *loop) runUntil(d time.Duration, done func() bool) error {
+	for end := l.clock() + int64(d); l.clock() < end && !done(); {
+		if err := l.poll(time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// during calls f on a goroutine of its own while the loop goes on, and
+// returns what f returned. F must be bounded.
+func during[T any](l *loop, f func() (T, error)) (v T, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v, err = f()
+	}()
+	for {
+		select {
+		case <-done:
+			return v, err
+		default:
+		}
+		if perr := l.poll(time.Millisecond); perr != nil {
+			<-done
+			return v, perr
+		}
+	}
+}
+
+// poll waits for arrivals, at most so long and at most until the next publish
+// is due, and handles them.
+func (l *loop) poll(wait time.Duration) error {
+	next := l.tick()
+	n, err := epollWait(l.ep, l.events, min(wait, time.Duration(next-l.clock())))
+	if err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	for _, e := range l.events[:n] {
+		c := l.conns[e.Fd]
+		if !c.closed {
+			l.read(c, e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
+			l.tick()
+		}
+	}
+	if len(l.blocked) > 0 {
+		l.retry()
+	}
+	return nil
+}
+
+// read empties a socket: a read that does not fill the buffer has, unless the
+// peer has hung up and the end of the stream must be found.
+func (l *loop) read(c *conn, toTheEnd bool) {
+	for {
+		at := copy(l.buf, c.held)
+		n, err := rawRead(c.fd, l.buf[at:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			return
+		}
+		if err != nil || n == 0 {
+			l.end(c)
+			return
+		}
+		l.now = l.clock()
+		full := at+n == len(l.buf)
+		l.take(c, l.buf[:at+n])
+		if c.closed || !full && !toTheEnd {
+			return
+		}
+	}
+}
+
+// take handles the whole frames in b and keeps the rest.
+func (l *loop) take(c *conn, b []byte) {
+	for {
+		op, payload, size := frame.Next(b)
+		if size == 0 {
+			c.held = append(c.held[:0], b...)
+			return
+		}
+		b = b[size:]
+		if op == frame.Text && frame.IsMessage(payload) {
+			l.count.messages++
+			if c.sample || c.sender >= 0 {
+				l.message(c, payload)
+			}
+			continue
+		}
+		l.other(c, op, payload)
+	}
+}
+
+// message times a message and tells its sender that it has arrived.
+func (l *loop) message(c *conn, payload []byte) {
+	at := len(payload) - l.bodyFromE
+	if at < 0 || !bytes.HasPrefix(payload[at:], bodyHead) {
+		if at = bytes.Index(payload, bodyHead); at < 0 {
+			return
+		}
+		l.bodyFromE, l.frameBytes = len(payload)-at, len(payload)
+	}
+	body := payload[at:]
+	if c.sample && l.recording && len(l.latency) < cap(l.latency) {
+		l.latency = append(l.latency, l.now-bodyTime(body))
+	}
+	if c.sender >= 0 && bodySender(body) == c.sender {
+		l.own(c)
+	}
+}
+
+func (l *loop) other(c *conn, op byte, payload []byte) {
+	switch op {
+	case frame.Ping:
+		l.send(c, frame.AppendClient(nil, frame.Pong, payload, maskKey))
+	case frame.Close:
+		c.code = closeCode(payload)
+		l.lastError = fmt.Sprintf("close %d %s", c.code, payload[min(2, len(payload)):])
+		l.send(c, frame.AppendClient(nil, frame.Close, payload[:min(2, len(payload))], maskKey))
+	case frame.Text:
+		switch string(frame.Type(payload)) {
+		case "ack":
+			l.count.acks++
+			c.unacked--
+			if c.unacked == 0 && c.sentAt != 0 {
+				if l.recording && len(l.ackTime) < cap(l.ackTime) {
+					l.ackTime = append(l.ackTime, l.now-c.sentAt)
+				}
+			}
+			c.sentAt = 0
+		case "error":
+			l.count.errors++
+			l.lastError = string(payload[:min(300, len(payload))])
+		case "members":
+			if bytes.Contains(payload, []byte(`"left":["`)) {
+				l.left()
+			}
+		}
+	}
+}
+
+// send writes now what the socket takes and the rest when it takes more.
+func (l *loop) send(c *conn, b []byte) {
+	if c.closed {
+		return
+	}
+	waits := len(c.out) > 0
+	c.out = append(c.out, b...)
+	if waits {
+		return // it is in blocked
+	}
+	if c.flush() != nil {
+		l.end(c)
+	} else if len(c.out) > 0 {
+		l.blocked = append(l.blocked, c)
+	}
+}
+
+func (l *loop) retry() {
+	still := l.blocked[:0]
+	for _, c := range l.blocked {
+		if c.closed {
+			continue
+		}
+		if c.flush() != nil {
+			l.end(c)
+		} else if len(c.out) > 0 {
+			still = append(still, c)
+		}
+	}
+	l.blocked = still
+}
+
+// end closes a connection that the server, or an error, has ended.
+func (l *loop) end(c *conn) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	l.count.closed++
+	_ = unix.Close(c.fd) // leaves epoll by itself
+}

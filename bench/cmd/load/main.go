@@ -1,0 +1,146 @@
+// Command load plays a scenario against a server that speaks gohub.v1 and says
+// on standard output, as JSON, what the server needed for it.
+//
+// One thread reads all sockets through epoll, counts frames by their headers
+// and times a sample of them, so that the server is what is measured. The
+// server's CPU and memory come from its own /debug endpoints.
+//
+//	load -addr 127.0.0.1:9001 -debug 127.0.0.1:9002 -scenario a2
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/result"
+)
+
+// options are what is not the scenario's.
+type options struct {
+	addr, debug string
+	path        string
+	name        string
+	profile     string
+	frame       int
+	sources     int
+	slowMax     time.Duration
+	timeout     time.Duration
+}
+
+func main() {
+	o, s := parse()
+	time.AfterFunc(o.timeout, func() { // whatever hangs
+		fail(result.Run{Scenario: o.name}, fmt.Errorf("not done after %s", o.timeout))
+	})
+	debug.SetGCPercent(-1) // what grows is bounded, and a collection would be timed as latency
+	runtime.LockOSThread()
+
+	r, err := play(o, s)
+	if err != nil {
+		fail(r, err)
+	}
+	print(r)
+}
+
+func parse() (options, scenario) {
+	var o options
+	flag.StringVar(&o.addr, "addr", "127.0.0.1:9001", "server, an IPv4 loopback address and port")
+	flag.StringVar(&o.debug, "debug", "127.0.0.1:9002", "server's /debug endpoints")
+	flag.StringVar(&o.path, "path", "/ws", "path of the WebSocket")
+	flag.StringVar(&o.name, "scenario", "a2", "a, a64, a2, b1, b2, c, d or e: what the flags below start from")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the server over the window")
+	flag.IntVar(&o.frame, "frame", 0, "payload bytes of a message frame, told to a floor server (?frame=)")
+	flag.IntVar(&o.sources, "sources", 1, "loopback addresses to connect from, 127.0.0.1 and up; one has 28,000 ports")
+	flag.DurationVar(&o.slowMax, "slow-max", 40*time.Second, "e: how long the slow member may hang on")
+	flag.DurationVar(&o.timeout, "timeout", 3*time.Minute, "give up after")
+	var f scenario
+	flag.IntVar(&f.Rooms, "rooms", 0, "rooms")
+	flag.IntVar(&f.Members, "members", 0, "connections in each room")
+	flag.IntVar(&f.Senders, "senders", 0, "members of each room that publish")
+	flag.IntVar(&f.InFlight, "inflight", 0, "closed loop: publishes of a sender on their way")
+	flag.Float64Var(&f.Rate, "rate", 0, "open loop: publishes a second over all rooms; 0: closed loop")
+	flag.IntVar(&f.Body, "body", 0, "bytes of a body")
+	flag.IntVar(&f.Sample, "sample", 0, "connections whose messages are timed; -1: all")
+	flag.DurationVar(&f.Warm, "warm", 0, "traffic before the window")
+	flag.DurationVar(&f.Window, "window", 0, "measured window")
+	flag.Parse()
+
+	s, ok := scenarios[o.name]
+	if !ok {
+		fail(result.Run{Scenario: o.name}, fmt.Errorf("no scenario %q", o.name))
+	}
+	flag.Visit(func(given *flag.Flag) {
+		switch given.Name {
+		case "rooms":
+			s.Rooms = f.Rooms
+		case "members":
+			s.Members = f.Members
+		case "senders":
+			s.Senders = f.Senders
+		case "inflight":
+			s.InFlight = f.InFlight
+		case "rate":
+			s.Rate = f.Rate
+		case "body":
+			s.Body = f.Body
+		case "sample":
+			s.Sample = f.Sample
+		case "warm":
+			s.Warm = f.Warm
+		case "window":
+			s.Window = f.Window
+		}
+	})
+	if err := s.check(); err != nil {
+		fail(result.Run{Scenario: o.name}, err)
+	}
+	return o, s
+}
+
+// play runs one scenario from the first connection to the last message.
+func play(o options, s scenario) (result.Run, error) {
+	r := result.Run{Scenario: o.name, Cores: runtime.NumCPU()}
+	addr, err := netip.ParseAddrPort(o.addr)
+	if err != nil || !addr.Addr().IsLoopback() || !addr.Addr().Is4() {
+		return r, fmt.Errorf("-addr %s: want an IPv4 loopback address and port", o.addr)
+	}
+	l, err := newLoop()
+	if err != nil {
+		return r, err
+	}
+	b := &bench{options: o, scenario: s, addr: addr, loop: l, run: &r}
+	switch {
+	case s.Idle:
+		err = b.idle()
+	case s.Slow:
+		err = b.slow()
+	default:
+		err = b.traffic()
+	}
+	if l.lastError != "" {
+		r.Notes = append(r.Notes, "last error or close frame: "+l.lastError)
+	}
+	return r, err
+}
+
+func print(r result.Run) {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	if err := e.Encode(r); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func fail(r result.Run, err error) {
+	r.Error = err.Error()
+	print(r)
+	fmt.Fprintln(os.Stderr, "load:", err)
+	os.Exit(1)
+}

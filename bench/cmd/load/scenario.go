@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// scenario is a shape of traffic. The named ones are those of the project's
+// comparison; flags change what they like.
+type scenario struct {
+	Rooms    int           // rooms
+	Members  int           // connections in each
+	Senders  int           // members of each room that publish
+	InFlight int           // closed loop: publishes of a sender on their way
+	Rate     float64       // open loop: publishes a second over all rooms; 0: closed loop
+	Body     int           // bytes
+	Sample   int           // connections whose messages are timed, evenly spread; -1: all
+	Warm     time.Duration // of traffic before the measured window
+	Window   time.Duration // measured
+	Idle     bool          // no traffic at all, memory only
+	Slow     bool          // one member stops reading
+}
+
+var scenarios = map[string]scenario{
+	// One room flat out; the sender keeps 64 broadcasts in flight.
+	"a": {Rooms: 1, Members: 1000, Senders: 1, InFlight: 64, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second},
+	// The same from 64 senders with one in flight each.
+	"a64": {Rooms: 1, Members: 1000, Senders: 64, InFlight: 1, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second},
+	// 150,000 deliveries a second evenly spread: nothing to batch.
+	"a2": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second},
+	// Many small rooms, a sender each, the next publish when its own copy has come.
+	"b1": {Rooms: 1000, Members: 4, Senders: 1, InFlight: 1, Body: 128, Sample: 400, Warm: 2 * time.Second, Window: 8 * time.Second},
+	// The same at a steady 5,000 a second.
+	"b2": {Rooms: 1000, Members: 4, Senders: 1, Rate: 5000, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second},
+	// One big room with little going on.
+	"c": {Rooms: 1, Members: 1000, Senders: 1, Rate: 20, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 15 * time.Second},
+	// Memory of connections that have joined and do nothing.
+	"d": {Rooms: 100, Members: 100, Body: 128, Warm: 3 * time.Second, Idle: true},
+	// One member of 1,000 stops reading.
+	"e": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 1024, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second, Slow: true},
+}
+
+// check names what does not fit.
+func (s scenario) check() error {
+	switch {
+	case s.Rooms < 1 || s.Members < 1:
+		return fmt.Errorf("-rooms %d -members %d: at least one each", s.Rooms, s.Members)
+	case s.Idle:
+		return nil
+	case s.Senders < 1 || s.Senders > s.Members:
+		return fmt.Errorf("-senders %d of %d members", s.Senders, s.Members)
+	case s.Rate <= 0 && s.InFlight < 1:
+		return fmt.Errorf("-inflight %d without -rate", s.InFlight)
+	case s.Rate <= 0 && s.InFlight > 1 && s.Senders*s.Rooms > 1:
+		return fmt.Errorf("-inflight %d: more than one only with a single sender", s.InFlight)
+	case s.Body < minBody:
+		return fmt.Errorf("-body %d: at least %d", s.Body, minBody)
+	case s.Rooms*s.Senders > 99_999:
+		return fmt.Errorf("%d senders: at most 99,999", s.Rooms*s.Senders)
+	}
+	return nil
+}
+
+func (s scenario) conns() int { return s.Rooms * s.Members }

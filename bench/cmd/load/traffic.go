@@ -1,0 +1,100 @@
+package main
+
+import "math"
+
+// traffic decides when who publishes.
+type traffic struct {
+	loop    *loop
+	pub     *publisher
+	senders []*conn // a sender of each room, then the second of each, ...
+	members int64
+	sent    int64
+	before  int64 // messages counted when it began
+	stopped bool
+
+	interval float64 // open loop: nanoseconds between publishes
+	first    int64   // open loop: when the first was due
+	turn     int64   // open loop: publishes that have become due
+	window   int64   // closed loop, one sender: deliveries that may be outstanding
+}
+
+func newTraffic(l *loop, s scenario, senders []*conn) *traffic {
+	t := &traffic{loop: l, pub: newPublisher(s.Body), senders: senders, members: int64(s.Members)}
+	switch {
+	case s.Rate > 0:
+		t.interval = 1e9 / s.Rate
+		l.tick = t.openLoop
+	case s.InFlight > 1:
+		t.window = int64(s.InFlight) * t.members
+		l.tick = t.windowed
+	default:
+		l.own = t.publish
+	}
+	return t
+}
+
+// begin sends what starts a closed loop; an open one has its clock set.
+func (t *traffic) begin() {
+	t.before = t.loop.count.messages
+	t.first = t.loop.clock()
+	if t.interval == 0 && t.window == 0 {
+		for _, c := range t.senders {
+			t.publish(c)
+		}
+	}
+}
+
+// stop publishes no more.
+func (t *traffic) stop() { t.stopped = true }
+
+// drained says that all that was sent has come to everyone.
+func (t *traffic) drained() bool {
+	return t.delivered() >= t.sent*t.members
+}
+
+func (t *traffic) delivered() int64 { return t.loop.count.messages - t.before }
+
+func (t *traffic) publish(c *conn) {
+	if t.stopped || c.closed {
+		return
+	}
+	l := t.loop
+	now := l.clock()
+	b := t.pub.frame(c, t.sent, now)
+	t.sent++
+	l.count.sent++
+	c.sentAt = 0
+	if c.unacked++; c.unacked == 1 {
+		c.sentAt = now
+	}
+	l.send(c, b)
+}
+
+// openLoop publishes on schedule, whatever the server does; what left late is
+// noted.
+func (t *traffic) openLoop() int64 {
+	if t.stopped {
+		return forever
+	}
+	for {
+		due := t.first + int64(math.Round(float64(t.turn)*t.interval))
+		now := t.loop.clock()
+		if now < due {
+			return due
+		}
+		if l := t.loop; l.recording && len(l.late) < cap(l.late) {
+			l.late = append(l.late, now-due)
+		}
+		t.publish(t.senders[int(t.turn)%len(t.senders)])
+		t.turn++
+	}
+}
+
+// windowed publishes while fewer than so many broadcasts, counted by their
+// deliveries to everyone, are on their way.
+func (t *traffic) windowed() int64 {
+	for !t.stopped && t.sent*t.members-t.delivered() <= t.window-t.members && !t.senders[0].closed {
+		t.publish(t.senders[0])
+	}
+	return forever
+}

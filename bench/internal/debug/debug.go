@@ -1,0 +1,121 @@
+// Package debug is what every measured server serves on a port of its own:
+// its CPU and memory as it accounts for them itself, and profiles.
+package debug
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	_ "net/http/pprof" // handlers on http.DefaultServeMux
+	"os"
+	"runtime"
+	rtdebug "runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// CPU is what the process has used since it started, in nanoseconds, and how
+// many heap objects it has allocated.
+type CPU struct {
+	User   int64 `json:"cpu_user_ns"`
+	Sys    int64 `json:"cpu_sys_ns"`
+	Allocs int64 `json:"allocs"`
+}
+
+// Total is user and system time in nanoseconds.
+func (c CPU) Total() int64 { return c.User + c.Sys }
+
+// Mem is a moment of the process. Sizes are bytes.
+type Mem struct {
+	CPU
+	RSS        int64 `json:"rss"`
+	RSSPeak    int64 `json:"rss_peak"` // since the start
+	HeapInuse  int64 `json:"heap_inuse"`
+	StackInuse int64 `json:"stack_inuse"`
+	Goroutines int   `json:"goroutines"`
+	Conns      int   `json:"conns"`  // open sockets, the listeners and this request's among them
+}
+
+// Serve listens on addr and answers until the process ends:
+//
+//	GET /debug/cpu        CPU
+//	GET /debug/mem        Mem after two collections and returning what is free to the kernel
+//	GET /debug/mem?gc=0   Mem as it is
+//	GET /debug/pprof/...  net/http/pprof
+func Serve(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("debug listener: %w", err)
+	}
+	http.HandleFunc("GET /debug/cpu", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, Usage())
+	})
+	http.HandleFunc("GET /debug/mem", func(w http.ResponseWriter, r *http.Request) {
+		if r.FormValue("gc") != "0" {
+			runtime.GC() // twice: the first only retires sync.Pool's contents
+			rtdebug.FreeOSMemory()
+		}
+		answer(w, memory())
+	})
+	s := &http.Server{Handler: http.DefaultServeMux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = s.Serve(l) }() // for the life of the process
+	return nil
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // a client gone is its own problem
+}
+
+// Usage reads getrusage and the allocation counter of this process.
+func Usage() CPU {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		return CPU{}
+	}
+	allocs := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
+	metrics.Read(allocs) // unlike ReadMemStats it does not stop the world
+	return CPU{User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), Allocs: int64(allocs[0].Value.Uint64())}
+}
+
+func memory() Mem {
+	var ms runtime.MemStats
+	runtime.ReadMemStats(&ms)
+	m := Mem{
+		CPU: Usage(), Goroutines: runtime.NumGoroutine(), Conns: sockets(),
+		HeapInuse: int64(ms.HeapInuse), StackInuse: int64(ms.StackInuse),
+	}
+	m.RSS, m.RSSPeak = status("VmRSS:"), status("VmHWM:")
+	return m
+}
+
+// status reads one "Name:  123 kB" line of /proc/self/status, in bytes.
+func status(name string) int64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(b) {
+		if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == name {
+			kb, _ := strconv.ParseInt(string(f[1]), 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// sockets counts this process's open file descriptors, nearly all of them
+// sockets: counting says when one goes without wrapping the server's net.Conn.
+func sockets() int {
+	d, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	return len(names)
+}

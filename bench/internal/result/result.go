@@ -1,0 +1,77 @@
+// Package result is what one run of the load generator says, as JSON: the
+// only thing that the runner knows about it.
+package result
+
+import (
+	"github.com/gohub/gohub/bench/internal/debug"
+	"github.com/gohub/gohub/bench/internal/stats"
+)
+
+// Run is one scenario against one server.
+type Run struct {
+	Scenario string   `json:"scenario"`
+	Error    string   `json:"error,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
+
+	// The measured window.
+	Seconds    float64 `json:"seconds"`
+	Sent       int64   `json:"sent"`
+	Delivered  int64   `json:"delivered"`
+	Acked      int64   `json:"acked"`
+	Errors     int64   `json:"errors"`      // error frames
+	FrameBytes int     `json:"frame_bytes"` // payload of one message frame
+
+	// CPU seconds within the window.
+	ServerCPU  float64 `json:"server_cpu_s"` // the server's own getrusage
+	ServerUser float64 `json:"server_user_s"`
+	LoadCPU    float64 `json:"load_cpu_s"`
+	OtherCPU   float64 `json:"other_cpu_s"` // everyone else on this machine, stolen time included
+	Cores      int     `json:"cores"`
+
+	// ServerAllocs is heap objects the server allocated in the window.
+	ServerAllocs int64 `json:"server_allocs"`
+
+	Latency stats.Latency `json:"latency"`       // publish written to message read
+	Ack     stats.Latency `json:"ack_latency"`   // publish written to ack read, where acks are sampled
+	Late    stats.Latency `json:"send_lateness"` // open loop: how far behind its schedule a publish left
+	Idle    *Idle         `json:"idle,omitempty"`
+	Slow    *Slow         `json:"slow,omitempty"`
+	Whole   *Whole        `json:"whole,omitempty"`
+}
+
+// Whole is the run from first publish to the end of the drain: here every
+// message must have come to every member, and every ack to its sender.
+type Whole struct {
+	Sent      int64 `json:"sent"`
+	Expected  int64 `json:"expected_deliveries"`
+	Delivered int64 `json:"delivered"`
+	Acked     int64 `json:"acked"`
+	Closed    int   `json:"closed"` // connections the server ended
+}
+
+// Idle is memory with connections that do nothing.
+type Idle struct {
+	Conns     int       `json:"conns"`
+	Base      debug.Mem `json:"base"`      // before the first, collected
+	Connected debug.Mem `json:"connected"` // as it is after the last
+	Collected debug.Mem `json:"collected"` // after GC
+}
+
+// PerConn and PerConnGC are resident bytes each.
+func (i *Idle) PerConn() float64 { return float64(i.Connected.RSS-i.Base.RSS) / float64(i.Conns) }
+
+// PerConnGC is PerConn after a collection.
+func (i *Idle) PerConnGC() float64 { return float64(i.Collected.RSS-i.Base.RSS) / float64(i.Conns) }
+
+// Slow is what one member that stops reading did to the others and to the server.
+type Slow struct {
+	Before    stats.Latency `json:"before"`        // the others while it reads
+	With      stats.Latency `json:"with"`          // the others from when it stops until it is gone
+	LeftAfter float64       `json:"left_after_s"`  // until the others were told; 0: never
+	GoneAfter float64       `json:"gone_after_s"`  // until the server's socket was closed; 0: never
+	Unread    int64         `json:"unread_bytes"`  // published for it until it had left
+	CloseCode int           `json:"close_code"`    // that it read afterwards; 0: none
+	End       string        `json:"end,omitempty"` // how its connection ended
+	RSSBefore int64         `json:"rss_before"`
+	RSSMax    int64         `json:"rss_max"` // until a second after it was gone
+}

@@ -1,0 +1,342 @@
+package gohub
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+	"github.com/gohub/gohub/internal/wsconn"
+)
+
+// A Client is one live session: one WebSocket connection of one user. Its
+// methods are safe for concurrent use; the zero Client is of no use.
+//
+// It costs one goroutine, which reads, and is parked while the client is
+// silent. Everything a client asks for is done on that goroutine, in the
+// order it asked, but for calls.
+type Client struct {
+	hub     *Hub
+	conn    *wsconn.Conn
+	id      string
+	who     Identity
+	limit   SessionLimiter
+	expires atomic.Int64 // Unix ms; 0: never
+	ended   atomic.Bool
+
+	moving sync.Mutex // held by a join from beginning to end: one at a time
+
+	mu    sync.Mutex // guards what follows
+	rooms []*member
+	calls int // under way
+	stop  context.CancelFunc
+	ctx   context.Context //nolint:containedctx // made with the first call, ends with the session
+
+	faults   faults // the reader's own
+	refusals faults
+}
+
+// ID is the session's id, as "welcome" tells it.
+func (c *Client) ID() string { return c.id }
+
+// Identity is who the session is.
+func (c *Client) Identity() Identity { return c.who }
+
+// User is the session's user id.
+func (c *Client) User() string { return c.who.User }
+
+// Rooms lists the rooms the session has joined.
+func (c *Client) Rooms() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	names := make([]string, len(c.rooms))
+	for i, m := range c.rooms {
+		names[i] = m.room.id.Name
+	}
+	return names
+}
+
+// Close ends the session with one of the protocol's close codes. What had
+// been sent to it before goes out first.
+func (c *Client) Close(code int, reason string) { c.close(code, reason) }
+
+func (c *Client) close(code int, reason string) {
+	c.ended.Store(true)
+	c.conn.Shutdown(code, reason)
+}
+
+// read is the session's goroutine; it ends with the connection.
+func (c *Client) read() {
+	defer c.hub.readers.Done()
+	for !c.ended.Load() {
+		binary, p, err := c.conn.Next()
+		if err != nil {
+			c.hangUp(err)
+			break
+		}
+		if c.ended.Load() {
+			break
+		}
+		c.conn.Cork() // until Idle
+		c.handle(binary, p)
+	}
+	c.end()
+}
+
+// Idle sends what the client's commands have brought about.
+func (c *Client) Idle() { c.conn.Uncork() }
+
+func (c *Client) hangUp(err error) {
+	switch {
+	case errors.Is(err, wsconn.ErrTooBig):
+		c.close(CloseTooBig, "frame exceeds the limit")
+	case errors.Is(err, wsconn.ErrInvalidUTF8):
+		c.close(CloseInvalidUTF8, "text frame is not UTF-8")
+	case errors.Is(err, wsconn.ErrProtocol):
+		c.close(1002, "not WebSocket")
+	}
+}
+
+// end takes the session off everything it was in. The socket comes last: it
+// may take its time.
+func (c *Client) end() {
+	c.ended.Store(true)
+	c.mu.Lock()
+	rooms := c.rooms
+	c.rooms = nil
+	stop := c.stop
+	c.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	for _, m := range rooms {
+		m.room.leave(m)
+		m.room.flush()
+		c.hub.drop(m.room)
+	}
+	c.hub.unregister(c)
+	c.conn.Finish()
+}
+
+// sweep looks at a session once a second.
+func sweep(h wsconn.Handler, now time.Time) {
+	c := h.(*Client)
+	if at := c.expires.Load(); at != 0 && now.UnixMilli() >= at {
+		c.close(CloseTokenExpired, "token expired")
+	}
+}
+
+// member gives the session's place in a room, or nil.
+func (c *Client) member(name string) *member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.rooms {
+		if m.room.id.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// joined finds the room a command is about by its bytes.
+func (c *Client) joined(name []byte) (*member, error) {
+	c.mu.Lock()
+	for _, m := range c.rooms {
+		if m.room.id.Name == string(name) {
+			c.mu.Unlock()
+			return m, nil
+		}
+	}
+	c.mu.Unlock()
+	if err := checkRoom(RoomID{c.who.Tenant, string(name)}); err != nil {
+		return nil, err
+	}
+	return nil, Errorf(CodeNotJoined, "room %q is not joined", clip(string(name)))
+}
+
+// faults counts what a client does wrong within ten seconds.
+type faults struct {
+	n     int
+	since time.Time
+}
+
+func (f *faults) add(now time.Time) int {
+	if now.Sub(f.since) > faultWindow {
+		f.n, f.since = 0, now
+	}
+	f.n++
+	return f.n
+}
+
+const (
+	faultWindow  = 10 * time.Second
+	mostFaults   = 3   // protocol errors: the third closes with 4504
+	mostRefusals = 100 // refusals by the rate limiter: the next closes with 4002
+	mostCalls    = 8   // calls of a session under way
+)
+
+// handle does what one frame asks for.
+func (c *Client) handle(binary bool, p []byte) {
+	var cmd wire.Command
+	if retry := c.limit.Spend(len(p)); retry > 0 {
+		c.refuse(&cmd, binary, p, retry)
+		return
+	}
+	var err error
+	if binary {
+		err = wire.DecodeBinary(&cmd, p)
+	} else {
+		err = wire.Decode(&cmd, p)
+	}
+	if err == nil {
+		err = c.do(&cmd)
+	}
+	if err != nil {
+		c.fail(&cmd, err)
+	}
+}
+
+// refuse answers a frame that the rate limiter did not let through. It is
+// read only for the id to answer to.
+func (c *Client) refuse(cmd *wire.Command, binary bool, p []byte, retry time.Duration) {
+	if c.refusals.add(time.Now()) > mostRefusals {
+		c.close(CloseRateLimited, "rate limit ignored")
+		return
+	}
+	if binary {
+		_ = wire.DecodeBinary(cmd, p)
+	} else {
+		_ = wire.Decode(cmd, p)
+	}
+	c.fail(cmd, &Error{Code: CodeRateLimited, Message: "too many frames", RetryAfter: retry})
+}
+
+// fail answers a command with an error.
+func (c *Client) fail(cmd *wire.Command, err error) {
+	id := ""
+	if cmd.Type == wire.Publish || cmd.Ref == nil {
+		id = string(cmd.ID)
+	}
+	var we *wire.Error
+	if errors.As(err, &we) {
+		c.sendError(cmd.Ref, id, &Error{Code: Code(we.Code), Message: we.Message})
+		if we.Code == string(CodeBadRequest) {
+			return
+		}
+		if c.faults.add(time.Now()) >= mostFaults {
+			c.close(CloseProtocolError, "too many frames that are not the protocol")
+		}
+		return
+	}
+	e := clientError(err)
+	if e == errInternal {
+		c.hub.log.Error("command failed", "type", cmd.Type, "user", c.who.User, "err", err)
+	}
+	c.sendError(cmd.Ref, id, e)
+}
+
+func (c *Client) sendError(ref []byte, id string, e *Error) {
+	ms := e.RetryAfter.Milliseconds()
+	if e.RetryAfter > 0 && ms == 0 {
+		ms = 1
+	}
+	c.send(wire.AppendError(nil, ref, id, string(e.Code), e.Message, ms))
+}
+
+func (c *Client) send(f []byte) { c.conn.Send(f, false, nil) }
+
+// do carries out one decoded command.
+func (c *Client) do(cmd *wire.Command) error {
+	switch cmd.Type {
+	case wire.Publish:
+		return c.publish(cmd)
+	case wire.Join:
+		return c.join(cmd)
+	case wire.Leave:
+		return c.leave(cmd)
+	case wire.Typing:
+		m, err := c.joined(cmd.Room)
+		if err != nil {
+			return err
+		}
+		if cmd.Has&wire.HasActive == 0 {
+			return Errorf(CodeBadRequest, "typing needs active, true or false")
+		}
+		m.room.typing(c, cmd.Active)
+	case wire.Receipt:
+		return c.receipt(cmd)
+	case wire.History:
+		return c.history(cmd)
+	case wire.Presence:
+		return c.presence(cmd)
+	case wire.Rooms:
+		return c.listRooms(cmd)
+	case wire.Call:
+		return c.call(cmd)
+	case wire.Refresh:
+		return c.refresh(cmd)
+	case wire.Ping:
+		c.send(wire.AppendPong(nil, cmd.Ref))
+	case wire.Unknown:
+		return Errorf(CodeUnknownType, "unknown type")
+	}
+	return nil
+}
+
+func (c *Client) leave(cmd *wire.Command) error {
+	m, err := c.joined(cmd.Room)
+	if err != nil {
+		return err
+	}
+	c.forget(m)
+	c.hub.marks.add(Watermark{Room: m.room.id, User: c.who.User, Listing: Leave})
+	c.send(wire.AppendLeft(nil, cmd.Ref, m.room.id.Name))
+	return nil
+}
+
+// forget takes the session out of a room; false if it was not in it.
+func (c *Client) forget(m *member) bool {
+	c.mu.Lock()
+	found := false
+	for i, o := range c.rooms {
+		if o == m {
+			last := len(c.rooms) - 1
+			c.rooms[i] = c.rooms[last]
+			c.rooms[last] = nil
+			c.rooms = c.rooms[:last]
+			found = true
+			break
+		}
+	}
+	c.mu.Unlock()
+	if found {
+		m.room.leave(m)
+		m.room.flush()
+		c.hub.drop(m.room)
+	}
+	return found
+}
+
+func (c *Client) refresh(cmd *wire.Command) error {
+	who, ok := c.hub.tickets.redeem(string(cmd.Ticket))
+	switch {
+	case !ok:
+		return Errorf(CodeUnauthorized, "the ticket is unknown, used or expired")
+	case who.User != c.who.User || who.Tenant != c.who.Tenant:
+		return Errorf(CodeForbidden, "the ticket is another user's")
+	}
+	expires := expiry(who)
+	c.expires.Store(expires)
+	c.send(wire.AppendRefreshed(nil, cmd.Ref, expires))
+	return nil
+}
+
+// expiry is a token's end in Unix ms; 0: never.
+func expiry(who Identity) int64 {
+	if who.ExpiresAt.IsZero() {
+		return 0
+	}
+	return who.ExpiresAt.UnixMilli()
+}

@@ -1,0 +1,208 @@
+package gohub
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Config says how a hub works. The zero value of every field but
+// Authenticator is a working default. [New] reads it once; changing it later
+// does nothing.
+type Config struct {
+	// Authenticator says who is connecting. Required, unless AllowAnonymous.
+	Authenticator Authenticator
+	// AllowAnonymous lets a hub run without an Authenticator: every
+	// connection is then a user of its own with a made-up id. For trying out.
+	AllowAnonymous bool
+
+	// Store keeps messages and watermarks. Defaults to NewMemoryStore with
+	// its defaults, which forgets everything with the process.
+	Store Store
+	// Broker orders messages and carries them between hubs. Defaults to
+	// NewMemoryBroker: this process is the whole cluster.
+	Broker Broker
+	// RateLimiter bounds what a session may send. Defaults to
+	// NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20}).
+	RateLimiter RateLimiter
+
+	// Node names this process in "welcome" and in tickets. Defaults to the
+	// host's name and the process id.
+	Node string
+	// URL is where clients reach this node's handler, as negotiate tells
+	// them: "wss://chat-3.example.com/ws". Defaults to the address the
+	// negotiate request came to.
+	URL string
+	// Origins lists the origins, besides the request's own host, whose pages
+	// may connect: "https://example.com" or "https://*.example.com". "*"
+	// allows all, which lets any page act as its visitor: only without
+	// cookies. Requests without an Origin header do not come from a page and
+	// are allowed.
+	Origins []string
+
+	// MaxFrame is how many bytes a client's message may have, over all its
+	// WebSocket fragments. Defaults to 65,536. Beyond it: close 1009.
+	MaxFrame int
+	// MaxBody is how many bytes a message's body may have. Defaults to
+	// MaxFrame less 1,024. Beyond it: error too_large.
+	MaxBody int
+	// MaxQueue is how many bytes may wait for a client that reads slowly.
+	// Defaults to 1 MiB. Beyond it: close 4000.
+	MaxQueue int
+	// MaxRooms is how many rooms a session may have joined. Defaults to 100.
+	// -1: no limit.
+	MaxRooms int
+	// MaxPending is how many messages, ordered but not yet stored, may wait
+	// in this process. Defaults to 16,384. Beyond it: error busy. A single
+	// room may have half of them.
+	MaxPending int
+	// MaxPendingBytes is the same in bytes of messages. Defaults to 64 MiB.
+	MaxPendingBytes int64
+	// ReplayLimit is how many messages a join with "since" replays at most.
+	// Defaults to 500.
+	ReplayLimit int
+	// JoinReplay is how many messages a join without "since" replays.
+	// Defaults to 20. -1: none.
+	JoinReplay int
+
+	// PingInterval is how long a connection may be silent before it is
+	// pinged; after twice that it is closed with 4003. Defaults to 25 s.
+	PingInterval time.Duration
+	// WriteTimeout is how long a client may take to accept 16 KiB before it
+	// is cut off as a slow consumer. Defaults to 10 s.
+	WriteTimeout time.Duration
+	// CloseTimeout is how long a closing connection may take to say goodbye.
+	// Defaults to 5 s.
+	CloseTimeout time.Duration
+
+	// Logger takes what an operator should know; bodies and tickets are never
+	// logged. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+func (c Config) resolve() (Config, error) {
+	if c.Authenticator == nil {
+		if !c.AllowAnonymous {
+			return c, errors.New("gohub: Config.Authenticator is nil: set it, or say AllowAnonymous")
+		}
+		c.Authenticator = anonymous{}
+	}
+	if c.Store == nil {
+		c.Store = NewMemoryStore(MemoryStoreOptions{})
+	}
+	if c.Broker == nil {
+		c.Broker = NewMemoryBroker()
+	}
+	if c.RateLimiter == nil {
+		c.RateLimiter = NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20})
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Node == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "node"
+		}
+		c.Node = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if err := checkOrigins(c.Origins); err != nil {
+		return c, err
+	}
+	ints := []struct {
+		name     string
+		v        *int
+		def, min int
+		off      bool // -1 means none
+	}{
+		{"MaxFrame", &c.MaxFrame, 64 << 10, 1 << 10, false},
+		{"MaxBody", &c.MaxBody, 0, 1, false}, // its default needs MaxFrame: below
+		{"MaxQueue", &c.MaxQueue, 1 << 20, 1 << 10, false},
+		{"MaxRooms", &c.MaxRooms, 100, 1, true},
+		{"MaxPending", &c.MaxPending, 16_384, 2, false},
+		{"ReplayLimit", &c.ReplayLimit, 500, 1, false},
+		{"JoinReplay", &c.JoinReplay, 20, 1, true},
+	}
+	for _, f := range ints {
+		switch {
+		case *f.v == 0:
+			*f.v = f.def
+			if f.name == "MaxBody" {
+				*f.v = max(c.MaxFrame-1024, 1)
+			}
+		case *f.v == -1 && f.off:
+			*f.v = 0
+		case *f.v < f.min:
+			return c, fmt.Errorf("gohub: Config.%s is %d: the least is %d", f.name, *f.v, f.min)
+		}
+	}
+	if c.MaxBody > c.MaxFrame {
+		return c, fmt.Errorf("gohub: Config.MaxBody is %d: more than MaxFrame, %d", c.MaxBody, c.MaxFrame)
+	}
+	switch {
+	case c.MaxPendingBytes == 0:
+		c.MaxPendingBytes = 64 << 20
+	case c.MaxPendingBytes < int64(c.MaxBody):
+		return c, fmt.Errorf("gohub: Config.MaxPendingBytes is %d: less than MaxBody, %d", c.MaxPendingBytes, c.MaxBody)
+	}
+	times := []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"PingInterval", &c.PingInterval, 25 * time.Second},
+		{"WriteTimeout", &c.WriteTimeout, 10 * time.Second},
+		{"CloseTimeout", &c.CloseTimeout, 5 * time.Second},
+	}
+	for _, f := range times {
+		if *f.v == 0 {
+			*f.v = f.def
+		}
+		if *f.v < 10*time.Millisecond {
+			return c, fmt.Errorf("gohub: Config.%s is %v: the least is 10ms", f.name, *f.v)
+		}
+	}
+	return c, nil
+}
+
+// An Identity is who a session is. It comes from the Authenticator alone;
+// nothing a client sends changes it.
+type Identity struct {
+	// User is the id that others see and address: 1–63 of A-Z a-z 0-9 . _ : -
+	User string
+	// Name is for people to read. Defaults to User.
+	Name string
+	// Device tells a user's devices apart: a new session with the same User
+	// and Device replaces the old one. Empty: every session is its own.
+	Device string
+	// Tenant separates organisations: users and rooms of one never meet those
+	// of another.
+	Tenant string
+	// ExpiresAt is when the session is closed with 4001 unless refreshed.
+	// Zero: never.
+	ExpiresAt time.Time
+}
+
+// An Authenticator says who is connecting. It is asked before the WebSocket
+// handshake is answered, and by negotiate; it may be called concurrently. To
+// choose what the client is told, return an [*Error]: unauthorized (401),
+// forbidden (403), rate_limited (429), unavailable (503). Any other error is
+// logged and becomes 401.
+type Authenticator interface {
+	Authenticate(r *http.Request) (Identity, error)
+}
+
+// AuthenticatorFunc makes an Authenticator of a function.
+type AuthenticatorFunc func(r *http.Request) (Identity, error)
+
+// Authenticate calls f.
+func (f AuthenticatorFunc) Authenticate(r *http.Request) (Identity, error) { return f(r) }
+
+type anonymous struct{}
+
+func (anonymous) Authenticate(*http.Request) (Identity, error) {
+	return Identity{User: "anon-" + NewID()}, nil
+}

@@ -1,0 +1,132 @@
+package gohub
+
+import (
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+const (
+	memberDelay   = 200 * time.Millisecond // comings and goings of this long are told together
+	memberNames   = 1000                   // above so many users only the count is told
+	typingTimeout = 5 * time.Second
+	typingRepeat  = time.Second // a session's "still typing" is passed on no more often
+)
+
+// roomEvents is the part of a room that is told but not kept; guarded by the
+// room's mu.
+type roomEvents struct {
+	joined, left map[string]struct{} // since members were told last
+	timed        bool                // tellMembers is due
+	typing       map[*Client]*typist
+}
+
+type typist struct {
+	timer *time.Timer
+	until time.Time
+	told  time.Time
+}
+
+func (e *roomEvents) came(r *room, user string) { e.changed(r, user, &e.joined, e.left) }
+func (e *roomEvents) went(r *room, user string) { e.changed(r, user, &e.left, e.joined) }
+
+func (e *roomEvents) changed(r *room, user string, to *map[string]struct{}, from map[string]struct{}) {
+	if _, back := from[user]; back { // came and went, or the other way: nothing to tell
+		delete(from, user)
+		return
+	}
+	if *to == nil {
+		*to = make(map[string]struct{})
+	}
+	(*to)[user] = struct{}{}
+	if !e.timed {
+		e.timed = true
+		time.AfterFunc(memberDelay, r.tellMembers)
+	}
+}
+
+// tellMembers sends "members" with what has changed.
+func (r *room) tellMembers() {
+	r.mu.Lock()
+	e := &r.events
+	e.timed = false
+	if !r.gone && len(r.members) > 0 && len(e.joined)+len(e.left) > 0 {
+		var joined, left []string
+		if len(r.users) <= memberNames {
+			joined, left = keys(e.joined), keys(e.left)
+		}
+		r.pending = append(r.pending, frame{bytes: wire.AppendMembers(nil, r.id.Name, joined, left, len(r.users))})
+	}
+	e.joined, e.left = nil, nil
+	r.mu.Unlock()
+	r.flush()
+}
+
+func keys(m map[string]struct{}) []string {
+	s := make([]string, 0, len(m))
+	for k := range m {
+		s = append(s, k)
+	}
+	return s
+}
+
+// typing notes that c types, or no longer, and tells the others.
+func (r *room) typing(c *Client, active bool) {
+	now := time.Now()
+	r.mu.Lock()
+	t := r.events.typing[c]
+	tell := false
+	switch {
+	case active && t == nil:
+		if r.events.typing == nil {
+			r.events.typing = make(map[*Client]*typist)
+		}
+		r.events.typing[c] = &typist{
+			timer: time.AfterFunc(typingTimeout, func() { r.typingEnds(c) }),
+			until: now.Add(typingTimeout),
+			told:  now,
+		}
+		tell = true
+	case active:
+		t.until = now.Add(typingTimeout)
+		t.timer.Reset(typingTimeout)
+		if tell = now.Sub(t.told) >= typingRepeat; tell {
+			t.told = now
+		}
+	default:
+		tell = r.stopTyping(c)
+	}
+	r.mu.Unlock()
+	if tell {
+		r.tellTyping(c, active)
+	}
+}
+
+// typingEnds is the typist's timer.
+func (r *room) typingEnds(c *Client) {
+	r.mu.Lock()
+	t := r.events.typing[c]
+	ended := t != nil && !time.Now().Before(t.until) && r.stopTyping(c)
+	r.mu.Unlock()
+	if ended {
+		r.tellTyping(c, false)
+	}
+}
+
+// stopTyping reports whether c was typing; mu is held.
+func (r *room) stopTyping(c *Client) bool {
+	t := r.events.typing[c]
+	if t == nil {
+		return false
+	}
+	t.timer.Stop()
+	delete(r.events.typing, c)
+	return true
+}
+
+func (r *room) tellTyping(c *Client, active bool) {
+	f := wire.AppendTyping(nil, r.id.Name, c.who.User, active)
+	r.inline(func() {
+		r.hub.broker.Signal(Target{Tenant: r.id.Tenant, Room: r.id.Name, Except: c.id}, f)
+	})
+}

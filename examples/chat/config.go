@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// config is what the command line and the environment say.
+type config struct {
+	addr    string
+	data    string
+	node    string
+	origins []string
+	rate    int // frames a second and session; 0: unlimited
+}
+
+// later names the flags of features that this version does not have. Asking
+// for one is refused: a server that quietly kept to one node, or to memory,
+// would lose what its operator believed safe.
+var later = map[string]string{
+	"postgres":  "`URL` of a Postgres database to keep history in (not available in this version yet)",
+	"redis":     "`URL` of the Redis that joins several nodes (not available in this version yet)",
+	"advertise": "`URL` at which clients reach this node of several (not available in this version yet)",
+}
+
+// parseConfig reads args and, for flags that are not among them, the
+// environment. Help goes to out and comes back as flag.ErrHelp; any other
+// error names the flag or the variable that is wrong.
+func parseConfig(args []string, getenv func(string) string, out io.Writer) (config, error) {
+	c := config{addr: "127.0.0.1:8080", rate: 50}
+	fs := flag.NewFlagSet("chat", flag.ContinueOnError)
+	fs.SetOutput(io.Discard) // errors are printed once, by the caller
+	fs.Usage = func() {}
+
+	fs.Func("addr", "`host:port` to listen on; port 0 takes a free one (default 127.0.0.1:8080)", func(s string) error {
+		_, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return errors.New("want host:port, such as 127.0.0.1:8080 or :8080")
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			return errors.New("the port must be 0 to 65535")
+		}
+		c.addr = s
+		return nil
+	})
+	fs.StringVar(&c.data, "data", "", "`directory` to keep history in; empty: in memory")
+	fs.StringVar(&c.node, "node", "", "`name` of this node (default: made by the hub)")
+	fs.Func("origins", "comma-separated `list` of further origins whose pages may connect, such as https://app.example.com", func(s string) (err error) {
+		c.origins, err = parseOrigins(s)
+		return err
+	})
+	fs.Func("rate", "`frames` a second that a session may send; 0: unlimited (default 50)", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return errors.New("want a whole number, 0 or more")
+		}
+		c.rate = n
+		return nil
+	})
+	for name, usage := range later {
+		fs.String(name, "", usage)
+	}
+
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintf(out, "Usage: chat [flags]\n\nEach flag can also be given as %s; the flag wins.\n\n", envName("name"))
+			fs.SetOutput(out)
+			fs.PrintDefaults()
+		}
+		return config{}, err
+	}
+	if fs.NArg() > 0 {
+		return config{}, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+
+	source := map[string]string{} // flag → where its value came from
+	fs.Visit(func(f *flag.Flag) { source[f.Name] = "-" + f.Name })
+	var errs []error
+	fs.VisitAll(func(f *flag.Flag) {
+		name := envName(f.Name)
+		value := getenv(name)
+		if source[f.Name] != "" || value == "" { // empty is unset: compose files leave such behind
+			return
+		}
+		source[f.Name] = name
+		if err := fs.Set(f.Name, value); err != nil {
+			errs = append(errs, fmt.Errorf("invalid value %q for %s: %w", value, name, err))
+		}
+	})
+	fs.VisitAll(func(f *flag.Flag) {
+		// The value is not repeated: such URLs carry passwords.
+		if _, ok := later[f.Name]; ok && f.Value.String() != "" {
+			errs = append(errs, fmt.Errorf("%s: not available in this version yet", source[f.Name]))
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return config{}, err
+	}
+	return c, nil
+}
+
+// envName is the environment's name of a flag: GOHUB_ADDR for addr.
+func envName(flag string) string { return "GOHUB_" + strings.ToUpper(flag) }
+
+// parseOrigins reads a comma-separated list of origins. They are compared
+// exactly, so whatever a browser would never send is an error here rather
+// than a silent mismatch later.
+func parseOrigins(s string) ([]string, error) {
+	var list []string
+	for origin := range strings.SplitSeq(s, ",") {
+		if origin = strings.TrimSpace(origin); origin == "" {
+			continue
+		}
+		u, err := url.Parse(origin)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || origin != u.Scheme+"://"+strings.ToLower(u.Host) {
+			return nil, fmt.Errorf("%q is no origin; want scheme://host[:port] in lower case, without a path", origin)
+		}
+		list = append(list, origin)
+	}
+	return list, nil
+}

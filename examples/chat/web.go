@@ -1,0 +1,100 @@
+package main
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+)
+
+//go:embed web
+var webFiles embed.FS
+
+// contentPolicy lets the page load its own files and talk to its own server,
+// and nothing else. Trusted Types turn any use of innerHTML into an error.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+func withSecurityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// contentTypes is fixed here because what mime finds out differs between
+// systems, and a browser told "nosniff" runs no script of another type.
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+// routeFiles serves each file under web at its name, and index.html at "/".
+// Browsers ask each time and get 304 while a file has not changed.
+func routeFiles(mux *http.ServeMux) error {
+	root, err := fs.Sub(webFiles, "web")
+	if err != nil {
+		return err
+	}
+	return fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(root, name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		etag := `"` + hex.EncodeToString(sum[:8]) + `"`
+		contentType, ok := contentTypes[path.Ext(name)]
+		if !ok {
+			return fmt.Errorf("no content type for %s", name)
+		}
+		route := "GET /" + name
+		if name == "index.html" {
+			route = "GET /{$}"
+		}
+		mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.Header().Set("ETag", etag)
+			w.Header().Set("Cache-Control", "no-cache")
+			http.ServeFileFS(w, r, root, name)
+		})
+		return nil
+	})
+}
+
+// A problem is an error answer in the form of RFC 9457.
+type problem struct {
+	status int
+	detail string
+}
+
+func (p problem) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	writeJSON(w, p.status, map[string]any{
+		"type": "about:blank", "title": http.StatusText(p.status), "status": p.status, "detail": p.detail,
+	})
+}
+
+// writeJSON answers with v, which is never cached: it depends on the cookie.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	h := w.Header()
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
+	}
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // fails only when the client is gone
+}

@@ -1,0 +1,289 @@
+package gohub_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/gohub/gohub"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for what must come; what must not come is
+// shown by something later that does.
+const patience = 10 * time.Second
+
+// byQuery authenticates by ?user=&device=&tenant=&name=.
+func byQuery(r *http.Request) (gohub.Identity, error) {
+	q := r.URL.Query()
+	if q.Get("user") == "" {
+		return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "who are you?")
+	}
+	return gohub.Identity{User: q.Get("user"), Device: q.Get("device"), Tenant: q.Get("tenant"), Name: q.Get("name")}, nil
+}
+
+type world struct {
+	t   *testing.T
+	hub *gohub.Hub
+	url string
+}
+
+// start runs a hub behind a real HTTP server until the test ends.
+func start(t *testing.T, cfg gohub.Config) *world {
+	t.Helper()
+	if cfg.Authenticator == nil {
+		cfg.Authenticator = gohub.AuthenticatorFunc(byQuery)
+	}
+	if cfg.RateLimiter == nil {
+		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{})
+	}
+	if cfg.CloseTimeout == 0 {
+		cfg.CloseTimeout = time.Second
+	}
+	hub, err := gohub.New(cfg)
+	require.NoError(t, err)
+	srv := httptest.NewServer(hub.Handler())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, hub.Shutdown(ctx))
+		srv.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	return &world{t, hub, srv.URL}
+}
+
+// frame is one frame from the server, decoded.
+type frame map[string]any
+
+func (f frame) str(k string) string { s, _ := f[k].(string); return s }
+func (f frame) num(k string) int64  { n, _ := f[k].(float64); return int64(n) }
+
+// user is a client under test.
+type user struct {
+	t    *testing.T
+	name string
+	ws   *websocket.Conn
+
+	mu     sync.Mutex
+	log    []frame // everything received and not yet expected
+	closed *websocket.CloseError
+	end    error
+	news   chan struct{}
+}
+
+func (w *world) dial(query string) *user {
+	w.t.Helper()
+	ws, res, err := websocket.Dial(context.Background(), strings.Replace(w.url, "http", "ws", 1)+"/?"+query,
+		&websocket.DialOptions{Subprotocols: []string{"gohub.v1"}})
+	require.NoError(w.t, err)
+	_ = res
+	ws.SetReadLimit(-1)
+	u := &user{t: w.t, name: query, ws: ws, news: make(chan struct{}, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		u.read()
+	}()
+	w.t.Cleanup(func() { _ = ws.CloseNow(); <-done })
+	u.expect("welcome")
+	return u
+}
+
+// as connects a user and joins rooms.
+func (w *world) as(name string, rooms ...string) *user {
+	w.t.Helper()
+	u := w.dial("user=" + name)
+	for _, r := range rooms {
+		u.join(r)
+	}
+	return u
+}
+
+func (u *user) read() {
+	for {
+		typ, p, err := u.ws.Read(context.Background())
+		u.mu.Lock()
+		if err != nil {
+			u.end = err
+			if code := websocket.CloseStatus(err); code != -1 {
+				u.closed = &websocket.CloseError{Code: code}
+			}
+		} else {
+			var f frame
+			if typ == websocket.MessageBinary {
+				n := int(p[1])<<8 | int(p[2])
+				if json.Unmarshal(p[3:3+n], &f) == nil {
+					f["binary"] = string(p[3+n:])
+				}
+			} else if json.Unmarshal(p, &f) != nil {
+				f = frame{"type": "not json", "text": string(p)}
+			}
+			u.log = append(u.log, f)
+		}
+		u.mu.Unlock()
+		select {
+		case u.news <- struct{}{}:
+		default:
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// until waits for the first frame that fits, takes it out of the log and
+// returns it.
+func (u *user) until(what string, fits func(frame) bool) frame {
+	u.t.Helper()
+	deadline := time.After(patience)
+	for {
+		u.mu.Lock()
+		for i, f := range u.log {
+			if fits(f) {
+				u.log = append(u.log[:i:i], u.log[i+1:]...)
+				u.mu.Unlock()
+				return f
+			}
+		}
+		end := u.end
+		u.mu.Unlock()
+		if end != nil {
+			require.FailNow(u.t, "connection ended", "%s waited for %s: %v; has %v", u.name, what, end, u.log)
+		}
+		select {
+		case <-u.news:
+		case <-deadline:
+			u.mu.Lock()
+			defer u.mu.Unlock()
+			require.FailNow(u.t, "nothing came", "%s waited for %s; has %v", u.name, what, u.log)
+		}
+	}
+}
+
+// expect waits for a frame of a type, with fields given as key, value pairs.
+func (u *user) expect(typ string, fields ...any) frame {
+	u.t.Helper()
+	return u.until(fmt.Sprint(typ, fields), func(f frame) bool {
+		if f["type"] != typ {
+			return false
+		}
+		for i := 0; i < len(fields); i += 2 {
+			if fmt.Sprint(f[fields[i].(string)]) != fmt.Sprint(fields[i+1]) {
+				if n, ok := f[fields[i].(string)].(float64); !ok || fmt.Sprint(int64(n)) != fmt.Sprint(fields[i+1]) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// closes waits for the connection to end with a close code.
+func (u *user) closes(code int) {
+	u.t.Helper()
+	deadline := time.After(patience)
+	for {
+		u.mu.Lock()
+		end, ce := u.end, u.closed
+		u.mu.Unlock()
+		if end != nil {
+			require.NotNil(u.t, ce, "%s ended without a close code: %v", u.name, end)
+			require.Equal(u.t, code, int(ce.Code))
+			return
+		}
+		select {
+		case <-u.news:
+		case <-deadline:
+			require.FailNow(u.t, "still open", "%s waited for close %d", u.name, code)
+		}
+	}
+}
+
+// messages takes what messages of a room are in the log.
+func (u *user) messages(room string) []frame {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var ms []frame
+	kept := u.log[:0]
+	for _, f := range u.log {
+		if f["type"] == "message" && f["room"] == room {
+			ms = append(ms, f)
+			continue
+		}
+		kept = append(kept, f)
+	}
+	u.log = kept
+	return ms
+}
+
+func (u *user) send(f frame) {
+	u.t.Helper()
+	b, err := json.Marshal(f)
+	require.NoError(u.t, err)
+	u.text(string(b))
+}
+
+func (u *user) text(s string) {
+	u.t.Helper()
+	require.NoError(u.t, u.ws.Write(context.Background(), websocket.MessageText, []byte(s)))
+}
+
+
+func (u *user) ask(f frame, answer string) frame {
+	u.t.Helper()
+	ref := gohub.NewID()
+	f["ref"] = ref
+	u.send(f)
+	return u.until(answer+" or error", func(a frame) bool {
+		return a["ref"] == ref && (a["type"] == answer || a["type"] == "error")
+	})
+}
+
+func (u *user) join(room string) frame {
+	u.t.Helper()
+	f := u.ask(frame{"type": "join", "room": room}, "joined")
+	require.Equal(u.t, "joined", f["type"], "%v", f)
+	return f
+}
+
+// publish sends a message and returns its id at once.
+func (u *user) publish(room string, body any, more ...any) string {
+	u.t.Helper()
+	f := frame{"type": "publish", "id": gohub.NewID(), "body": body}
+	if room != "" {
+		f["room"] = room
+	}
+	for i := 0; i < len(more); i += 2 {
+		f[more[i].(string)] = more[i+1]
+	}
+	u.send(f)
+	return f.str("id")
+}
+
+// say publishes and waits for the ack.
+func (u *user) say(room string, body any, more ...any) frame {
+	u.t.Helper()
+	id := u.publish(room, body, more...)
+	return u.until("ack of "+id, func(f frame) bool {
+		return f["id"] == id && (f["type"] == "ack" || f["type"] == "error")
+	})
+}
+
+// sync returns once everything sent to u before has arrived.
+func (u *user) sync() {
+	u.t.Helper()
+	u.send(frame{"type": "ping"})
+	u.expect("pong")
+}

@@ -1,0 +1,169 @@
+package gohub
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+	"github.com/gohub/gohub/internal/wsconn"
+)
+
+// Handler answers WebSocket handshakes, and plain GETs with negotiate: where
+// to connect, and a ticket for it. Mount it anywhere; the ResponseWriter it
+// gets must be, or unwrap to, one that can be hijacked.
+//
+// It returns as soon as the handshake is answered.
+func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
+
+func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
+	if h.draining.Load() {
+		problem(w, errDraining)
+		return
+	}
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet)
+		writeProblem(w, http.StatusMethodNotAllowed, &Error{Code: CodeBadRequest, Message: "GET is what this answers"})
+		return
+	}
+	if !originAllowed(r, h.cfg.Origins) {
+		problem(w, Errorf(CodeForbidden, "origin %q may not connect here", clip(r.Header.Get("Origin"))))
+		return
+	}
+	who, err := h.identify(r)
+	if err != nil {
+		problem(w, err)
+		return
+	}
+	if isUpgrade(r) {
+		h.connect(w, r, who)
+		return
+	}
+	h.negotiate(w, r, who)
+}
+
+func isUpgrade(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// identify asks the ticket, if there is one, else the Authenticator.
+func (h *Hub) identify(r *http.Request) (Identity, *Error) {
+	if t := r.URL.Query().Get("ticket"); t != "" && isUpgrade(r) {
+		who, ok := h.tickets.redeem(t)
+		if !ok {
+			return who, Errorf(CodeUnauthorized, "the ticket is unknown, used or expired")
+		}
+		return who, nil
+	}
+	who, err := h.cfg.Authenticator.Authenticate(r)
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return who, e
+	case err != nil:
+		h.log.Info("not authenticated", "remote", r.RemoteAddr, "err", err)
+		return who, Errorf(CodeUnauthorized, "not authenticated")
+	case !validUser(who.User):
+		h.log.Error("Authenticator gave a user id that cannot be", "user", clip(who.User))
+		return who, errInternal
+	case !who.ExpiresAt.IsZero() && !time.Now().Before(who.ExpiresAt):
+		return who, Errorf(CodeUnauthorized, "the token has expired")
+	}
+	if who.Name == "" {
+		who.Name = who.User
+	}
+	return who, nil
+}
+
+// connect answers the handshake and starts the session.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
+	conn, err := wsconn.Accept(w, r, &h.conns)
+	if err != nil {
+		h.log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who)}
+	c.expires.Store(expiry(who))
+	conn.Start(c)
+	c.send(wire.AppendWelcome(nil, &wire.Welcome{
+		Session:  c.id,
+		User:     who.User,
+		Node:     h.cfg.Node,
+		PingMS:   h.cfg.PingInterval.Milliseconds(),
+		MaxFrame: h.cfg.MaxFrame,
+		Durable:  h.store.Durable(),
+		Time:     time.Now().UnixMilli(),
+	}))
+	if err := h.register(c); err != nil {
+		c.close(CloseRestart, "this node is shutting down")
+		conn.Finish()
+		return
+	}
+	go c.read() // ends with the connection; Shutdown waits for it
+}
+
+type negotiation struct {
+	URL       string `json:"url"`
+	Ticket    string `json:"ticket"`
+	Node      string `json:"node"`
+	ExpiresMS int64  `json:"expires_in_ms"`
+}
+
+func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
+	t, ok := h.tickets.issue(who)
+	if !ok {
+		problem(w, errBusy)
+		return
+	}
+	url := h.cfg.URL
+	if url == "" {
+		scheme := "ws"
+		if r.TLS != nil {
+			scheme = "wss"
+		}
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		url = scheme + "://" + r.Host + path
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(negotiation{url, t, h.cfg.Node, ticketLife.Milliseconds()})
+}
+
+// problem answers with an error as JSON (RFC 9457).
+func problem(w http.ResponseWriter, e *Error) {
+	status := http.StatusInternalServerError
+	switch e.Code { //nolint:exhaustive // the others do not come here
+	case CodeUnauthorized:
+		status = http.StatusUnauthorized
+	case CodeForbidden:
+		status = http.StatusForbidden
+	case CodeRateLimited:
+		status = http.StatusTooManyRequests
+	case CodeBadRequest:
+		status = http.StatusBadRequest
+	case CodeBusy, CodeUnavailable, CodeDraining:
+		status = http.StatusServiceUnavailable
+	}
+	writeProblem(w, status, e)
+}
+
+func writeProblem(w http.ResponseWriter, status int, e *Error) {
+	hd := w.Header()
+	hd.Set("Content-Type", "application/problem+json")
+	hd.Set("Cache-Control", "no-store")
+	if e.RetryAfter > 0 {
+		hd.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
+	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(struct {
+		Title   string `json:"title"`
+		Status  int    `json:"status"`
+		Code    Code   `json:"code"`
+		Detail  string `json:"detail"`
+		RetryMS int64  `json:"retry_ms,omitempty"`
+	}{http.StatusText(status), status, e.Code, e.Message, e.RetryAfter.Milliseconds()})
+}

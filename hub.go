@@ -1,0 +1,493 @@
+package gohub
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gohub/gohub/internal/wsconn"
+)
+
+// A Hub holds the sessions and rooms of one process. Make one with [New],
+// mount its [Hub.Handler], and end it with [Hub.Shutdown]. All methods are
+// safe for concurrent use.
+type Hub struct {
+	cfg    Config
+	log    *slog.Logger
+	store  Store
+	broker Broker
+	// instant: Broker.Publish delivers before it returns, so that a publisher
+	// can write to the members itself.
+	instant bool
+	persist *persister
+	marks   *marks
+	tickets ticketBox
+	conns   wsconn.Options
+	seed    maphash.Seed
+	shards  []hubShard
+
+	mu       sync.RWMutex // guards sessions, handlers, chain, closed
+	sessions map[string]*Client
+	handlers map[string]callHandler
+	chain    PublishFunc // middleware around accept; set before serving, like used
+	used     bool
+	closed   bool        // run starts nothing more
+
+	draining atomic.Bool
+	finished chan struct{} // closed when Shutdown is through
+	ctx      context.Context
+	cancel   context.CancelFunc
+	readers  sync.WaitGroup // the sessions' goroutines
+	wg       sync.WaitGroup // every other goroutine of the hub but the sweeper's
+}
+
+// A hubShard holds the rooms and the users whose names hash to it.
+type hubShard struct {
+	mu    sync.RWMutex
+	rooms map[RoomID]*room
+	users map[userID][]*Client // slices are never changed in place
+}
+
+type userID struct{ tenant, user string }
+
+// New makes a hub and starts its background work. An error names the field of
+// cfg that cannot be.
+func New(cfg Config) (*Hub, error) {
+	cfg, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &Hub{
+		cfg:      cfg,
+		log:      cfg.Logger,
+		store:    cfg.Store,
+		broker:   cfg.Broker,
+		seed:     maphash.MakeSeed(),
+		shards:   make([]hubShard, 4*runtime.GOMAXPROCS(0)),
+		sessions: make(map[string]*Client),
+		handlers: make(map[string]callHandler),
+		finished: make(chan struct{}),
+		ctx:      ctx,
+		cancel:   cancel,
+	}
+	for i := range h.shards {
+		h.shards[i].rooms = make(map[RoomID]*room)
+		h.shards[i].users = make(map[userID][]*Client)
+	}
+	h.chain = h.accept
+	h.persist = newPersister(h)
+	h.marks = newMarks(h)
+	h.conns = wsconn.Options{
+		Subprotocols: []string{"gohub.v1"},
+		MaxMessage:   cfg.MaxFrame,
+		MaxQueue:     cfg.MaxQueue,
+		WriteTimeout: cfg.WriteTimeout,
+		CloseTimeout: cfg.CloseTimeout,
+		SlowCode:     CloseSlowConsumer,
+		SilentCode:   CloseHeartbeatTimeout,
+		Sweeper:      wsconn.NewSweeper(cfg.PingInterval, sweep),
+	}
+	rcv := receiver{h}
+	run, ready := h.broker.Run, make(chan struct{})
+	if mb, ok := h.broker.(*MemoryBroker); ok {
+		h.instant = true
+		run = func(ctx context.Context, r Receiver) error {
+			return mb.run(ctx, r, func() { close(ready) })
+		}
+	} else {
+		close(ready)
+	}
+	h.run(func() { // ends with ctx
+		if err := run(ctx, rcv); err != nil && !errors.Is(err, context.Canceled) {
+			h.log.Error("broker ended", "err", err)
+		}
+	})
+	<-ready // at once: publishes work from now on
+	return h, nil
+}
+
+// run starts a goroutine that Shutdown waits for. Once the hub is closed it
+// does the work right here.
+func (h *Hub) run(f func()) {
+	h.mu.RLock()
+	closed := h.closed
+	if !closed {
+		h.wg.Add(1)
+	}
+	h.mu.RUnlock()
+	if closed {
+		f()
+		return
+	}
+	go func() {
+		defer h.wg.Done()
+		f()
+	}()
+}
+
+func (h *Hub) shard(tenant, name string) *hubShard {
+	x := maphash.String(h.seed, name) ^ maphash.String(h.seed, tenant)<<1
+	return &h.shards[x%uint64(len(h.shards))]
+}
+
+// find gives the room if it has members or is in use here.
+func (h *Hub) find(id RoomID) *room {
+	s := h.shard(id.Tenant, id.Name)
+	s.mu.RLock()
+	r := s.rooms[id]
+	s.mu.RUnlock()
+	return r
+}
+
+// acquire gives the room, opened: subscribed to, with its newest messages in
+// the ring. It stays until release.
+func (h *Hub) acquire(ctx context.Context, id RoomID) (*room, error) {
+	s := h.shard(id.Tenant, id.Name)
+	for {
+		s.mu.RLock()
+		r := s.rooms[id]
+		s.mu.RUnlock()
+		if r == nil {
+			s.mu.Lock()
+			if r = s.rooms[id]; r == nil {
+				r = &room{hub: h, id: id, refs: 1, opened: make(chan struct{}), left: make(chan struct{})}
+				s.rooms[id] = r
+				s.mu.Unlock()
+				h.open(ctx, r)
+				if r.openErr != nil {
+					h.release(r)
+					return nil, r.openErr
+				}
+				return r, nil
+			}
+			s.mu.Unlock()
+		}
+		r.mu.Lock()
+		if r.gone {
+			r.mu.Unlock()
+			<-r.left // soon: drop has nothing else to wait for
+			continue
+		}
+		r.refs++
+		r.mu.Unlock()
+		select {
+		case <-r.opened:
+		case <-ctx.Done():
+			h.release(r)
+			return nil, ctx.Err()
+		}
+		if r.openErr != nil {
+			h.release(r)
+			return nil, r.openErr
+		}
+		return r, nil
+	}
+}
+
+// open subscribes to the room and reads its newest messages. Messages that
+// arrive meanwhile are in ring already, behind which those read are put.
+func (h *Hub) open(ctx context.Context, r *room) {
+	defer close(r.opened)
+	err := h.broker.Subscribe(ctx, receiver{h}, r.id)
+	var ms []Message
+	var more bool
+	if err == nil {
+		ms, more, err = h.read(ctx, Query{Room: r.id, Newest: true, Limit: ringKeep})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.openErr = err
+		return
+	}
+	if more {
+		r.base = ms[0].Seq - 1
+	}
+	var older []frame
+	for i := range ms {
+		if len(r.ring) == 0 || ms[i].Seq < r.ring[0].seq {
+			older = append(older, encode(&ms[i]))
+			r.last = max(r.last, ms[i].Seq)
+		}
+	}
+	if len(older) > 0 {
+		r.ring = append(older, r.ring...)
+	}
+}
+
+// release ends an acquire.
+func (h *Hub) release(r *room) {
+	r.mu.Lock()
+	r.refs--
+	r.mu.Unlock()
+	h.drop(r)
+}
+
+// drop forgets the room if nobody needs it. It stays on the map until it is
+// unsubscribed, so that a new room of that name subscribes after that.
+func (h *Hub) drop(r *room) {
+	r.mu.Lock()
+	unused := !r.gone && r.refs == 0 && len(r.users) == 0 && !r.flushing && len(r.pending) == 0
+	r.gone = r.gone || unused
+	r.mu.Unlock()
+	if !unused {
+		return
+	}
+	h.broker.Unsubscribe(receiver{h}, r.id)
+	s := h.shard(r.id.Tenant, r.id.Name)
+	s.mu.Lock()
+	delete(s.rooms, r.id)
+	s.mu.Unlock()
+	close(r.left)
+}
+
+// read reads a page of a room: the log first, then the Store, so that what is
+// ordered and not yet stored is there, and what moves from one to the other
+// meanwhile is seen at least once.
+func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err error) {
+	logged, _, err := h.broker.Log(ctx, q.Room, q.After, h.cfg.MaxPending)
+	if err != nil && !(errors.Is(err, ErrUnavailable) && q.Newest && q.Before > 0) {
+		return nil, false, err
+	}
+	ms, more, err = h.store.History(ctx, q)
+	if err != nil {
+		return nil, false, err
+	}
+	visible := logged[:0]
+	for _, m := range logged {
+		if m.Seq > q.After && (q.Before == 0 || m.Seq < q.Before) && m.VisibleTo(q.Viewer) {
+			visible = append(visible, m)
+		}
+	}
+	if len(visible) == 0 {
+		return ms, more, nil
+	}
+	if !q.Newest && more {
+		// The page is full with older ones; what is logged beyond its end
+		// belongs to a later page.
+		end := ms[len(ms)-1].Seq
+		for len(visible) > 0 && visible[len(visible)-1].Seq > end {
+			visible = visible[:len(visible)-1]
+		}
+	}
+	ms = merge(ms, visible)
+	if over := len(ms) - q.Limit; over > 0 {
+		more = true
+		if q.Newest {
+			ms = ms[over:]
+		} else {
+			ms = ms[:q.Limit]
+		}
+	}
+	return ms, more, nil
+}
+
+// merge joins two ascending lists, keeping one of two with the same seq.
+func merge(a, b []Message) []Message {
+	out := make([]Message, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].Seq < b[0].Seq:
+			out, a = append(out, a[0]), a[1:]
+		case a[0].Seq > b[0].Seq:
+			out, b = append(out, b[0]), b[1:]
+		default:
+			out, a, b = append(out, a[0]), a[1:], b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// receiver is the hub as brokers see it.
+type receiver struct{ h *Hub }
+
+func (rc receiver) Deliver(m Message, prev int64) {
+	if r := rc.h.find(m.Room); r != nil {
+		r.deliver(&m, prev)
+		rc.flush(r)
+	}
+}
+
+// flush leaves the writing to a publisher of this hub that is about to do it,
+// and to a goroutine otherwise.
+func (rc receiver) flush(r *room) {
+	if !rc.h.instant || r.publishing.Load() == 0 {
+		r.flushSoon()
+	}
+}
+
+func (rc receiver) Signal(to Target, f []byte) {
+	if to.Room != "" && to.User == "" {
+		if r := rc.h.find(RoomID{to.Tenant, to.Room}); r != nil {
+			r.event(frame{bytes: f, except: to.Except})
+			rc.flush(r)
+		}
+		return
+	}
+	for _, c := range rc.h.sessionsOf(to.Tenant, to.User) {
+		in := to.Room != "" && c.member(to.Room) != nil
+		if c.id == to.Except || to.Room != "" && in == to.Outside {
+			continue
+		}
+		c.conn.Send(f, true, nil)
+	}
+}
+
+func (rc receiver) Suspect(rooms ...RoomID) {
+	look := func(r *room) {
+		if r == nil {
+			return
+		}
+		r.mu.Lock()
+		if r.isOpen() && !r.gone {
+			r.suspect()
+		}
+		r.mu.Unlock()
+	}
+	for _, id := range rooms {
+		look(rc.h.find(id))
+	}
+	if len(rooms) == 0 {
+		for _, r := range rc.h.allRooms() {
+			look(r)
+		}
+	}
+}
+
+func (h *Hub) allRooms() []*room {
+	var all []*room
+	for i := range h.shards {
+		s := &h.shards[i]
+		s.mu.RLock()
+		for _, r := range s.rooms {
+			all = append(all, r)
+		}
+		s.mu.RUnlock()
+	}
+	return all
+}
+
+// register adds a session; one of the same user and device is replaced.
+func (h *Hub) register(c *Client) error {
+	h.mu.Lock()
+	if h.closed || h.draining.Load() {
+		h.mu.Unlock()
+		return errDraining
+	}
+	h.sessions[c.id] = c
+	h.readers.Add(1)
+	h.mu.Unlock()
+
+	key := userID{c.who.Tenant, c.who.User}
+	s := h.shard(key.tenant, key.user)
+	s.mu.Lock()
+	old := s.users[key]
+	list := make([]*Client, len(old), len(old)+1)
+	copy(list, old)
+	s.users[key] = append(list, c)
+	s.mu.Unlock()
+	if c.who.Device != "" {
+		for _, o := range old {
+			if o.who.Device == c.who.Device {
+				o.close(CloseSessionReplaced, "replaced by a newer session")
+			}
+		}
+	}
+	return nil
+}
+
+func (h *Hub) unregister(c *Client) {
+	key := userID{c.who.Tenant, c.who.User}
+	s := h.shard(key.tenant, key.user)
+	s.mu.Lock()
+	old := s.users[key]
+	list := make([]*Client, 0, len(old))
+	for _, o := range old {
+		if o != c {
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 {
+		delete(s.users, key)
+	} else {
+		s.users[key] = list
+	}
+	s.mu.Unlock()
+	h.mu.Lock()
+	delete(h.sessions, c.id)
+	h.mu.Unlock()
+}
+
+func (h *Hub) sessionsOf(tenant, user string) []*Client {
+	s := h.shard(tenant, user)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.users[userID{tenant, user}]
+}
+
+func (h *Hub) session(id string) *Client {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.sessions[id]
+}
+
+func (h *Hub) allSessions() []*Client {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	all := make([]*Client, 0, len(h.sessions))
+	for _, c := range h.sessions {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Shutdown ends the hub: new connections and publishes are refused, what is
+// ordered is stored and acked, and every session is closed with 1012, which
+// asks its client to connect elsewhere and resume. It returns when all is
+// done or ctx ends; then what is left is cut off, and the error says how many
+// messages were ordered but not stored. Later calls wait for the first.
+//
+// http.Server.Shutdown does not know WebSocket connections: call both, this
+// one first. The Store and the Broker are the caller's to close.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	if h.draining.Swap(true) {
+		select {
+		case <-h.finished:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	defer close(h.finished)
+	err := h.persist.drain(ctx)
+	h.marks.flush(ctx)
+	for _, c := range h.allSessions() {
+		c.close(CloseRestart, "this node is shutting down")
+	}
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	done := make(chan struct{})
+	go func() { // ends when every goroutine of the hub has
+		h.readers.Wait()
+		h.cancel()
+		h.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		h.cancel()
+		for _, c := range h.allSessions() {
+			c.conn.Abort()
+		}
+		<-done
+	}
+	h.conns.Sweeper.Stop()
+	return err
+}

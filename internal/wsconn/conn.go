@@ -1,0 +1,219 @@
+// Package wsconn carries WebSocket frames for many connections at little
+// cost: no goroutine but the reader while nothing moves, no buffer while
+// nothing has come, one write for all that waits.
+//
+// coder/websocket keeps the handshake and the reading: frame headers, masks,
+// fragments, pings, pongs and the close handshake. It works on a [Conn] in
+// place of the socket, so that this package decides when bytes are read and
+// in which order they are written. Data frames are encoded by the caller,
+// once for however many connections, and go round coder's writer altogether.
+//
+// What that rests on, each point with a test:
+//   - coder writes each control frame with exactly one Write (its
+//     bufio.Writer holds 128 bytes, the largest control frame takes 127), so
+//     that a Write of coder's is one whole frame and can be queued like any other.
+//   - coder leaves its state alone when a read fails between two frames.
+//   - Nothing follows a Close frame or a failed write: the connection is
+//     latched under mu, and later frames are dropped.
+package wsconn
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Errors of [Conn.Next].
+var (
+	ErrTooBig      = errors.New("frame exceeds the limit")
+	ErrInvalidUTF8 = errors.New("text frame is not UTF-8")
+	ErrLatched     = errors.New("connection is closing")
+	ErrProtocol    = errors.New("not WebSocket")
+)
+
+// Options are shared by all connections of a hub.
+type Options struct {
+	Subprotocols []string
+	MaxMessage   int           // bytes a client's message may have, over all its fragments
+	MaxQueue     int           // bytes that may wait for a client before it is a slow consumer
+	WriteTimeout time.Duration // how long 16 KiB may take
+	CloseTimeout time.Duration // how long a closing connection is waited for
+	SlowCode     int           // close code of a slow consumer
+	SilentCode   int           // close code of a client that stopped answering
+	Sweeper      *Sweeper
+}
+
+// A Handler is told by the reading goroutine that it is about to wait.
+type Handler interface {
+	// Idle is called when everything that had arrived has been returned by
+	// Next: the time to send what was held back.
+	Idle()
+}
+
+// A Conn is one WebSocket connection on the server's side.
+//
+// Next, Cork, Uncork, SendPaced and Finish belong to one goroutine, the
+// reader; everything else may be called from anywhere.
+type Conn struct {
+	nc  net.Conn
+	raw syscall.RawConn // nil: not a plain socket; reads and writes block
+	ws  *websocket.Conn
+	br  *bufio.Reader // coder's; ours to look into
+	h   Handler
+	o   *Options
+
+	in       inbox
+	lastRead atomic.Int64 // the sweeper's clock when bytes last came
+	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
+	place    int          // in the sweeper's shard; the shard's lock
+	shard    *shard
+
+	out outbox
+}
+
+// Accept answers a WebSocket handshake. It has written the refusal when it
+// returns an error. The caller runs Next in a goroutine of its own and calls
+// Finish when that ends.
+func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
+	c := &Conn{o: o}
+	c.in.scan.max = int64(o.MaxMessage)
+	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, c: c}, r, &websocket.AcceptOptions{
+		Subprotocols:       o.Subprotocols,
+		InsecureSkipVerify: true, // the hub has checked the origin
+	})
+	if err != nil {
+		if c.nc != nil {
+			_ = c.nc.Close()
+		}
+		return nil, err
+	}
+	c.ws = ws
+	ws.SetReadLimit(-1) // the scanner decides, on the declared length
+	c.br.Reset(c)       // coder left an io.MultiReader in between
+	return c, nil
+}
+
+// Start names the handler and puts the connection under the sweeper's eyes.
+// It comes before the first Next.
+func (c *Conn) Start(h Handler) {
+	c.h = h
+	c.o.Sweeper.add(c)
+}
+
+// Subprotocol is what was negotiated, or empty.
+func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+
+// hijacker gives coder a connection of ours in place of net/http's, with a
+// small reader and a small writer in place of net/http's 4 KiB each.
+type hijacker struct {
+	http.ResponseWriter
+	c *Conn
+}
+
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := h.c
+	c.nc = nc
+	_ = nc.SetDeadline(time.Time{})
+	switch s := nc.(type) { // exact types: a type that embeds one may translate what it carries
+	case *net.TCPConn:
+		c.raw, _ = s.SyscallConn()
+	case *net.UnixConn:
+		c.raw, _ = s.SyscallConn()
+	}
+	if !rawReads {
+		c.raw = nil
+	}
+	c.in.init(c)
+	// A client that did not wait for the answer has frames in net/http's
+	// buffer already.
+	if n := rw.Reader.Buffered(); n > 0 {
+		b, _ := rw.Reader.Peek(n)
+		c.in.preload(b)
+	}
+	c.br = bufio.NewReaderSize(c, 16)
+	return c, bufio.NewReadWriter(c.br, bufio.NewWriterSize(c, 128)), nil
+}
+
+// WriteHeaderNow is gin's: it holds the status back until told.
+func (h *hijacker) WriteHeaderNow() {
+	if g, ok := h.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
+		g.WriteHeaderNow()
+	}
+}
+
+// The rest of net.Conn, for coder. Deadlines are not its business: it gets
+// contexts without any.
+
+// Close does nothing: coder calls it when it has answered a Close frame, and
+// that answer may still be waiting in the queue. Finish closes the socket.
+func (c *Conn) Close() error { return nil }
+
+func (c *Conn) LocalAddr() net.Addr                { return c.nc.LocalAddr() }
+func (c *Conn) RemoteAddr() net.Addr               { return c.nc.RemoteAddr() }
+func (c *Conn) SetDeadline(t time.Time) error      { return c.nc.SetDeadline(t) }
+func (c *Conn) SetReadDeadline(t time.Time) error  { return c.nc.SetReadDeadline(t) }
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
+
+// Shutdown queues a Close frame behind what waits, lets nothing follow it,
+// and wakes the reader: Next returns ErrLatched. The first call decides code
+// and reason; false if the connection was closing already.
+func (c *Conn) Shutdown(code int, reason string) bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.latch(code, reason, false)
+}
+
+// Abort closes the socket at once.
+func (c *Conn) Abort() {
+	c.out.mu.Lock()
+	c.fail()
+	c.out.mu.Unlock()
+	_ = c.nc.Close()
+}
+
+// CloseCode is the code of the Close frame this side has queued; 0: none.
+func (c *Conn) CloseCode() int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.code
+}
+
+// Finish ends the connection after Next has returned an error: what is queued
+// goes out, the peer's Close frame is waited for, and the socket is closed,
+// all within CloseTimeout. Bytes that the peer still sends are read and
+// thrown away, because closing a socket with unread bytes in it makes the
+// kernel send a reset that overtakes the Close frame.
+func (c *Conn) Finish() {
+	defer c.nc.Close()
+	c.o.Sweeper.remove(c)
+	// coder's own state; it cannot block, for the reader is not in it.
+	_ = c.ws.CloseNow()
+	c.out.mu.Lock()
+	if c.in.err != nil && !errors.Is(c.in.err, os.ErrDeadlineExceeded) {
+		c.fail() // the peer is gone
+	}
+	latched, dead := c.out.latched, c.out.dead
+	if !latched {
+		c.fail()
+		dead = true
+	}
+	if !dead {
+		_ = c.nc.SetDeadline(time.Now().Add(c.o.CloseTimeout))
+	}
+	c.out.mu.Unlock()
+	if !dead && c.waitBelow(1) {
+		c.in.discard(c)
+	}
+	c.in.release()
+}

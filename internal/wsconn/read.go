@@ -1,0 +1,271 @@
+package wsconn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"unicode/utf8"
+)
+
+// errBetween is what coder gets when it asks for bytes between two messages
+// and none are there: the reader then waits in fill, on a shallow stack and
+// without a buffer, instead of deep inside coder.
+var errBetween = errors.New("between messages")
+
+// burst is how many messages Next returns before it calls Idle although more
+// have arrived: a client that never stops sending gets its answers all the same.
+const burst = 64
+
+const readSize = 8 << 10
+
+var (
+	readBufs    = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+	payloadBufs = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+)
+
+// inbox is the reading half of a Conn; the reader's own.
+type inbox struct {
+	buf      *[]byte // holds r:w; nil while nothing has come
+	r, w     int
+	scan     scanner
+	payload  *[]byte // of the message returned last; nil while idle
+	readable func(fd uintptr) bool
+	err      error // of the socket
+	eof      bool
+	told     bool // Idle was called for this wait
+	since    int  // messages since the last Idle
+	own      bool // buf is this connection's own, not the pool's
+}
+
+func (in *inbox) init(c *Conn) {
+	if c.raw != nil {
+		in.readable = c.tryRead
+	}
+}
+
+func (in *inbox) preload(b []byte) {
+	buf := append(make([]byte, 0, max(len(b), 1)), b...)
+	in.buf, in.r, in.w, in.own = &buf, 0, len(b), true
+}
+
+func (in *inbox) release() {
+	if in.buf != nil && !in.own {
+		readBufs.Put(in.buf)
+	}
+	in.buf, in.own, in.r, in.w = nil, false, 0, 0
+	in.releasePayload()
+}
+
+func (in *inbox) releasePayload() {
+	if in.payload != nil {
+		if cap(*in.payload) <= 64<<10 {
+			payloadBufs.Put(in.payload)
+		}
+		in.payload = nil
+	}
+}
+
+// Next returns the next data message. payload is valid until the next call.
+//
+// Errors: ErrTooBig, ErrInvalidUTF8 and ErrProtocol leave it to the caller to
+// Shutdown with a code; ErrLatched: this side is closing; any other: the peer
+// closed or is gone.
+func (c *Conn) Next() (binary bool, payload []byte, err error) {
+	in := &c.in
+	if in.since++; in.since >= burst {
+		in.since = 0
+		c.h.Idle()
+	}
+	for {
+		if in.r == in.w && c.br.Buffered() == 0 {
+			in.releasePayload()
+			if err := c.fill(); err != nil {
+				return false, nil, c.explain(err)
+			}
+		}
+		typ, r, err := c.ws.Reader(context.Background())
+		if err == nil {
+			payload, err = in.readAll(r)
+		}
+		switch {
+		case errors.Is(err, errBetween):
+			continue
+		case err != nil:
+			return false, nil, c.explain(err)
+		}
+		if binary = byte(typ) == opBinary; !binary && !utf8.Valid(payload) {
+			return false, nil, ErrInvalidUTF8
+		}
+		return binary, payload, nil
+	}
+}
+
+// explain sorts what went wrong in a read.
+func (c *Conn) explain(err error) error {
+	switch {
+	case c.latched():
+		return ErrLatched
+	case c.in.scan.tooBig:
+		return ErrTooBig
+	case c.in.err != nil:
+		return c.in.err
+	}
+	return errors.Join(ErrProtocol, err)
+}
+
+// readAll reads a message into the pooled payload buffer.
+func (in *inbox) readAll(r io.Reader) ([]byte, error) {
+	if in.payload == nil {
+		in.payload = payloadBufs.Get().(*[]byte)
+	}
+	b := (*in.payload)[:0]
+	for {
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		*in.payload = b
+		if err == io.EOF {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Read hands coder bytes that fill has brought, past the scanner.
+func (c *Conn) Read(p []byte) (int, error) {
+	in := &c.in
+	if in.scan.tooBig {
+		return 0, ErrTooBig
+	}
+	if in.r == in.w {
+		if in.scan.between() {
+			return 0, errBetween
+		}
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, (*in.buf)[in.r:in.w])
+	in.scan.pass(p[:n])
+	in.r += n
+	if in.r == in.w && !in.own {
+		in.release1()
+	}
+	return n, nil
+}
+
+// release1 gives the read buffer back when it has been read out.
+func (in *inbox) release1() {
+	readBufs.Put(in.buf)
+	in.buf, in.r, in.w = nil, 0, 0
+}
+
+// fill waits for bytes. Before it waits it calls Idle, once.
+func (c *Conn) fill() error {
+	in := &c.in
+	in.told = false
+	if in.err != nil {
+		return in.err
+	}
+	if c.raw != nil {
+		in.buf, in.own, in.r, in.w = nil, false, 0, 0
+		if err := c.raw.Read(in.readable); err != nil {
+			in.err = err
+		}
+	} else {
+		if in.buf == nil || cap(*in.buf) < 512 {
+			b := make([]byte, 1<<10) // kept: a blocking read needs one while it waits
+			in.buf = &b
+		}
+		*in.buf = (*in.buf)[:cap(*in.buf)]
+		in.own, in.r, in.w = true, 0, 0
+		in.since = 0
+		c.h.Idle()
+		n, err := c.nc.Read(*in.buf)
+		in.w = n
+		if n == 0 {
+			in.err = err
+		}
+	}
+	if in.r == in.w {
+		if in.err == nil {
+			in.err = io.EOF
+		}
+		return in.err
+	}
+	c.lastRead.Store(c.o.Sweeper.now.Load())
+	return nil
+}
+
+// tryRead is called by the runtime when the socket may be readable; false
+// makes it wait. No buffer is held while it does.
+func (c *Conn) tryRead(fd uintptr) bool {
+	in := &c.in
+	buf := readBufs.Get().(*[]byte)
+	n, err := readFD(fd, *buf)
+	switch {
+	case n > 0:
+		in.buf, in.w = buf, n
+		return true
+	case err == syscall.EAGAIN:
+		readBufs.Put(buf)
+		if !in.told {
+			in.told, in.since = true, 0
+			c.h.Idle()
+		}
+		return false
+	case err != nil:
+		in.err = os.NewSyscallError("read", err)
+	default:
+		in.err = io.EOF
+	}
+	readBufs.Put(buf)
+	return true
+}
+
+// discard reads until the peer's Close frame, its end, or the deadline.
+func (in *inbox) discard(c *Conn) {
+	in.err = nil
+	in.told = true // nothing is held back any more
+	for !in.scan.closeSeen {
+		if in.r < in.w {
+			in.scan.pass((*in.buf)[in.r:in.w])
+			in.r = in.w
+			continue
+		}
+		if in.buf != nil && !in.own {
+			in.release1()
+		}
+		if c.fillQuietly() != nil {
+			return
+		}
+	}
+}
+
+func (c *Conn) fillQuietly() error {
+	in := &c.in
+	if c.raw == nil {
+		if in.buf == nil {
+			b := make([]byte, 1<<10)
+			in.buf = &b
+		}
+		n, err := c.nc.Read((*in.buf)[:cap(*in.buf)])
+		in.own, in.r, in.w = true, 0, n
+		if n > 0 {
+			return nil
+		}
+		return err
+	}
+	in.buf, in.own, in.r, in.w = nil, false, 0, 0
+	if err := c.raw.Read(in.readable); err != nil {
+		return err
+	}
+	return in.err
+}

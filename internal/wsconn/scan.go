@@ -1,0 +1,86 @@
+package wsconn
+
+import "math"
+
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+)
+
+// A scanner follows the frames in a client's bytes without unmasking them. It
+// tells three things coder does not: that a frame is too big as soon as its
+// length is declared (coder reads up to the limit first), that the stream
+// stands between two messages, and that a Close frame has come.
+type scanner struct {
+	max   int64 // bytes a message may have
+	left  int64 // bytes of the frame at hand, mask included, still to come
+	total int64 // declared bytes of the message at hand
+	head  [10]byte
+	n     uint8 // bytes in head
+	open  bool  // inside a fragmented message
+
+	tooBig    bool
+	closeSeen bool
+}
+
+// between reports whether the next byte begins a message, or a control frame
+// between two.
+func (s *scanner) between() bool { return s.n == 0 && s.left == 0 && !s.open }
+
+// pass follows p.
+func (s *scanner) pass(p []byte) {
+	for len(p) > 0 {
+		if s.left > 0 {
+			k := min(s.left, int64(len(p)))
+			s.left -= k
+			p = p[k:]
+			continue
+		}
+		s.head[s.n] = p[0]
+		s.n++
+		p = p[1:]
+		if s.n >= 2 {
+			s.header()
+		}
+	}
+}
+
+// header is called with two bytes or more in head.
+func (s *scanner) header() {
+	var length int64
+	switch l := s.head[1] & 0x7f; {
+	case l < 126:
+		length = int64(l)
+	case l == 126 && s.n == 4:
+		length = int64(s.head[2])<<8 | int64(s.head[3])
+	case l == 127 && s.n == 10:
+		for _, b := range s.head[2:10] {
+			length = length<<8 | int64(b)
+		}
+	default:
+		return // more of it to come
+	}
+	s.n = 0
+	fin, op := s.head[0]&0x80 != 0, s.head[0]&0x0f
+	switch {
+	case op == opClose:
+		s.closeSeen = true
+	case op > opBinary:
+	default:
+		if op != opContinuation {
+			s.total = 0
+		}
+		if length < 0 { // 2^63 and more
+			length = math.MaxInt64 >> 1
+		}
+		s.tooBig = s.tooBig || length > s.max-s.total
+		s.total += min(length, s.max)
+		s.open = !fin
+	}
+	s.left = length
+	if s.head[1]&0x80 != 0 {
+		s.left += 4
+	}
+}

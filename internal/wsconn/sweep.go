@@ -1,0 +1,115 @@
+package wsconn
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+// A Sweeper looks at every connection once a tick: one goroutine a shard for
+// thousands of connections, in place of timers for each. It sends a ping to a
+// client that has been silent for the ping interval and closes it with
+// SilentCode after twice that.
+type Sweeper struct {
+	now    atomic.Int64 // coarse clock, ns since start, set each tick
+	start  time.Time
+	shards []shard
+	next   atomic.Uint32
+	wg     sync.WaitGroup
+	stop   chan struct{}
+	ping   time.Duration
+	look   func(h Handler, now time.Time)
+}
+
+type shard struct {
+	mu    sync.Mutex
+	conns []*Conn // each knows its place
+}
+
+var pingFrame = wire.AppendPing(nil)
+
+// NewSweeper starts the sweeper; Stop ends its goroutines. look is called for
+// every connection on every tick and must not block.
+func NewSweeper(ping time.Duration, look func(h Handler, now time.Time)) *Sweeper {
+	s := &Sweeper{
+		shards: make([]shard, runtime.GOMAXPROCS(0)),
+		stop:   make(chan struct{}),
+		start:  time.Now(),
+		ping:   ping,
+		look:   look,
+	}
+	s.now.Store(1)
+	tick := min(time.Second, max(ping/8, time.Millisecond))
+	for i := range s.shards {
+		s.wg.Add(1)
+		go s.run(&s.shards[i], tick)
+	}
+	return s
+}
+
+// Stop ends the sweeping and waits for it.
+func (s *Sweeper) Stop() {
+	close(s.stop)
+	s.wg.Wait()
+}
+
+func (s *Sweeper) add(c *Conn) {
+	c.lastRead.Store(s.now.Load())
+	sh := &s.shards[s.next.Add(1)%uint32(len(s.shards))]
+	sh.mu.Lock()
+	c.shard, c.place = sh, len(sh.conns)
+	sh.conns = append(sh.conns, c)
+	sh.mu.Unlock()
+}
+
+func (s *Sweeper) remove(c *Conn) {
+	sh := c.shard
+	if sh == nil {
+		return
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	last := sh.conns[len(sh.conns)-1]
+	sh.conns[c.place], last.place = last, c.place
+	sh.conns[len(sh.conns)-1] = nil
+	sh.conns = sh.conns[:len(sh.conns)-1]
+}
+
+func (s *Sweeper) run(sh *shard, tick time.Duration) {
+	defer s.wg.Done()
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	var seen []*Conn
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-t.C:
+		}
+		wall := time.Now()
+		now := int64(wall.Sub(s.start)) + 1
+		s.now.Store(now)
+		sh.mu.Lock()
+		seen = append(seen[:0], sh.conns...)
+		sh.mu.Unlock()
+		for _, c := range seen {
+			s.sweep(c, now)
+			s.look(c.h, wall)
+		}
+		clear(seen)
+	}
+}
+
+func (s *Sweeper) sweep(c *Conn, now int64) {
+	last := c.lastRead.Load()
+	switch silent := time.Duration(now - last); {
+	case silent >= 2*s.ping:
+		c.Shutdown(c.o.SilentCode, "heartbeat timeout")
+	case silent >= s.ping && c.pinged != last:
+		c.pinged = last
+		c.Send(pingFrame, true, nil)
+	}
+}

@@ -1,0 +1,462 @@
+package wsconn
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+const (
+	joinSize  = 64 << 10 // how much of a queue goes into one write
+	pieceSize = 16 << 10 // how much WriteTimeout is for
+	pacedSize = 64 << 10 // how much SendPaced lets wait
+)
+
+// outbox is the writing half of a Conn. Everything in it is guarded by mu,
+// which is never held during a write.
+//
+// A frame goes out by one of three ways. When nothing waits, the caller of
+// Send writes it there and then, without ever blocking. What the kernel does
+// not take, and what comes while somebody writes, waits in the queue. A
+// goroutine that writes the queue, all that waits at once, exists only while
+// the kernel is not taking more.
+type outbox struct {
+	mu      sync.Mutex
+	queue   []queued
+	bytes   int  // in queue and in the goroutine's hands
+	writing bool // somebody is in a write call, or about to be
+	corked  bool // the reader is at work: frames wait until Uncork
+	partial bool // the first of queue is the rest of a frame: it must go out whole
+	latched bool // a Close frame is queued, or dead: nothing is taken any more
+	dead    bool // the socket failed: nothing can be written any more
+	code    int  // of the Close frame this side queued
+	low     chan struct{}
+	lowAt   int // low is closed when bytes falls below this
+}
+
+type queued struct {
+	b        []byte
+	volatile bool // may be dropped when the client falls behind
+}
+
+// A Gate lets a stream of frames be stopped for good, together with those
+// that other goroutines are about to send: see Shut. The zero Gate is open.
+type Gate struct{ shut bool } // guarded by the mu of the Conn it is used with
+
+// Shut makes every Send with g, from now on, do nothing.
+func (c *Conn) Shut(g *Gate) {
+	c.out.mu.Lock()
+	g.shut = true
+	c.out.mu.Unlock()
+}
+
+// Send sends whole frames; frames is not copied and must never change. It
+// does not block. volatile frames are dropped when the client is behind; when
+// MaxQueue is passed all the same, the connection is shut down with SlowCode.
+// g, if not nil, must be open.
+func (c *Conn) Send(frames []byte, volatile bool, g *Gate) {
+	o := &c.out
+	o.mu.Lock()
+	if o.latched || g != nil && g.shut {
+		o.mu.Unlock()
+		return
+	}
+	if c.raw != nil && !o.writing && !o.corked && len(o.queue) == 0 {
+		o.writing = true
+		o.mu.Unlock()
+		c.flush(frames)
+		return
+	}
+	c.push(frames, volatile)
+	c.wake()
+	o.mu.Unlock()
+}
+
+// wake starts the goroutine if frames wait that nobody is about to write.
+func (c *Conn) wake() {
+	if o := &c.out; !o.writing && len(o.queue) > 0 && (!o.corked || o.latched) && !o.dead {
+		o.writing = true
+		go c.writeLoop() // ends when the queue is empty, or by its write deadline
+	}
+}
+
+// push appends to the queue within its limit.
+func (c *Conn) push(frames []byte, volatile bool) {
+	o := &c.out
+	if o.bytes+len(frames) > c.o.MaxQueue {
+		o.dropVolatile()
+		switch {
+		case o.bytes+len(frames) <= c.o.MaxQueue:
+		case volatile:
+			return
+		default:
+			c.latch(c.o.SlowCode, "slow consumer", true)
+			return
+		}
+	}
+	o.append(frames, volatile)
+}
+
+func (o *outbox) append(b []byte, volatile bool) {
+	if o.queue == nil {
+		o.queue = *queues.Get().(*[]queued)
+	}
+	o.queue = append(o.queue, queued{b, volatile})
+	o.bytes += len(b)
+}
+
+func (o *outbox) dropVolatile() {
+	kept := o.queue[:0]
+	for i, f := range o.queue {
+		if f.volatile && !(i == 0 && o.partial) {
+			o.bytes -= len(f.b)
+			continue
+		}
+		kept = append(kept, f)
+	}
+	clear(o.queue[len(kept):])
+	o.queue = kept
+}
+
+// latch queues the Close frame, lets nothing follow it, and wakes the reader.
+// With cut, what waits is thrown away: the client is not reading it anyway.
+func (c *Conn) latch(code int, reason string, cut bool) bool {
+	o := &c.out
+	if o.latched {
+		return false
+	}
+	o.latched = true
+	o.code = code
+	if cut {
+		keep := 0
+		if o.partial {
+			keep = 1
+		}
+		for _, f := range o.queue[keep:] {
+			o.bytes -= len(f.b)
+		}
+		clear(o.queue[keep:])
+		o.queue = o.queue[:keep]
+	}
+	o.append(wire.AppendClose(nil, code, reason), false)
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.o.CloseTimeout))
+	_ = c.nc.SetReadDeadline(longAgo)
+	c.wake()
+	return true
+}
+
+var longAgo = time.Unix(1, 0)
+
+func (c *Conn) latched() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.latched
+}
+
+// fail marks the socket as useless; mu is held.
+func (c *Conn) fail() {
+	o := &c.out
+	o.latched, o.dead = true, true
+	o.queue, o.bytes, o.partial = nil, 0, false
+	o.signalLow()
+	_ = c.nc.SetReadDeadline(longAgo)
+}
+
+func (o *outbox) signalLow() {
+	if o.low != nil && (o.bytes < o.lowAt || o.dead) {
+		close(o.low)
+		o.low = nil
+	}
+}
+
+// Write takes one control frame from coder: a pong, or the answer to a Close
+// frame, which latches.
+func (c *Conn) Write(p []byte) (int, error) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.latched {
+		return len(p), nil
+	}
+	frame := append([]byte(nil), p...)
+	if p[0]&0x0f == opClose {
+		o.latched = true
+		o.append(frame, false)
+	} else {
+		c.push(frame, true)
+	}
+	c.wake()
+	return len(p), nil
+}
+
+// Cork holds frames back until Uncork, so that all a client's command brings
+// about leaves in one write.
+func (c *Conn) Cork() {
+	c.out.mu.Lock()
+	c.out.corked = true
+	c.out.mu.Unlock()
+}
+
+// Uncork sends what Cork held back.
+func (c *Conn) Uncork() {
+	o := &c.out
+	o.mu.Lock()
+	if !o.corked {
+		o.mu.Unlock()
+		return
+	}
+	o.corked = false
+	if o.writing || len(o.queue) == 0 || o.dead || c.raw == nil {
+		c.wake()
+		o.mu.Unlock()
+		return
+	}
+	o.writing = true
+	o.mu.Unlock()
+	c.flush(nil)
+}
+
+// Queue appends frames whatever the limit says and does not write. The reader
+// uses it under a lock, for what follows a replay, and uncorks afterwards.
+func (c *Conn) Queue(frames []byte) {
+	c.out.mu.Lock()
+	if !c.out.latched {
+		c.out.append(frames, false)
+		c.wake()
+	}
+	c.out.mu.Unlock()
+}
+
+// SendPaced queues frames, whatever the limit says, and waits until little is
+// left to be written: for replays, which go at the socket's pace. It leaves
+// the connection corked. False: the connection is closing.
+func (c *Conn) SendPaced(frames []byte) bool {
+	c.Queue(frames)
+	c.Uncork()
+	ok := c.waitBelow(pacedSize)
+	c.Cork()
+	return ok && !c.latched()
+}
+
+// waitBelow waits until fewer than n bytes wait; false: the socket is dead.
+func (c *Conn) waitBelow(n int) bool {
+	o := &c.out
+	o.mu.Lock()
+	if o.dead || o.bytes < n {
+		dead := o.dead
+		o.mu.Unlock()
+		return !dead
+	}
+	o.low, o.lowAt = make(chan struct{}), n
+	low := o.low
+	c.wake()
+	o.mu.Unlock()
+	<-low // closed by the writer: it gets on, or its deadline passes
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.dead
+}
+
+// flush writes first, and then what came meanwhile, for as long as the kernel
+// takes it at once. The caller has set writing.
+func (c *Conn) flush(first []byte) {
+	o := &c.out
+	op := writeOps.Get().(*writeOp)
+	defer writeOps.Put(op)
+	b, shared := first, true
+	if b == nil {
+		o.mu.Lock()
+		b, shared = o.take(op)
+		o.mu.Unlock()
+	}
+	for len(b) > 0 {
+		n, err := op.write(c.raw, b)
+		o.mu.Lock()
+		if !o.dead && first == nil {
+			o.bytes -= n
+		}
+		switch {
+		case o.dead:
+			o.mu.Unlock()
+			return
+		case err != nil:
+			c.writeFailed(err)
+			o.mu.Unlock()
+			return
+		case n < len(b):
+			rest := b[n:]
+			if !shared {
+				rest = append([]byte(nil), rest...)
+			}
+			if first == nil {
+				o.bytes -= len(rest)
+			}
+			o.unshift(rest, n > 0)
+			go c.writeLoop() // it inherits writing
+			o.mu.Unlock()
+			return
+		}
+		first = nil
+		o.signalLow()
+		if o.corked && !o.latched {
+			b = nil
+		} else {
+			b, shared = o.take(op)
+		}
+		if len(b) == 0 {
+			o.writing = false
+		}
+		o.mu.Unlock()
+	}
+	op.b = nil
+}
+
+// unshift puts the rest of what could not be written at the head of the queue.
+func (o *outbox) unshift(b []byte, partial bool) {
+	o.append(nil, false)
+	copy(o.queue[1:], o.queue)
+	o.queue[0] = queued{b: b}
+	o.bytes += len(b)
+	o.partial = o.partial || partial
+}
+
+// take removes from the queue what goes into one write. Its bytes count until
+// they are written. shared: the bytes are a caller's, not op's.
+func (o *outbox) take(op *writeOp) (b []byte, shared bool) {
+	switch len(o.queue) {
+	case 0:
+		return nil, false
+	case 1:
+		b = o.queue[0].b
+		o.clearQueue(1)
+		return b, true
+	}
+	if len(o.queue[0].b) >= joinSize {
+		b = o.queue[0].b
+		o.clearQueue(1)
+		return b, true
+	}
+	b = op.join[:0]
+	n := 0
+	for ; n < len(o.queue) && len(b)+len(o.queue[n].b) <= joinSize; n++ {
+		b = append(b, o.queue[n].b...)
+	}
+	op.join = b
+	o.clearQueue(n)
+	return b, false
+}
+
+// clearQueue forgets the first n of the queue, and the queue itself with the
+// last of them: an idle connection holds none.
+func (o *outbox) clearQueue(n int) {
+	o.partial = false
+	rest := copy(o.queue, o.queue[n:])
+	clear(o.queue[rest:])
+	o.queue = o.queue[:rest]
+	if rest == 0 {
+		if q := o.queue; cap(q) <= 256 {
+			queues.Put(&q)
+		}
+		o.queue = nil
+	}
+}
+
+// writeLoop writes the queue for as long as there is one, waiting for the
+// kernel where need be. Whoever starts it has set writing.
+func (c *Conn) writeLoop() {
+	o := &c.out
+	op := writeOps.Get().(*writeOp)
+	defer writeOps.Put(op)
+	for {
+		o.mu.Lock()
+		if o.dead || len(o.queue) == 0 || o.corked && !o.latched {
+			o.writing = false
+			if !o.dead && !o.latched {
+				_ = c.nc.SetWriteDeadline(time.Time{})
+			}
+			o.mu.Unlock()
+			return
+		}
+		b, _ := o.take(op)
+		o.mu.Unlock()
+		for len(b) > 0 {
+			piece := b[:min(len(b), pieceSize)]
+			o.mu.Lock()
+			if !o.latched { // latch has set a deadline of its own
+				_ = c.nc.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
+			}
+			o.mu.Unlock()
+			_, err := c.nc.Write(piece)
+			o.mu.Lock()
+			if err != nil && !o.dead {
+				c.writeFailed(err)
+			}
+			if o.dead {
+				o.writing = false
+				o.mu.Unlock()
+				return
+			}
+			o.bytes -= len(piece)
+			o.signalLow()
+			o.mu.Unlock()
+			b = b[len(piece):]
+		}
+	}
+}
+
+// writeFailed ends the connection after a failed write; mu is held. A write
+// that timed out makes a slow consumer of the client: no Close frame can be
+// sent, for part of another frame is out.
+func (c *Conn) writeFailed(err error) {
+	if c.out.code == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		c.out.code = c.o.SlowCode
+	}
+	c.fail()
+}
+
+// A writeOp is what one write needs; pooled, since few happen at a time.
+type writeOp struct {
+	b    []byte
+	n    int
+	err  error
+	join []byte
+	try  func(fd uintptr) bool
+}
+
+var (
+	writeOps = sync.Pool{New: func() any {
+		op := &writeOp{join: make([]byte, 0, joinSize)}
+		op.try = op.once
+		return op
+	}}
+	queues = sync.Pool{New: func() any { q := make([]queued, 0, 8); return &q }}
+)
+
+// once is one write that never waits; EAGAIN is zero bytes written.
+func (op *writeOp) once(fd uintptr) bool {
+	op.n, op.err = writeFD(fd, op.b)
+	if op.err != nil {
+		op.n = 0
+		if op.err == syscall.EAGAIN {
+			op.err = nil
+		}
+	}
+	return true
+}
+
+func (op *writeOp) write(raw syscall.RawConn, b []byte) (int, error) {
+	op.b = b
+	err := raw.Write(op.try)
+	if err != nil {
+		return 0, err
+	}
+	if op.err != nil {
+		return op.n, &net.OpError{Op: "write", Err: op.err}
+	}
+	return op.n, nil
+}

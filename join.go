@@ -1,0 +1,266 @@
+package gohub
+
+import "github.com/gohub/gohub/internal/wire"
+
+// flipBytes is how much of the ring is queued at once when a replay catches
+// up with the room; with more to come the replay goes on at the socket's pace.
+const flipBytes = 256 << 10
+
+// join makes the session a member: "joined", the messages it missed, then
+// everything live, with no gap and no message twice.
+//
+// The messages that the room's ring holds are queued under the room's lock,
+// in the same step that makes the session a member, so that nothing can come
+// between. What is older is read from the log and the Store beforehand and
+// sent at the socket's pace, until the ring reaches back far enough.
+func (c *Client) join(cmd *wire.Command) error {
+	id := RoomID{c.who.Tenant, string(cmd.Room)}
+	if err := c.mayJoin(id); err != nil {
+		return err
+	}
+	q := Query{Room: id, Viewer: c.who.User, Newest: true, Limit: c.hub.cfg.JoinReplay}
+	since := cmd.Has&wire.HasSince != 0
+	if since {
+		q.After, q.Limit = cmd.Since, c.hub.cfg.ReplayLimit
+	}
+	c.moving.Lock()
+	defer c.moving.Unlock()
+	if old := c.member(id.Name); old != nil {
+		c.forget(old) // joining again replays again
+	}
+	if !c.hub.instant {
+		c.conn.Uncork() // what follows may wait
+	}
+	return c.enter(id, cmd.Ref, q, since, true)
+}
+
+// enter makes the session a member of a room it is not in; moving is held.
+// paced: this is the session's own goroutine, which may wait for the socket.
+func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error {
+	if most := c.hub.cfg.MaxRooms; most > 0 && c.roomCount() >= most {
+		return Errorf(CodeForbidden, "a session may join %d rooms", most)
+	}
+	r, err := c.hub.acquire(c.hub.ctx, id)
+	if err != nil {
+		return c.hub.blame(err, "join", id)
+	}
+	defer c.hub.release(r)
+	send := c.conn.SendPaced
+	if paced {
+		c.conn.Cork()
+	} else {
+		send = func(f []byte) bool { c.conn.Queue(f); return true }
+	}
+	m := &member{client: c, room: r, place: -1}
+	r.mu.Lock()
+	r.enter(c)
+	r.mu.Unlock()
+	if err := c.replay(m, ref, q, since, send); err != nil {
+		r.leave(m)
+		return c.hub.blame(err, "replay", id)
+	}
+	c.settled(m)
+	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: Join})
+	return nil
+}
+
+// settled lists a membership that is under way.
+func (c *Client) settled(m *member) {
+	c.mu.Lock()
+	c.rooms = append(c.rooms, m)
+	c.mu.Unlock()
+	if c.ended.Load() { // end may have missed this room
+		c.forget(m)
+	}
+}
+
+// mayJoin checks what can be checked without the room.
+func (c *Client) mayJoin(id RoomID) error {
+	if err := checkRoom(id); err != nil {
+		return err
+	}
+	if a, b, direct := id.Direct(); direct && a != c.who.User && b != c.who.User {
+		return Errorf(CodeForbidden, "a direct room is for its two users")
+	}
+	if c.hub.draining.Load() {
+		return errDraining
+	}
+	return nil
+}
+
+func (c *Client) roomCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.rooms)
+}
+
+// replay sends "joined" and what q asks for, and settles m.
+func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]byte) bool) error {
+	r, user := m.room, c.who.User
+	r.mu.Lock()
+	page, truncated, ok := r.recent(q, since)
+	if ok {
+		head, _ := r.head(user)
+		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, len(r.users))
+		for _, x := range page {
+			f = append(f, x.bytes...)
+		}
+		c.conn.Queue(f)
+		r.settle(m, r.last)
+		r.mu.Unlock()
+		return nil
+	}
+	r.mu.Unlock()
+
+	// The log and the Store know more than the ring.
+	var ms []Message
+	var err error
+	if q.Limit > 0 {
+		if ms, truncated, err = c.hub.read(c.hub.ctx, q); err != nil {
+			return err
+		}
+	}
+	var head int64
+	if len(ms) > 0 {
+		head = ms[len(ms)-1].Seq
+	} else {
+		newest, _, err := c.hub.read(c.hub.ctx, Query{Room: r.id, Viewer: user, Newest: true, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(newest) > 0 {
+			head = newest[0].Seq
+		}
+	}
+	r.mu.Lock()
+	members := len(r.users)
+	r.mu.Unlock()
+	if !send(wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, members)) {
+		return ErrClosed
+	}
+	at := head // sent up to here; not q.After, which may lie in the future
+	for {
+		if !sendAll(ms, send) {
+			return ErrClosed
+		}
+		if len(ms) > 0 {
+			at = max(at, ms[len(ms)-1].Seq)
+		}
+		if c.flip(m, at) {
+			return nil
+		}
+		ms, _, err = c.hub.read(c.hub.ctx, Query{Room: r.id, Viewer: user, After: at, Limit: c.hub.cfg.ReplayLimit})
+		if err != nil {
+			return err
+		}
+		if len(ms) == 0 {
+			// Nothing visible after at: what the ring lacks is not for this user.
+			r.mu.Lock()
+			at = max(at, r.base)
+			r.mu.Unlock()
+		}
+	}
+}
+
+// recent answers q, the newest q.Limit after q.After, from the ring if it
+// reaches back far enough; mu is held. exact: it must also be known whether
+// there are more than that.
+func (r *room) recent(q Query, exact bool) (page []frame, more, ok bool) {
+	if _, known := r.head(q.Viewer); !known {
+		return nil, false, false
+	}
+	n, i := 0, len(r.ring)
+	for ; i > 0 && r.ring[i-1].seq > q.After; i-- {
+		if r.ring[i-1].visible(q.Viewer) {
+			if n == q.Limit {
+				more = true
+				break
+			}
+			n++
+		}
+	}
+	if !more && q.After < r.base && (exact || n < q.Limit) {
+		return nil, false, false
+	}
+	page = make([]frame, 0, n)
+	for _, f := range r.ring[i:] {
+		if f.visible(q.Viewer) {
+			page = append(page, f)
+		}
+	}
+	return page, more, true
+}
+
+// flip settles m if everything after at is in the ring and little enough.
+func (c *Client) flip(m *member, at int64) bool {
+	r, user := m.room, c.who.User
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at < r.base {
+		return false
+	}
+	size := 0
+	i := len(r.ring)
+	for i > 0 && r.ring[i-1].seq > at {
+		i--
+		size += len(r.ring[i].bytes)
+	}
+	if size > flipBytes {
+		return false
+	}
+	var f []byte
+	if size > 0 {
+		f = make([]byte, 0, size)
+	}
+	for _, x := range r.ring[i:] {
+		if x.visible(user) {
+			f = append(f, x.bytes...)
+		}
+	}
+	if len(f) > 0 {
+		c.conn.Queue(f)
+	}
+	r.settle(m, max(at, r.last))
+	return true
+}
+
+// sendAll sends messages in pieces of 32 KiB.
+func sendAll(ms []Message, send func([]byte) bool) bool {
+	var f []byte
+	for i := range ms {
+		w := wireMessage(&ms[i])
+		f = wire.AppendMessage(f, &w)
+		if len(f) >= 32<<10 || i == len(ms)-1 {
+			if !send(f) {
+				return false
+			}
+			f = nil
+		}
+	}
+	return true
+}
+
+// implicit makes the session a member of a direct room it publishes to,
+// without a replay.
+func (c *Client) implicit(id RoomID) (*member, error) {
+	c.moving.Lock()
+	defer c.moving.Unlock()
+	if m := c.member(id.Name); m != nil {
+		return m, nil
+	}
+	if most := c.hub.cfg.MaxRooms; most > 0 && c.roomCount() >= most {
+		return nil, Errorf(CodeForbidden, "a session may join %d rooms", most)
+	}
+	r, err := c.hub.acquire(c.hub.ctx, id)
+	if err != nil {
+		return nil, c.hub.blame(err, "join", id)
+	}
+	defer c.hub.release(r)
+	m := &member{client: c, room: r, place: -1}
+	r.mu.Lock()
+	r.enter(c)
+	r.settle(m, r.last)
+	r.mu.Unlock()
+	c.settled(m)
+	return m, nil
+}

@@ -1,0 +1,218 @@
+package gohub
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+// markDelay is for how long receipts, joins and leaves are gathered before
+// they are stored and told: at most four times a second a room.
+const markDelay = 250 * time.Millisecond
+
+// receiptDepth is how many messages back authors are looked for when a reader
+// has caught up; older ones see it in history.
+const receiptDepth = 200
+
+// marks gathers watermarks on their way to the Store. Only the newest of a
+// user and room waits, so a client that reports every message costs no more
+// than one that reports the last.
+type marks struct {
+	hub *Hub
+
+	mu      sync.Mutex // guards what follows
+	waiting map[markID]mark
+	timed   bool
+
+	storing sync.Mutex // held while a batch is stored, so that flush waits for it
+}
+
+type markID struct {
+	room RoomID
+	user string
+}
+
+type mark struct {
+	Watermark
+	session string // that reported it last
+}
+
+func newMarks(h *Hub) *marks { return &marks{hub: h, waiting: make(map[markID]mark)} }
+
+func (k *marks) add(w Watermark) { k.addFrom(w, "") }
+
+func (k *marks) addFrom(w Watermark, session string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	id := markID{w.Room, w.User}
+	old := k.waiting[id]
+	w.Delivered = max(w.Delivered, old.Delivered)
+	w.Seen = max(w.Seen, old.Seen)
+	if w.Listing == Keep {
+		w.Listing = old.Listing
+	}
+	if session == "" {
+		session = old.session
+	}
+	k.waiting[id] = mark{w, session}
+	k.later()
+}
+
+// later sets the timer; mu is held.
+func (k *marks) later() {
+	if !k.timed {
+		k.timed = true
+		time.AfterFunc(markDelay, func() {
+			k.hub.run(func() { k.flush(k.hub.ctx) }) // ends with the Store's answer, or with the hub
+		})
+	}
+}
+
+// flush stores what waits, and tells whom it concerns.
+func (k *marks) flush(ctx context.Context) {
+	k.storing.Lock()
+	defer k.storing.Unlock()
+	k.mu.Lock()
+	batch := k.waiting
+	k.timed = false
+	if len(batch) == 0 {
+		k.mu.Unlock()
+		return
+	}
+	k.waiting = make(map[markID]mark)
+	k.mu.Unlock()
+	ws := make([]Watermark, 0, len(batch))
+	for _, m := range batch {
+		ws = append(ws, m.Watermark)
+	}
+	moved, err := k.hub.store.Advance(ctx, ws)
+	if err != nil {
+		k.hub.log.Warn("receipts cannot be stored yet", "count", len(ws), "err", err)
+		k.putBack(batch)
+		return
+	}
+	for _, w := range moved {
+		k.hub.tellReceipt(ctx, w, batch[markID{w.Room, w.User}].session)
+	}
+}
+
+// putBack keeps a batch that could not be stored for the next time.
+func (k *marks) putBack(batch map[markID]mark) {
+	if k.hub.ctx.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, old := range batch {
+		now, newer := k.waiting[id]
+		if newer {
+			old.Delivered, old.Seen = max(old.Delivered, now.Delivered), max(old.Seen, now.Seen)
+			if now.Listing != Keep {
+				old.Listing = now.Listing
+			}
+		}
+		k.waiting[id] = old
+	}
+	k.later()
+}
+
+// receipt takes a client's watermarks. They are clamped to what the room has
+// ordered: nobody can claim to have seen the future.
+func (c *Client) receipt(cmd *wire.Command) error {
+	m, err := c.joined(cmd.Room)
+	if err != nil {
+		return err
+	}
+	if cmd.Has&(wire.HasDelivered|wire.HasSeen) == 0 {
+		return Errorf(CodeBadRequest, "receipt needs delivered or seen")
+	}
+	m.room.mu.Lock()
+	last := m.room.last
+	m.room.mu.Unlock()
+	w := Watermark{Room: m.room.id, User: c.who.User, Seen: min(cmd.Seen, last), Delivered: min(cmd.Delivered, last)}
+	w.Delivered = max(w.Delivered, w.Seen)
+	if w.Delivered > 0 {
+		c.hub.marks.addFrom(w, c.id)
+	}
+	return nil
+}
+
+// tellReceipt shows a watermark that has moved to the authors of what was
+// newly read, each no further than a message that author can see, and to the
+// reader's other sessions.
+func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
+	r := h.find(w.Room)
+	if r == nil {
+		return
+	}
+	reader := w.User
+	r.mu.Lock()
+	o := r.users[reader]
+	var shown Watermark
+	if o != nil {
+		shown = o.shown
+		o.shown = w
+	}
+	recent := r.ring
+	known := r.base <= shown.Seen || r.base == 0
+	read := make([]said, 0, len(recent))
+	for i := range recent {
+		read = append(read, said{recent[i].seq, recent[i].sender, recent[i].to})
+	}
+	r.mu.Unlock()
+	if !known {
+		ms, _, err := h.read(ctx, Query{Room: w.Room, Viewer: "", After: shown.Seen, Before: w.Delivered + 1, Newest: true, Limit: receiptDepth})
+		if err != nil {
+			h.log.Warn("receipt is not told", "room", w.Room, "err", err)
+			return
+		}
+		read = read[:0]
+		for i := range ms {
+			read = append(read, said{ms[i].Seq, ms[i].Sender, ms[i].To})
+		}
+	}
+	r.inline(func() {
+		r.event(frame{
+			bytes:  wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen),
+			sender: reader, to: reader, except: session,
+		})
+		for author := range authors(read, reader, shown, w) {
+			d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
+			r.event(frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), sender: author, to: author})
+		}
+	})
+}
+
+// said is what receipts need to know of a message.
+type said struct {
+	seq        int64
+	sender, to string
+}
+
+func (s *said) visible(user string) bool { return s.to == "" || s.to == user || s.sender == user }
+
+// authors are those with a message that reader may see and has newly received
+// or read.
+func authors(read []said, reader string, shown, w Watermark) map[string]struct{} {
+	found := make(map[string]struct{})
+	for i := range read {
+		s := &read[i]
+		if s.sender != reader && s.visible(reader) &&
+			(s.seq > shown.Seen && s.seq <= w.Seen || s.seq > shown.Delivered && s.seq <= w.Delivered) {
+			found[s.sender] = struct{}{}
+		}
+	}
+	return found
+}
+
+// floorSeq rounds at down to a message that user can see; 0: none known.
+func floorSeq(read []said, user string, at int64) int64 {
+	for i := len(read) - 1; i >= 0; i-- {
+		if read[i].seq <= at && read[i].visible(user) {
+			return read[i].seq
+		}
+	}
+	return 0
+}

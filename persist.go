@@ -1,0 +1,308 @@
+package gohub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	persistLanes = 8       // commits under way at a time; a room keeps to one lane
+	batchMost    = 512     // messages in one Append
+	batchMostLen = 4 << 20 // and their bytes
+)
+
+// A persister stores what was ordered and has the senders told: ack after
+// Append has returned nil, never before.
+//
+// A publisher first reserves a place, and is told "busy" when there is none,
+// before anybody has seen the message. Commits are grouped without a timer:
+// while a lane's batch is being stored the next one fills. A Store that fails
+// is tried again, in order, for as long as the hub lives; meanwhile the queue
+// fills and publishers hear "busy".
+type persister struct {
+	hub    *Hub
+	memory *MemoryStore // when that is the Store: no lanes, it never waits
+	lanes  [persistLanes]lane
+
+	messages atomic.Int64 // reserved
+	bytes    atomic.Int64
+	mu       sync.Mutex
+	empty    chan struct{} // closed when nothing is reserved any more; nil: nobody waits
+}
+
+// A lane stores the messages of some rooms, one batch at a time.
+type lane struct {
+	mu    sync.Mutex
+	queue []*commit // oldest first; those being stored included
+	byID  map[commitID]*commit
+	busy  bool // its goroutine is there
+}
+
+type commitID struct {
+	room RoomID
+	id   string
+}
+
+// A commit is a message on its way to the Store.
+type commit struct {
+	room    *room
+	m       Message
+	size    int64
+	waiters []waiting
+}
+
+type waiting struct {
+	w         waiter
+	duplicate bool
+}
+
+// A waiter is told how storing a message went.
+type waiter interface {
+	stored(m *Message, duplicate bool)
+	refused(m *Message, err error)
+}
+
+func newPersister(h *Hub) *persister {
+	p := &persister{hub: h}
+	p.memory, _ = h.store.(*MemoryStore)
+	for i := range p.lanes {
+		p.lanes[i].byID = make(map[commitID]*commit)
+	}
+	return p
+}
+
+// reserve makes sure that one message of size bytes can be queued.
+func (p *persister) reserve(r *room, size int64) bool {
+	most, mostBytes := int64(p.hub.cfg.MaxPending), p.hub.cfg.MaxPendingBytes
+	ok := p.messages.Add(1) <= most && p.bytes.Add(size) <= mostBytes
+	if !ok && p.messages.Load() > most {
+		p.messages.Add(-1)
+		p.settled()
+		return false
+	}
+	if !ok || r.uncommitted.Add(1) > max(most/2, 1) {
+		if ok {
+			r.uncommitted.Add(-1)
+		}
+		p.messages.Add(-1)
+		p.bytes.Add(-size)
+		p.settled()
+		return false
+	}
+	return true
+}
+
+// cancel gives a reservation back.
+func (p *persister) cancel(r *room, size int64) {
+	r.uncommitted.Add(-1)
+	p.bytes.Add(-size)
+	p.messages.Add(-1)
+	p.settled()
+}
+
+// settled wakes drain when nothing is reserved any more.
+func (p *persister) settled() {
+	if !p.hub.draining.Load() {
+		return
+	}
+	p.mu.Lock()
+	if p.empty != nil && p.messages.Load() == 0 {
+		close(p.empty)
+		p.empty = nil
+	}
+	p.mu.Unlock()
+}
+
+func (p *persister) lane(id RoomID) *lane {
+	return &p.lanes[maphash.String(p.hub.seed, id.Name)%persistLanes]
+}
+
+// commit queues a reserved, ordered message. duplicate: w's publish was not
+// the first of this id.
+func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate bool) {
+	if p.memory != nil {
+		batch := [1]Message{*m}
+		out, _ := p.memory.Append(context.Background(), batch[:]) // fails with its context alone
+		p.hub.broker.Stored(batch[:]...)
+		p.cancel(r, size)
+		p.tell(w, m, out[0], duplicate)
+		return
+	}
+	l := p.lane(m.Room)
+	cm := &commit{room: r, m: *m, size: size, waiters: []waiting{{w, duplicate}}}
+	l.mu.Lock()
+	l.queue = append(l.queue, cm)
+	l.byID[commitID{m.Room, m.ID}] = cm
+	start := !l.busy
+	l.busy = true
+	l.mu.Unlock()
+	if start {
+		p.hub.run(func() { p.work(l) })
+	}
+}
+
+// attach lets w wait for the message of that id that is being stored.
+func (p *persister) attach(m *Message, w waiter) (found bool, err error) {
+	if p.memory != nil {
+		return false, nil
+	}
+	l := p.lane(m.Room)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cm := l.byID[commitID{m.Room, m.ID}]
+	if cm == nil {
+		return false, nil
+	}
+	if cm.m.Sender != m.Sender {
+		return false, ErrIDConflict
+	}
+	cm.waiters = append(cm.waiters, waiting{w, true})
+	return true, nil
+}
+
+func (p *persister) tell(w waiter, m *Message, out Ordered, duplicate bool) {
+	if out.Err != nil {
+		w.refused(m, out.Err)
+		return
+	}
+	first := *m
+	first.Seq = out.Seq
+	w.stored(&first, duplicate || out.Duplicate)
+}
+
+// work stores a lane's queue; it ends when that is empty, or with the hub.
+func (p *persister) work(l *lane) {
+	pause := newBackoff()
+	for {
+		batch := l.batch()
+		if len(batch) == 0 {
+			return
+		}
+		err := p.store(l, batch)
+		switch {
+		case err == nil:
+			pause = newBackoff()
+		case p.hub.ctx.Err() != nil:
+			return
+		default:
+			p.hub.log.Warn("store fails; trying again", "messages", len(batch), "err", err)
+			if !pause.wait(p.hub.ctx) {
+				return
+			}
+		}
+	}
+}
+
+// batch gives the oldest of the queue; none ends the lane's work.
+func (l *lane) batch() []*commit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, int64(0)
+	for n < len(l.queue) && n < batchMost && (n == 0 || size+l.queue[n].size <= batchMostLen) {
+		size += l.queue[n].size
+		n++
+	}
+	if n == 0 {
+		l.busy = false
+		l.queue = nil
+	}
+	return l.queue[:n:n]
+}
+
+// store appends a batch and tells everybody. A message that can never be
+// stored is taken out and told alone.
+func (p *persister) store(l *lane, batch []*commit) error {
+	ms := make([]Message, len(batch))
+	for i, cm := range batch {
+		ms[i] = cm.m
+	}
+	out, err := p.hub.store.Append(p.hub.ctx, ms)
+	var row *RowError
+	switch {
+	case errors.As(err, &row) && row.Index >= 0 && row.Index < len(batch):
+		bad := batch[row.Index]
+		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
+		l.remove(batch[row.Index : row.Index+1])
+		p.finish(bad, Ordered{Err: fmt.Errorf("message cannot be stored: %w", row.Err)})
+		return nil
+	case err != nil:
+		return err
+	case len(out) != len(batch):
+		return fmt.Errorf("Store.Append returned %d results for %d messages", len(out), len(batch))
+	}
+	l.remove(batch)
+	for i, cm := range batch {
+		p.finish(cm, out[i])
+	}
+	return nil
+}
+
+// remove takes commits, a run of the queue, out of it.
+func (l *lane) remove(run []*commit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, cm := range l.queue {
+		if cm == run[0] {
+			l.queue = append(l.queue[:i:i], l.queue[i+len(run):]...)
+			break
+		}
+	}
+	for _, cm := range run {
+		if k := (commitID{cm.m.Room, cm.m.ID}); l.byID[k] == cm {
+			delete(l.byID, k)
+		}
+	}
+}
+
+// finish tells what became of a message that has left the lane.
+func (p *persister) finish(cm *commit, out Ordered) {
+	p.hub.broker.Stored(cm.m)
+	p.cancel(cm.room, cm.size)
+	for _, w := range cm.waiters {
+		p.tell(w.w, &cm.m, out, w.duplicate)
+	}
+}
+
+// drain waits until everything reserved is stored.
+func (p *persister) drain(ctx context.Context) error {
+	p.mu.Lock()
+	if p.messages.Load() == 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	p.empty = make(chan struct{})
+	empty := p.empty
+	p.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("gohub: %d messages were ordered but not stored: %w", p.messages.Load(), ctx.Err())
+	}
+}
+
+// A result is a waiter for callers that block.
+type result struct {
+	seq int64
+	err error
+	ch  chan struct{}
+}
+
+func newResult() *result { return &result{ch: make(chan struct{})} }
+
+func (r *result) stored(m *Message, _ bool) { r.seq = m.Seq; close(r.ch) }
+
+func (r *result) refused(_ *Message, err error) { r.err = err; close(r.ch) }
+
+func (r *result) wait(ctx context.Context) error {
+	select {
+	case <-r.ch:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

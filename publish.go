@@ -1,0 +1,267 @@
+package gohub
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gohub/gohub/internal/wire"
+)
+
+// A Publish is a message on its way in, as middleware sees it: decoded,
+// checked, from a session that has joined the room, and not yet ordered.
+type Publish struct {
+	// Client is the session that sent it.
+	Client *Client
+	// Message may be changed in To, Kind, Body and Binary. Its Seq is 0.
+	Message *Message
+	// Retry: the client has sent it before and got no answer.
+	Retry bool
+
+	room *room
+}
+
+// A PublishFunc takes a message further. A nil error means that it was
+// accepted: the client learns by "ack" when it is stored. An error refuses it,
+// before anybody has seen it, and is what the client is told: see [Error].
+type PublishFunc func(ctx context.Context, p *Publish) error
+
+// Use puts middleware around the messages of clients: moderation, rewriting,
+// refusing with a reason. The first one used is the outermost. It runs on the
+// session's goroutine: that session's next command waits for it. Messages
+// that the program publishes with [Hub.Publish] do not pass through it.
+//
+// Call Use before the hub serves connections.
+func (h *Hub) Use(mw ...func(next PublishFunc) PublishFunc) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := len(mw) - 1; i >= 0; i-- {
+		h.chain = mw[i](h.chain)
+	}
+	h.used = true
+}
+
+// publish checks a client's message and hands it to the middleware.
+func (c *Client) publish(cmd *wire.Command) error {
+	if err := c.check(cmd); err != nil {
+		return err
+	}
+	var mem *member
+	var err error
+	if cmd.Room == nil {
+		id := DirectRoom(c.who.Tenant, c.who.User, string(cmd.To))
+		if err := c.mayJoin(id); err != nil {
+			return err
+		}
+		mem, err = c.implicit(id)
+	} else {
+		mem, err = c.joined(cmd.Room)
+	}
+	if err != nil {
+		return err
+	}
+	r := mem.room
+	// One copy for id and body: the frame's buffer is used again.
+	buf := make([]byte, len(cmd.ID)+len(cmd.Body))
+	n := copy(buf, cmd.ID)
+	copy(buf[n:], cmd.Body)
+	m := Message{
+		Room:   r.id,
+		ID:     string(buf[:n]),
+		Sender: c.who.User,
+		To:     string(cmd.To),
+		Kind:   kindOf(cmd.Kind),
+		Body:   buf[n:len(buf):len(buf)],
+		Binary: cmd.Binary,
+	}
+	p := Publish{Client: c, Message: &m, Retry: cmd.Retry, room: r}
+	if !c.hub.used {
+		return c.hub.accept(c.hub.ctx, &p)
+	}
+	c.conn.Uncork() // the middleware may wait for something
+	if err := c.hub.chain(c.hub.ctx, &p); err != nil {
+		return err
+	}
+	return nil
+}
+
+func kindOf(b []byte) string {
+	if len(b) == 0 || string(b) == "chat" {
+		return "chat"
+	}
+	return string(b)
+}
+
+// check refuses whatever a Store or another client could stumble over.
+func (c *Client) check(cmd *wire.Command) error {
+	switch {
+	case !wire.ValidUUID(cmd.ID):
+		return Errorf(CodeBadRequest, "publish needs an id, a UUID made by the client")
+	case cmd.Has&wire.HasBody == 0:
+		return Errorf(CodeBadRequest, "publish needs a body")
+	case len(cmd.Body) > c.hub.cfg.MaxBody:
+		return Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(cmd.Body), c.hub.cfg.MaxBody)
+	case cmd.Kind != nil && !wire.ValidKind(cmd.Kind):
+		return Errorf(CodeBadRequest, "kind: 1 to 32 of a-z 0-9 . _ -")
+	case cmd.To != nil && !wire.ValidUser(cmd.To):
+		return Errorf(CodeBadRequest, "to: 1 to 63 of A-Z a-z 0-9 . _ : -")
+	case cmd.Room == nil && cmd.To == nil:
+		return Errorf(CodeBadRequest, "publish needs a room, or to")
+	}
+	return nil
+}
+
+// accept is the end of the middleware chain: it reserves room in the queue to
+// the Store, orders the message, which shows it to the members, and queues it
+// for storing.
+func (h *Hub) accept(ctx context.Context, p *Publish) error {
+	m, c := p.Message, p.Client
+	if len(m.Body) > h.cfg.MaxBody {
+		return Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)
+	}
+	return h.submit(ctx, p.room, m, p.Retry, c)
+}
+
+// submit orders m and has it stored; w is told the outcome unless an error is
+// returned.
+func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w waiter) error {
+	if h.draining.Load() {
+		return errDraining
+	}
+	if retry {
+		done, err := h.resend(ctx, m, w)
+		if done || err != nil {
+			return err
+		}
+	}
+	size := int64(m.size())
+	if !h.persist.reserve(r, size) {
+		return errBusy
+	}
+	if h.draining.Load() { // again: Shutdown waits for what is reserved
+		h.persist.cancel(r, size)
+		return errDraining
+	}
+	r.mu.Lock()
+	floor := r.last
+	r.mu.Unlock()
+	var out Ordered
+	r.inline(func() {
+		if out = h.order(ctx, floor, m); out.Err == nil && !out.Duplicate {
+			m.Seq = out.Seq
+			h.persist.commit(r, m, size, w, false)
+		}
+	})
+	switch {
+	case out.Err != nil:
+		h.persist.cancel(r, size)
+		return out.Err
+	case out.Duplicate:
+		return h.duplicate(ctx, r, m, out.Seq, size, w)
+	}
+	h.invite(m)
+	return nil
+}
+
+// order publishes until the outcome is known: the sender's next message must
+// not overtake this one.
+func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
+	if mb, ok := h.broker.(*MemoryBroker); ok {
+		return mb.publish1(floor, m)
+	}
+	pause := newBackoff()
+	for {
+		out := h.broker.Publish(ctx, floor, *m)[0]
+		if !errors.Is(out.Err, ErrUnknown) || !pause.wait(h.ctx) {
+			return out
+		}
+	}
+}
+
+// resend answers a publish that was stored, or is about to be; false if it
+// must be published.
+func (h *Hub) resend(ctx context.Context, m *Message, w waiter) (done bool, err error) {
+	if found, err := h.persist.attach(m, w); found || err != nil {
+		return found, err
+	}
+	old, found, err := h.store.Lookup(ctx, m.Room, m.ID)
+	switch {
+	case err != nil:
+		return false, h.blame(err, "lookup", m.Room)
+	case !found:
+		return false, nil
+	case old.Sender != m.Sender:
+		return false, ErrIDConflict
+	}
+	w.stored(&old, true)
+	return true, nil
+}
+
+// duplicate ends a publish whose id the broker knew. That is no proof of
+// storage: the first publisher's process may have died before it stored the
+// message, so the log's copy is stored, again or at last, before the ack.
+func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, size int64, w waiter) error {
+	if found, err := h.persist.attach(m, w); found || err != nil {
+		h.persist.cancel(r, size)
+		return err
+	}
+	first := *m
+	first.Seq = seq
+	logged, _, err := h.broker.Log(ctx, m.Room, seq-1, 1)
+	if err != nil {
+		h.persist.cancel(r, size)
+		return h.blame(err, "log", m.Room)
+	}
+	if len(logged) > 0 && logged[0].Seq == seq {
+		first = logged[0]
+	} else {
+		old, found, err := h.store.Lookup(ctx, m.Room, m.ID)
+		if err != nil {
+			h.persist.cancel(r, size)
+			return h.blame(err, "lookup", m.Room)
+		}
+		if found {
+			h.persist.cancel(r, size)
+			w.stored(&old, true)
+			return nil
+		}
+	}
+	h.persist.commit(r, &first, size, w, true)
+	return nil
+}
+
+// invite tells the other user of a direct room, where it is not open.
+func (h *Hub) invite(m *Message) {
+	a, b, direct := m.Room.Direct()
+	if !direct {
+		return
+	}
+	other := a
+	if a == m.Sender {
+		other = b
+	}
+	h.broker.Signal(Target{Tenant: m.Room.Tenant, Room: m.Room.Name, User: other, Outside: true},
+		wire.AppendInvite(nil, m.Room.Name, m.Sender, m.Seq-1))
+}
+
+// stored acks.
+func (c *Client) stored(m *Message, duplicate bool) {
+	c.send(wire.AppendAck(nil, m.ID, m.Room.Name, m.Seq, duplicate))
+}
+
+// refused says that a message which was ordered will not be stored.
+func (c *Client) refused(m *Message, err error) { c.sendError(nil, m.ID, clientError(err)) }
+
+// blame logs a Store's or Broker's error and gives what the client may know.
+func (h *Hub) blame(err error, doing string, id RoomID) error {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case h.ctx.Err() != nil || errors.Is(err, ErrClosed):
+		return errDraining
+	case errors.Is(err, ErrIDConflict):
+		return err
+	}
+	h.log.Warn("not possible right now", "doing", doing, "room", id, "err", err)
+	return errUnavailable
+}

@@ -1,0 +1,406 @@
+package gohub
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"slices"
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// MemoryStoreOptions bound what a [MemoryStore] keeps. The zero value is
+// ready to use.
+type MemoryStoreOptions struct {
+	// PerRoom is how many messages a room keeps. Defaults to 10,000; -1: no
+	// limit but Bytes.
+	PerRoom int
+	// Bytes is what all messages together may take, counted as their content
+	// plus 160 bytes each. Defaults to 64 MiB; -1: no limit.
+	Bytes int64
+	// Rows is how many rows, one for each user and room, keep watermarks and
+	// room lists, of some 300 bytes each. Defaults to 250,000; -1: no limit.
+	Rows int
+}
+
+// A MemoryStore is the Store of a hub that is given none. It keeps the newest
+// messages of each room within the bounds of its options and promises nothing
+// beyond its process: Durable is false.
+//
+// When a room is full its oldest message, the one with the lowest Seq, goes;
+// when Bytes are full, the oldest of all rooms. With a message its id is
+// forgotten: a resend of it is then stored as a new message. When Rows are
+// full, the row that was advanced longest ago goes: that user's watermarks in
+// the room, and the room from the user's list. A room without messages takes
+// no memory.
+//
+// A cancelled context is noticed when a method is entered. No method blocks
+// for longer than a lock is held. Append returns no error of its own.
+type MemoryStore struct {
+	perRoom  int64
+	limit    int64
+	seed     maphash.Seed
+	size     atomic.Int64 // of all messages, in bytes
+	evicting sync.Mutex   // held by the one that brings size down
+	shards   [memShards]memStoreShard
+	// oldest holds each shard's heap[0].key, or MaxInt64, written under the
+	// shard's mu: in one place, for shrink to compare.
+	oldest [memShards]atomic.Int64
+	rows   memRows
+}
+
+const memShards = 32
+
+var _ Store = (*MemoryStore)(nil)
+
+// NewMemoryStore makes an empty store.
+func NewMemoryStore(o MemoryStoreOptions) *MemoryStore {
+	s := &MemoryStore{
+		perRoom: memLimit(int64(o.PerRoom), 10_000),
+		limit:   memLimit(o.Bytes, 64<<20),
+		seed:    maphash.MakeSeed(),
+	}
+	s.rows.init(memLimit(int64(o.Rows), 250_000))
+	for i := range s.shards {
+		s.shards[i].rooms = make(map[RoomID]*memStoreRoom)
+		s.shards[i].oldest = &s.oldest[i]
+		s.shards[i].note()
+	}
+	return s
+}
+
+func memLimit(n, otherwise int64) int64 {
+	switch {
+	case n < 0:
+		return math.MaxInt64
+	case n == 0:
+		return otherwise
+	}
+	return n
+}
+
+// memShardOf spreads rooms over shards.
+func memShardOf(seed maphash.Seed, id *RoomID) int {
+	h := maphash.String(seed, id.Name)
+	if id.Tenant != "" {
+		h += 3 * maphash.String(seed, id.Tenant)
+	}
+	return int(h % memShards)
+}
+
+// memStoreShard holds the rooms of one shard.
+type memStoreShard struct {
+	mu     sync.Mutex // protects all below and the rooms; memRows.mu may be taken under it
+	rooms  map[RoomID]*memStoreRoom
+	heap   []*memStoreRoom // min-heap by key: who has the oldest message
+	oldest *atomic.Int64
+	_      [16]byte // one cache line a shard
+}
+
+// memStoreRoom is a room that has messages, ascending by Seq.
+type memStoreRoom struct {
+	id   RoomID
+	msgs memRing[Message]
+	ids  memIndex
+	key  int64 // at most the Seq of the oldest message
+	at   int   // in the shard's heap
+	// a and b are the users of a direct room. Both have it listed if nobody
+	// has been taken off a direct room's list since listed was noted.
+	a, b   string
+	direct bool
+	listed uint64
+}
+
+// Durable is false: the messages go with the process.
+func (s *MemoryStore) Durable() bool { return false }
+
+// Append stores batch; see [Store]. It fails only when ctx has ended.
+func (s *MemoryStore) Append(ctx context.Context, batch []Message) ([]Ordered, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	out := make([]Ordered, len(batch))
+	var (
+		shard *memStoreShard
+		room  *memStoreRoom
+		added int
+	)
+	for i := range batch {
+		m := &batch[i]
+		if room == nil || m.Room != room.id {
+			if next := &s.shards[memShardOf(s.seed, &m.Room)]; next != shard {
+				if shard != nil {
+					shard.mu.Unlock()
+				}
+				shard = next
+				shard.mu.Lock()
+			}
+			room = shard.room(m.Room)
+		}
+		tag := memTag(s.seed, m.ID)
+		if known := room.find(tag, m.ID); known == nil {
+			out[i].Seq = m.Seq
+		} else if known.Sender == m.Sender {
+			out[i] = Ordered{Seq: known.Seq, Duplicate: true}
+			continue
+		} else {
+			out[i].Err = ErrIDConflict
+			continue
+		}
+		room.insert(s.seed, tag, m)
+		added += m.size()
+		if room.direct && room.listed != s.rows.unlisted.Load() {
+			room.listed = s.rows.listDirect(room.id, room.a, room.b)
+		}
+		if first := room.msgs.at(0).Seq; first < room.key {
+			room.key = first
+			shard.fix(room)
+		}
+		if int64(room.msgs.len) > s.perRoom {
+			added -= shard.evict(s.seed, room)
+		}
+	}
+	if shard != nil {
+		shard.mu.Unlock()
+	}
+	if s.size.Add(int64(added)) > s.limit {
+		s.shrink()
+	}
+	return out, nil
+}
+
+// shrink evicts the oldest messages of all rooms until size is within limit.
+func (s *MemoryStore) shrink() {
+	s.evicting.Lock()
+	defer s.evicting.Unlock()
+	for s.size.Load() > s.limit {
+		// The shard with the oldest message, and how old the others' are.
+		var from *memStoreShard
+		first, second := int64(math.MaxInt64), int64(math.MaxInt64)
+		for i := range s.oldest {
+			if k := s.oldest[i].Load(); k < first {
+				from, first, second = &s.shards[i], k, first
+			} else if k < second {
+				second = k
+			}
+		}
+		if from == nil {
+			return // those who added the rest have evicted it themselves
+		}
+		from.mu.Lock()
+		for len(from.heap) > 0 && s.size.Load() > s.limit {
+			room := from.heap[0]
+			if seq := room.msgs.at(0).Seq; seq > room.key {
+				room.key = seq
+				from.fix(room)
+			} else if seq > second {
+				break
+			} else {
+				s.size.Add(-int64(from.evict(s.seed, room)))
+			}
+		}
+		from.mu.Unlock()
+	}
+}
+
+// room finds or makes a room. It must get a message before mu is released.
+func (h *memStoreShard) room(id RoomID) *memStoreRoom {
+	r := h.rooms[id]
+	if r == nil {
+		r = &memStoreRoom{id: id, key: math.MaxInt64, at: len(h.heap), listed: math.MaxUint64}
+		r.a, r.b, r.direct = id.Direct()
+		h.rooms[id] = r
+		h.heap = append(h.heap, r)
+	}
+	return r
+}
+
+// evict drops a room's oldest message, and the room with its last one. It
+// returns the size of what went.
+func (h *memStoreShard) evict(seed maphash.Seed, r *memStoreRoom) int {
+	m := r.msgs.at(0)
+	size := m.size()
+	r.ids.del(memTag(seed, m.ID), r.msgs.head)
+	r.msgs.pop()
+	r.msgs.trim()
+	if r.msgs.len == 0 {
+		delete(h.rooms, r.id)
+		last := len(h.heap) - 1
+		h.swap(r.at, last)
+		moved := h.heap[r.at]
+		h.heap[last] = nil
+		h.heap = h.heap[:last]
+		if moved != r {
+			h.fix(moved)
+		}
+		h.note()
+	}
+	return size
+}
+
+// fix restores the heap after r's key has changed.
+func (h *memStoreShard) fix(r *memStoreRoom) {
+	for r.at > 0 && h.heap[(r.at-1)/2].key > r.key {
+		h.swap(r.at, (r.at-1)/2)
+	}
+	for {
+		least := r.at
+		for c := 2*r.at + 1; c <= 2*r.at+2 && c < len(h.heap); c++ {
+			if h.heap[c].key < h.heap[least].key {
+				least = c
+			}
+		}
+		if least == r.at {
+			break
+		}
+		h.swap(r.at, least)
+	}
+	h.note()
+}
+
+func (h *memStoreShard) swap(i, j int) {
+	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
+	h.heap[i].at, h.heap[j].at = i, j
+}
+
+// note tells shrink how old the oldest message is.
+func (h *memStoreShard) note() {
+	k := int64(math.MaxInt64)
+	if len(h.heap) > 0 {
+		k = h.heap[0].key
+	}
+	if h.oldest.Load() != k {
+		h.oldest.Store(k)
+	}
+}
+
+// find gives the message with that id, or nil.
+func (r *memStoreRoom) find(tag uint32, id string) *Message {
+	if r.ids.used == 0 {
+		return nil
+	}
+	for i := r.ids.home(tag); r.ids.slots[i] != 0; i = (i + 1) & (len(r.ids.slots) - 1) {
+		if slot := r.ids.slots[i]; uint32(slot>>32) == tag {
+			if m := r.msgs.pos(uint32(slot)); m.ID == id {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
+// insert puts m in its place, which usually is the end. Elsewhere the shorter
+// side moves over by one.
+func (r *memStoreRoom) insert(seed maphash.Seed, tag uint32, m *Message) {
+	if r.msgs.len == 0 || r.msgs.at(r.msgs.len-1).Seq <= m.Seq {
+		r.ids.put(tag, r.msgs.push(*m))
+		return
+	}
+	r.msgs.grow()
+	i := r.after(m.Seq)
+	move := func(from, to uint32) {
+		moved := r.msgs.pos(from)
+		r.ids.move(memTag(seed, moved.ID), from, to)
+		*r.msgs.pos(to) = *moved
+	}
+	if at := r.msgs.head + uint32(i); i > r.msgs.len/2 {
+		for p := r.msgs.head + uint32(r.msgs.len); p != at; p-- {
+			move(p-1, p)
+		}
+	} else {
+		for p := r.msgs.head; p != at; p++ {
+			move(p, p-1)
+		}
+		r.msgs.head--
+	}
+	r.msgs.len++
+	*r.msgs.at(i) = *m
+	r.ids.put(tag, r.msgs.head+uint32(i))
+}
+
+// after is the index of the first message with a higher Seq.
+func (r *memStoreRoom) after(seq int64) int {
+	return sort.Search(r.msgs.len, func(i int) bool { return r.msgs.at(i).Seq > seq })
+}
+
+// Lookup finds a message by its id; see [Store].
+func (s *MemoryStore) Lookup(ctx context.Context, room RoomID, id string) (m Message, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return Message{}, false, err
+	}
+	h := &s.shards[memShardOf(s.seed, &room)]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r := h.rooms[room]; r != nil {
+		if known := r.find(memTag(s.seed, id), id); known != nil {
+			return *known, true, nil
+		}
+	}
+	return Message{}, false, nil
+}
+
+// History reads a page; see [Store]. A Limit below 1 counts as 1.
+func (s *MemoryStore) History(ctx context.Context, q Query) (ms []Message, more bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	h := &s.shards[memShardOf(s.seed, &q.Room)]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[q.Room]
+	if r == nil {
+		return nil, false, nil
+	}
+	from, to, step := r.after(q.After), r.msgs.len, 1
+	if q.Before > 0 {
+		to = r.after(q.Before - 1)
+	}
+	if from >= to {
+		return nil, false, nil
+	}
+	limit := max(q.Limit, 1)
+	ms = make([]Message, 0, min(limit, to-from))
+	if q.Newest {
+		from, to, step = to-1, from-1, -1
+	}
+	for i := from; i != to; i += step {
+		if m := r.msgs.at(i); m.VisibleTo(q.Viewer) {
+			if len(ms) == limit {
+				more = true
+				break
+			}
+			ms = append(ms, *m)
+		}
+	}
+	if q.Newest {
+		slices.Reverse(ms)
+	}
+	return ms, more, nil
+}
+
+// state computes a line of a user's list of rooms.
+func (s *MemoryStore) state(id RoomID, user string, seen int64) RoomState {
+	st := RoomState{Room: id, Seen: seen}
+	h := &s.shards[memShardOf(s.seed, &id)]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := h.rooms[id]
+	if r == nil {
+		return st
+	}
+	for i := r.msgs.len - 1; i >= 0; i-- {
+		m := r.msgs.at(i)
+		if !m.VisibleTo(user) {
+			continue
+		}
+		st.Head = max(st.Head, m.Seq)
+		if m.Seq <= seen || st.Unread == MaxUnread {
+			break
+		}
+		if m.Sender != user {
+			st.Unread++
+		}
+	}
+	return st
+}

@@ -1,0 +1,202 @@
+package gohub
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// memRows keeps a MemoryStore's watermarks and room lists: one row for each
+// user and room, at most max of them. One lock for all: an Advance holds it
+// for some hundred nanoseconds a row.
+type memRows struct {
+	mu    sync.Mutex // protects all below but unlisted; a leaf
+	max   int64
+	rooms map[RoomID]map[string]*memRow  // by user
+	users map[memUser]map[string]*memRow // listed rooms, by name
+	count int64
+	// lru is a ring: lru.next was advanced last, lru.prev longest ago.
+	lru   memRow
+	batch uint64 // number of the Advance that is running
+	// unlisted counts how often a direct room was taken off a list: while it
+	// stays the same, Append need not list its rooms again.
+	unlisted atomic.Uint64
+}
+
+type memUser struct{ tenant, name string }
+
+type memRow struct {
+	prev, next      *memRow
+	room            RoomID
+	user            string
+	delivered, seen int64
+	listed          bool
+	batch           uint64 // the last Advance that moved it,
+	at              int    // and where in its answer
+}
+
+func (t *memRows) init(limit int64) {
+	t.max = limit
+	t.rooms = make(map[RoomID]map[string]*memRow)
+	t.users = make(map[memUser]map[string]*memRow)
+	t.lru.prev, t.lru.next = &t.lru, &t.lru
+}
+
+// Advance moves watermarks; see [Store].
+func (s *MemoryStore) Advance(ctx context.Context, ws []Watermark) ([]Watermark, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return s.rows.advance(ws), nil
+}
+
+func (t *memRows) advance(ws []Watermark) (moved []Watermark) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.batch++
+	for i := range ws {
+		w := &ws[i]
+		if w.Delivered <= 0 && w.Seen <= 0 && w.Listing != Join && t.rooms[w.Room][w.User] == nil {
+			continue // nothing to note
+		}
+		r := t.touch(w.Room, w.User)
+		switch w.Listing {
+		case Join:
+			t.list(r)
+		case Leave:
+			t.unlist(r)
+		case Keep:
+		}
+		seen := max(r.seen, w.Seen)
+		delivered := max(r.delivered, w.Delivered, seen)
+		if seen != r.seen || delivered != r.delivered {
+			r.seen, r.delivered = seen, delivered
+			if r.batch != t.batch {
+				r.batch, r.at = t.batch, len(moved)
+				moved = append(moved, Watermark{})
+			}
+			moved[r.at] = r.watermark()
+		}
+		if !r.listed && r.delivered == 0 {
+			t.drop(r)
+		}
+	}
+	for t.count > t.max {
+		t.drop(t.lru.prev)
+	}
+	return moved
+}
+
+// listDirect lists a direct room for both its users. It returns unlisted as
+// it was meanwhile.
+func (t *memRows) listDirect(room RoomID, a, b string) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.list(t.touch(room, a))
+	t.list(t.touch(room, b))
+	listed := t.unlisted.Load()
+	for t.count > t.max {
+		t.drop(t.lru.prev)
+	}
+	return listed
+}
+
+// touch finds or makes a row and marks it as the last one advanced.
+func (t *memRows) touch(room RoomID, user string) *memRow {
+	r := t.rooms[room][user]
+	if r == nil {
+		r = &memRow{room: room, user: user}
+		if t.rooms[room] == nil {
+			t.rooms[room] = make(map[string]*memRow)
+		}
+		t.rooms[room][user] = r
+		t.count++
+	} else {
+		r.prev.next, r.next.prev = r.next, r.prev
+	}
+	r.prev, r.next = &t.lru, t.lru.next
+	r.prev.next, r.next.prev = r, r
+	return r
+}
+
+func (t *memRows) list(r *memRow) {
+	if r.listed {
+		return
+	}
+	r.listed = true
+	u := memUser{r.room.Tenant, r.user}
+	if t.users[u] == nil {
+		t.users[u] = make(map[string]*memRow)
+	}
+	t.users[u][r.room.Name] = r
+}
+
+func (t *memRows) unlist(r *memRow) {
+	if !r.listed {
+		return
+	}
+	r.listed = false
+	u := memUser{r.room.Tenant, r.user}
+	delete(t.users[u], r.room.Name)
+	if len(t.users[u]) == 0 {
+		delete(t.users, u)
+	}
+	if _, _, direct := r.room.Direct(); direct {
+		t.unlisted.Add(1)
+	}
+}
+
+func (t *memRows) drop(r *memRow) {
+	t.unlist(r)
+	r.prev.next, r.next.prev = r.next, r.prev
+	delete(t.rooms[r.room], r.user)
+	if len(t.rooms[r.room]) == 0 {
+		delete(t.rooms, r.room)
+	}
+	t.count--
+}
+
+func (r *memRow) watermark() Watermark {
+	return Watermark{Room: r.room, User: r.user, Delivered: r.delivered, Seen: r.seen}
+}
+
+// Watermarks reads a room's watermarks; see [Store]. Users whose watermarks
+// never moved are left out.
+func (s *MemoryStore) Watermarks(ctx context.Context, room RoomID, limit int) ([]Watermark, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.rows.mu.Lock()
+	ws := make([]Watermark, 0, len(s.rows.rooms[room]))
+	for _, r := range s.rows.rooms[room] {
+		if r.delivered > 0 {
+			ws = append(ws, r.watermark())
+		}
+	}
+	s.rows.mu.Unlock()
+	slices.SortFunc(ws, func(a, b Watermark) int {
+		return cmp.Or(cmp.Compare(b.Seen, a.Seen), cmp.Compare(b.Delivered, a.Delivered), cmp.Compare(a.User, b.User))
+	})
+	return ws[:min(len(ws), max(limit, 0))], nil
+}
+
+// Rooms lists a user's rooms; see [Store].
+func (s *MemoryStore) Rooms(ctx context.Context, tenant, user string) ([]RoomState, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.rows.mu.Lock()
+	rooms := s.rows.users[memUser{tenant, user}]
+	list := make([]RoomState, 0, len(rooms))
+	for _, r := range rooms {
+		list = append(list, RoomState{Room: r.room, Seen: r.seen})
+	}
+	s.rows.mu.Unlock()
+	for i, l := range list {
+		list[i] = s.state(l.Room, user, l.Seen)
+	}
+	slices.SortFunc(list, func(a, b RoomState) int { return cmp.Compare(a.Room.Name, b.Room.Name) })
+	return list, nil
+}

@@ -1,0 +1,64 @@
+// The example chat as a process of its own, to be started, killed and started
+// again on the same port.
+
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
+
+const repository = path.resolve(import.meta.dirname, '../..');
+
+export async function tempDir() {
+  const dir = await mkdtemp(path.join(tmpdir(), 'gohub-browser-'));
+  return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
+}
+
+// build compiles the example into dir. CHAT_BINARY names one that is built
+// already.
+export async function build(dir) {
+  if (process.env.CHAT_BINARY) return process.env.CHAT_BINARY;
+  const binary = path.join(dir, 'chat');
+  await promisify(execFile)('go', ['build', '-o', binary, './examples/chat'], { cwd: repository });
+  return binary;
+}
+
+export class Server {
+  #binary;
+  #process = null;
+  addr = '127.0.0.1:0';
+  url = '';
+  log = '';
+
+  constructor(binary) {
+    this.#binary = binary;
+  }
+
+  async start() {
+    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GOHUB_')));
+    const child = spawn(this.#binary, ['-addr', this.addr], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#process = child;
+    child.stderr.on('data', (data) => (this.log += data));
+    const line = await Promise.race([
+      once(createInterface(child.stdout), 'line').then(([line]) => line),
+      once(child, 'exit').then(([code]) => {
+        throw new Error(`the server ended with ${code}: ${this.log}`);
+      }),
+    ]);
+    this.url = line.match(/http:\S+/)[0];
+    this.addr = new URL(this.url).host; // the same one next time
+  }
+
+  // stop ends the process, with SIGKILL unless told otherwise, and resolves
+  // with its exit status.
+  async stop(signal = 'SIGKILL') {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode;
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    const [code] = await exited;
+    return code;
+  }
+}
