@@ -40,7 +40,7 @@ func (c *Client) history(cmd *wire.Command) error {
 	default:
 		q.Before, q.Newest = cmd.Before, true
 	}
-	if !c.hub.instant {
+	if c.hub.local == nil {
 		c.conn.Uncork()
 	}
 	ms, more, err := c.hub.read(c.hub.ctx, q)
@@ -153,7 +153,7 @@ func (r *room) present(cursor string, limit int) PresencePage {
 
 // listRooms answers with the user's rooms.
 func (c *Client) listRooms(cmd *wire.Command) error {
-	if !c.hub.instant {
+	if c.hub.local == nil {
 		c.conn.Uncork()
 	}
 	h, ctx := c.hub, c.hub.ctx

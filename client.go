@@ -67,11 +67,15 @@ func (c *Client) close(code int, reason string) {
 	c.conn.Shutdown(code, reason)
 }
 
-// read is the session's goroutine; it ends with the connection.
+// read is the session's goroutine; it ends with the connection, or hands over
+// to a new one, whose stack is small, when the client has been silent.
 func (c *Client) read() {
-	defer c.hub.readers.Done()
 	for !c.ended.Load() {
 		binary, p, err := c.conn.Next()
+		if err == wsconn.ErrGrown {
+			go c.read()
+			return
+		}
 		if err != nil {
 			c.hangUp(err)
 			break
@@ -83,6 +87,7 @@ func (c *Client) read() {
 		c.handle(binary, p)
 	}
 	c.end()
+	c.hub.readers.Done()
 }
 
 // Idle sends what the client's commands have brought about.

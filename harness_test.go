@@ -240,7 +240,6 @@ func (u *user) text(s string) {
 	require.NoError(u.t, u.ws.Write(context.Background(), websocket.MessageText, []byte(s)))
 }
 
-
 func (u *user) ask(f frame, answer string) frame {
 	u.t.Helper()
 	ref := gohub.NewID()

@@ -86,6 +86,10 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
 		h.log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
 		return
 	}
+	// The strings may be parts of the request's header, which must not stay
+	// for as long as the session does.
+	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
+	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who)}
 	c.expires.Store(expiry(who))
 	conn.Start(c)

@@ -20,9 +20,9 @@ type Hub struct {
 	log    *slog.Logger
 	store  Store
 	broker Broker
-	// instant: Broker.Publish delivers before it returns, so that a publisher
-	// can write to the members itself.
-	instant bool
+	// local is the broker when it is a MemoryBroker. Its Publish delivers
+	// before it returns, so that a publisher can write to the members itself.
+	local   *MemoryBroker
 	persist *persister
 	marks   *marks
 	tickets ticketBox
@@ -35,7 +35,7 @@ type Hub struct {
 	handlers map[string]callHandler
 	chain    PublishFunc // middleware around accept; set before serving, like used
 	used     bool
-	closed   bool        // run starts nothing more
+	closed   bool // run starts nothing more
 
 	draining atomic.Bool
 	finished chan struct{} // closed when Shutdown is through
@@ -94,10 +94,9 @@ func New(cfg Config) (*Hub, error) {
 	}
 	rcv := receiver{h}
 	run, ready := h.broker.Run, make(chan struct{})
-	if mb, ok := h.broker.(*MemoryBroker); ok {
-		h.instant = true
+	if h.local, _ = h.broker.(*MemoryBroker); h.local != nil {
 		run = func(ctx context.Context, r Receiver) error {
-			return mb.run(ctx, r, func() { close(ready) })
+			return h.local.run(ctx, r, func() { close(ready) })
 		}
 	} else {
 		close(ready)
@@ -316,7 +315,7 @@ func (rc receiver) Deliver(m Message, prev int64) {
 // flush leaves the writing to a publisher of this hub that is about to do it,
 // and to a goroutine otherwise.
 func (rc receiver) flush(r *room) {
-	if !rc.h.instant || r.publishing.Load() == 0 {
+	if rc.h.local == nil || r.publishing.Load() == 0 {
 		r.flushSoon()
 	}
 }

@@ -28,7 +28,7 @@ import (
 
 const (
 	ownModule = "github.com/gohub/gohub"
-	coderWS = "github.com/coder/websocket"
+	coderWS   = "github.com/coder/websocket"
 )
 
 // listedPackage is the part of `go list -json` that the rules look at.

@@ -28,7 +28,7 @@ func (c *Client) join(cmd *wire.Command) error {
 	if old := c.member(id.Name); old != nil {
 		c.forget(old) // joining again replays again
 	}
-	if !c.hub.instant {
+	if c.hub.local == nil {
 		c.conn.Uncork() // what follows may wait
 	}
 	return c.enter(id, cmd.Ref, q, since, true)

@@ -62,8 +62,8 @@ type waiting struct {
 
 // A waiter is told how storing a message went.
 type waiter interface {
-	stored(m *Message, duplicate bool)
-	refused(m *Message, err error)
+	stored(room, id string, seq int64, duplicate bool)
+	refused(id string, err error)
 }
 
 func newPersister(h *Hub) *persister {
@@ -127,7 +127,11 @@ func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate 
 	if p.memory != nil {
 		batch := [1]Message{*m}
 		out, _ := p.memory.Append(context.Background(), batch[:]) // fails with its context alone
-		p.hub.broker.Stored(batch[:]...)
+		if p.hub.local != nil {
+			p.hub.local.Stored(batch[:]...)
+		} else {
+			p.hub.broker.Stored(*m)
+		}
 		p.cancel(r, size)
 		p.tell(w, m, out[0], duplicate)
 		return
@@ -166,12 +170,10 @@ func (p *persister) attach(m *Message, w waiter) (found bool, err error) {
 
 func (p *persister) tell(w waiter, m *Message, out Ordered, duplicate bool) {
 	if out.Err != nil {
-		w.refused(m, out.Err)
+		w.refused(m.ID, out.Err)
 		return
 	}
-	first := *m
-	first.Seq = out.Seq
-	w.stored(&first, duplicate || out.Duplicate)
+	w.stored(m.Room.Name, m.ID, out.Seq, duplicate || out.Duplicate)
 }
 
 // work stores a lane's queue; it ends when that is empty, or with the hub.
@@ -294,9 +296,9 @@ type result struct {
 
 func newResult() *result { return &result{ch: make(chan struct{})} }
 
-func (r *result) stored(m *Message, _ bool) { r.seq = m.Seq; close(r.ch) }
+func (r *result) stored(_, _ string, seq int64, _ bool) { r.seq = seq; close(r.ch) }
 
-func (r *result) refused(_ *Message, err error) { r.err = err; close(r.ch) }
+func (r *result) refused(_ string, err error) { r.err = err; close(r.ch) }
 
 func (r *result) wait(ctx context.Context) error {
 	select {

@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"unsafe"
 
 	"github.com/gohub/gohub/internal/wire"
 )
@@ -66,22 +67,19 @@ func (c *Client) publish(cmd *wire.Command) error {
 	copy(buf[n:], cmd.Body)
 	m := Message{
 		Room:   r.id,
-		ID:     string(buf[:n]),
+		ID:     unsafe.String(unsafe.SliceData(buf), n), // buf never changes from here on
 		Sender: c.who.User,
 		To:     string(cmd.To),
 		Kind:   kindOf(cmd.Kind),
 		Body:   buf[n:len(buf):len(buf)],
 		Binary: cmd.Binary,
 	}
-	p := Publish{Client: c, Message: &m, Retry: cmd.Retry, room: r}
 	if !c.hub.used {
-		return c.hub.accept(c.hub.ctx, &p)
+		return c.hub.submit(c.hub.ctx, r, &m, cmd.Retry, c)
 	}
 	c.conn.Uncork() // the middleware may wait for something
-	if err := c.hub.chain(c.hub.ctx, &p); err != nil {
-		return err
-	}
-	return nil
+	seen := m
+	return c.hub.chain(c.hub.ctx, &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r})
 }
 
 func kindOf(b []byte) string {
@@ -144,13 +142,14 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w wai
 	r.mu.Lock()
 	floor := r.last
 	r.mu.Unlock()
-	var out Ordered
-	r.inline(func() {
-		if out = h.order(ctx, floor, m); out.Err == nil && !out.Duplicate {
-			m.Seq = out.Seq
-			h.persist.commit(r, m, size, w, false)
-		}
-	})
+	r.publishing.Add(1)
+	out := h.order(ctx, floor, m)
+	if out.Err == nil && !out.Duplicate {
+		m.Seq = out.Seq
+		h.persist.commit(r, m, size, w, false)
+	}
+	r.publishing.Add(-1)
+	r.flush()
 	switch {
 	case out.Err != nil:
 		h.persist.cancel(r, size)
@@ -165,8 +164,8 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w wai
 // order publishes until the outcome is known: the sender's next message must
 // not overtake this one.
 func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
-	if mb, ok := h.broker.(*MemoryBroker); ok {
-		return mb.publish1(floor, m)
+	if h.local != nil {
+		return h.local.publish1(floor, m)
 	}
 	pause := newBackoff()
 	for {
@@ -192,7 +191,7 @@ func (h *Hub) resend(ctx context.Context, m *Message, w waiter) (done bool, err 
 	case old.Sender != m.Sender:
 		return false, ErrIDConflict
 	}
-	w.stored(&old, true)
+	w.stored(m.Room.Name, m.ID, old.Seq, true)
 	return true, nil
 }
 
@@ -221,7 +220,7 @@ func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, siz
 		}
 		if found {
 			h.persist.cancel(r, size)
-			w.stored(&old, true)
+			w.stored(m.Room.Name, m.ID, old.Seq, true)
 			return nil
 		}
 	}
@@ -244,12 +243,12 @@ func (h *Hub) invite(m *Message) {
 }
 
 // stored acks.
-func (c *Client) stored(m *Message, duplicate bool) {
-	c.send(wire.AppendAck(nil, m.ID, m.Room.Name, m.Seq, duplicate))
+func (c *Client) stored(room, id string, seq int64, duplicate bool) {
+	c.send(wire.AppendAck(make([]byte, 0, 128+len(room)), id, room, seq, duplicate))
 }
 
 // refused says that a message which was ordered will not be stored.
-func (c *Client) refused(m *Message, err error) { c.sendError(nil, m.ID, clientError(err)) }
+func (c *Client) refused(id string, err error) { c.sendError(nil, id, clientError(err)) }
 
 // blame logs a Store's or Broker's error and gives what the client may know.
 func (h *Hub) blame(err error, doing string, id RoomID) error {

@@ -41,7 +41,7 @@ type room struct {
 	openErr   error // readable once opened is closed
 	gone      bool  // being forgotten: acquire again once left is closed
 	left      chan struct{}
-	refs      int   // joins and publishes under way
+	refs      int // joins and publishes under way
 	members   []*member
 	shared    bool // flush is reading members: change a copy
 	users     map[string]*occupant

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -16,14 +17,14 @@ import (
 
 func TestDecodeKeepsBytes(t *testing.T) {
 	const body = "{ \"a\" :\t[1.0, 1e3, \"\\u0041\"] }"
-	p := []byte(`{"body": ` + body + ` ,"ref": 1.50 ,"type":"publish","room":"r\u006fom"}`)
+	p := []byte(`{"body": ` + body + ` ,"ref": 1.50 ,"type":"publish","room":"r\u006fom","kind":"chat"}`)
 	var c wire.Command
 	require.NoError(t, wire.Decode(&c, p))
 	assert.Equal(t, body, string(c.Body), "carried as written")
 	assert.Equal(t, "1.50", string(c.Ref))
 	assert.Equal(t, "room", string(c.Room))
 	assert.Same(t, &p[9], &c.Body[0], "not copied")
-	for name, s := range map[string][]byte{"body": c.Body, "ref": c.Ref, "room": c.Room} {
+	for name, s := range map[string][]byte{"body": c.Body, "ref": c.Ref, "room": c.Room, "kind": c.Kind} {
 		assert.Equal(t, len(s), cap(s), "appending to %s must not write into the frame or the scratch", name)
 	}
 }
@@ -57,6 +58,17 @@ func TestDecodeScratch(t *testing.T) {
 	assert.Len(t, c.Name, 2*wire.MaxScratch)
 	require.NoError(t, wire.Decode(&c, []byte(`{"type":"ping"}`)))
 	assert.Zero(t, wire.ScratchCap(&c), "one hostile frame's memory is let go")
+}
+
+// Even the longest known key written wholly in escapes is known.
+func TestDecodeEscapedKeys(t *testing.T) {
+	key := ""
+	for _, r := range "delivered" {
+		key += fmt.Sprintf(`\u%04x`, r)
+	}
+	var c wire.Command
+	require.NoError(t, wire.Decode(&c, []byte(`{"type":"receipt","`+key+`":7,"`+key+`d":8}`)))
+	assert.EqualValues(t, 7, c.Delivered)
 }
 
 func TestDecodeEmptyIsNotAbsent(t *testing.T) {
@@ -218,11 +230,13 @@ var protocolFields = map[string]string{
 
 func TestDecodeBinary(t *testing.T) {
 	var c wire.Command
-	p := binaryFrame(`{"type":"publish","id":"x","body":{"not":"this"}}`, "\x00\xff")
+	p := binaryFrame(`{"type":"publish","id":"x","body":{"not":"this"}}`, "\x00\xffnext frame")
+	p = p[:len(p)-len("next frame")]
 	require.NoError(t, wire.DecodeBinary(&c, p))
 	assert.True(t, c.Binary)
 	assert.Equal(t, "\x00\xff", string(c.Body))
 	assert.Same(t, &p[len(p)-2], &c.Body[0], "not copied")
+	assert.Equal(t, 2, cap(c.Body), "appending to it must not write into the buffer")
 	assert.Equal(t, wire.HasBody, c.Has)
 
 	p = binaryFrame(`{"type":"publish","room":1,"id":"x"}`, "")

@@ -32,6 +32,7 @@ import (
 
 // Errors of [Conn.Next].
 var (
+	ErrGrown       = errors.New("the goroutine's stack has grown")
 	ErrTooBig      = errors.New("frame exceeds the limit")
 	ErrInvalidUTF8 = errors.New("text frame is not UTF-8")
 	ErrLatched     = errors.New("connection is closing")
@@ -71,6 +72,7 @@ type Conn struct {
 
 	in       inbox
 	lastRead atomic.Int64 // the sweeper's clock when bytes last came
+	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
 	place    int          // in the sweeper's shard; the shard's lock
 	shard    *shard

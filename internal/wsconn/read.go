@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 	"unicode/utf8"
 )
 
@@ -70,7 +71,7 @@ func (in *inbox) releasePayload() {
 
 // Next returns the next data message. payload is valid until the next call.
 //
-// Errors: ErrTooBig, ErrInvalidUTF8 and ErrProtocol leave it to the caller to
+// Errors: ErrGrown: nothing is wrong, go on in a new goroutine; ErrTooBig, ErrInvalidUTF8 and ErrProtocol leave it to the caller to
 // Shutdown with a code; ErrLatched: this side is closing; any other: the peer
 // closed or is gone.
 func (c *Conn) Next() (binary bool, payload []byte, err error) {
@@ -82,9 +83,12 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 	for {
 		if in.r == in.w && c.br.Buffered() == 0 {
 			in.releasePayload()
-			if err := c.fill(); err != nil {
+			if err := c.fill(true); err != nil {
 				return false, nil, c.explain(err)
 			}
+		}
+		if !c.grown.Load() {
+			c.grown.Store(true)
 		}
 		typ, r, err := c.ws.Reader(context.Background())
 		if err == nil {
@@ -106,6 +110,8 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 // explain sorts what went wrong in a read.
 func (c *Conn) explain(err error) error {
 	switch {
+	case err == ErrGrown:
+		return err
 	case c.latched():
 		return ErrLatched
 	case c.in.scan.tooBig:
@@ -148,7 +154,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if in.scan.between() {
 			return 0, errBetween
 		}
-		if err := c.fill(); err != nil {
+		if err := c.fill(false); err != nil {
 			return 0, err
 		}
 	}
@@ -167,41 +173,72 @@ func (in *inbox) release1() {
 	in.buf, in.r, in.w = nil, 0, 0
 }
 
-// fill waits for bytes. Before it waits it calls Idle, once.
-func (c *Conn) fill() error {
+// fill waits for bytes. Before it waits it calls Idle, once. shallow: the
+// caller is Next, not coder.
+func (c *Conn) fill(shallow bool) error {
 	in := &c.in
-	in.told = false
 	if in.err != nil {
 		return in.err
 	}
-	if c.raw != nil {
-		in.buf, in.own, in.r, in.w = nil, false, 0, 0
-		if err := c.raw.Read(in.readable); err != nil {
-			in.err = err
+	in.told = false
+	for {
+		if c.raw != nil {
+			in.buf, in.own, in.r, in.w = nil, false, 0, 0
+			if err := c.raw.Read(in.readable); err != nil {
+				in.err = err
+			}
+		} else {
+			c.fillBlocking()
 		}
-	} else {
-		if in.buf == nil || cap(*in.buf) < 512 {
-			b := make([]byte, 1<<10) // kept: a blocking read needs one while it waits
-			in.buf = &b
+		if in.r < in.w {
+			c.lastRead.Store(c.o.Sweeper.now.Load())
+			return nil
 		}
-		*in.buf = (*in.buf)[:cap(*in.buf)]
-		in.own, in.r, in.w = true, 0, 0
-		in.since = 0
-		c.h.Idle()
-		n, err := c.nc.Read(*in.buf)
-		in.w = n
-		if n == 0 {
-			in.err = err
-		}
-	}
-	if in.r == in.w {
 		if in.err == nil {
 			in.err = io.EOF
 		}
-		return in.err
+		if !errors.Is(in.err, os.ErrDeadlineExceeded) || !c.unpoke() {
+			return in.err
+		}
+		in.err = nil
+		if shallow {
+			return ErrGrown
+		}
 	}
-	c.lastRead.Store(c.o.Sweeper.now.Load())
-	return nil
+}
+
+// fillBlocking is for sockets that cannot be tried. A blocking read needs a
+// buffer while it waits: a small one, kept.
+func (c *Conn) fillBlocking() {
+	in := &c.in
+	if in.buf == nil || cap(*in.buf) < 512 {
+		b := make([]byte, 1<<10)
+		in.buf = &b
+	}
+	*in.buf = (*in.buf)[:cap(*in.buf)]
+	in.own, in.r, in.w = true, 0, 0
+	if !in.told {
+		in.told, in.since = true, 0
+		c.h.Idle()
+	}
+	n, err := c.nc.Read(*in.buf)
+	in.w = n
+	if n == 0 {
+		in.err = err
+	}
+}
+
+// unpoke takes back the read deadline by which the sweeper woke the reader;
+// false: it was latch or fail that woke it.
+func (c *Conn) unpoke() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if c.out.latched {
+		return false
+	}
+	c.grown.Store(false)
+	_ = c.nc.SetReadDeadline(time.Time{})
+	return true
 }
 
 // tryRead is called by the runtime when the socket may be readable; false

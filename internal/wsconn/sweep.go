@@ -13,6 +13,11 @@ import (
 // thousands of connections, in place of timers for each. It sends a ping to a
 // client that has been silent for the ping interval and closes it with
 // SilentCode after twice that.
+//
+// It also sees to it that an idle connection's goroutine has a small stack. A
+// stack grows with the first message to 4 KiB, and the runtime never shrinks
+// one that small; so a reader that has been silent for a while is woken, by a
+// read deadline, to go on in a new goroutine: see ErrGrown.
 type Sweeper struct {
 	now    atomic.Int64 // coarse clock, ns since start, set each tick
 	start  time.Time
@@ -103,6 +108,19 @@ func (s *Sweeper) run(sh *shard, tick time.Duration) {
 	}
 }
 
+// calm is the silence after which a reader gets a new goroutine.
+const calm = 2 * time.Second
+
+// poke wakes the reader. One that is in the middle of a message goes on
+// waiting there.
+func (c *Conn) poke() {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if !c.out.latched {
+		_ = c.nc.SetReadDeadline(longAgo)
+	}
+}
+
 func (s *Sweeper) sweep(c *Conn, now int64) {
 	last := c.lastRead.Load()
 	switch silent := time.Duration(now - last); {
@@ -111,5 +129,7 @@ func (s *Sweeper) sweep(c *Conn, now int64) {
 	case silent >= s.ping && c.pinged != last:
 		c.pinged = last
 		c.Send(pingFrame, true, nil)
+	case silent >= calm && c.raw != nil && c.grown.Load():
+		c.poke()
 	}
 }

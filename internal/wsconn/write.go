@@ -28,13 +28,14 @@ const (
 type outbox struct {
 	mu      sync.Mutex
 	queue   []queued
-	bytes   int  // in queue and in the goroutine's hands
-	writing bool // somebody is in a write call, or about to be
-	corked  bool // the reader is at work: frames wait until Uncork
-	partial bool // the first of queue is the rest of a frame: it must go out whole
-	latched bool // a Close frame is queued, or dead: nothing is taken any more
-	dead    bool // the socket failed: nothing can be written any more
-	code    int  // of the Close frame this side queued
+	box     *[]queued // what the pool gave for queue
+	bytes   int       // in queue and in the goroutine's hands
+	writing bool      // somebody is in a write call, or about to be
+	corked  bool      // the reader is at work: frames wait until Uncork
+	partial bool      // the first of queue is the rest of a frame: it must go out whole
+	latched bool      // a Close frame is queued, or dead: nothing is taken any more
+	dead    bool      // the socket failed: nothing can be written any more
+	code    int       // of the Close frame this side queued
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
 }
@@ -104,7 +105,8 @@ func (c *Conn) push(frames []byte, volatile bool) {
 
 func (o *outbox) append(b []byte, volatile bool) {
 	if o.queue == nil {
-		o.queue = *queues.Get().(*[]queued)
+		o.box = queues.Get().(*[]queued)
+		o.queue = *o.box
 	}
 	o.queue = append(o.queue, queued{b, volatile})
 	o.bytes += len(b)
@@ -162,7 +164,7 @@ func (c *Conn) latched() bool {
 func (c *Conn) fail() {
 	o := &c.out
 	o.latched, o.dead = true, true
-	o.queue, o.bytes, o.partial = nil, 0, false
+	o.queue, o.box, o.bytes, o.partial = nil, nil, 0, false
 	o.signalLow()
 	_ = c.nc.SetReadDeadline(longAgo)
 }
@@ -359,10 +361,11 @@ func (o *outbox) clearQueue(n int) {
 	clear(o.queue[rest:])
 	o.queue = o.queue[:rest]
 	if rest == 0 {
-		if q := o.queue; cap(q) <= 256 {
-			queues.Put(&q)
+		if cap(o.queue) <= 256 {
+			*o.box = o.queue
+			queues.Put(o.box)
 		}
-		o.queue = nil
+		o.queue, o.box = nil, nil
 	}
 }
 

@@ -168,28 +168,47 @@ test('earlier messages come when scrolling up', async () => {
   assert.deepEqual(late.errors, []);
 });
 
-test('the server dies and comes back: both see it and talk on', async () => {
-  for (const p of [alice, bob]) {
-    await room(p, '#general').click();
-    p.outage = true;
-  }
-  await server.stop();
-  for (const p of [alice, bob]) await p.page.getByText('No connection.').waitFor();
-  await say(alice, 'written while nobody listens');
-  await message(alice, 'written while nobody listens').and(alice.page.locator('[data-state=sending]')).waitFor();
-  await screenshot(alice, 'disconnected.png');
-  await server.start();
-  for (const p of [alice, bob]) {
-    await connected(p);
-    await p.page.getByText('No connection.').waitFor({ state: 'hidden' });
-    p.outage = false;
-  }
-  await message(bob, 'written while nobody listens').waitFor();
-  await saved(alice, 'written while nobody listens');
-  await say(bob, 'there you are');
-  await message(alice, 'there you are').waitFor();
-  await saved(bob, 'there you are');
-  assert.equal(await message(bob, 'hello bob').count(), 1, 'what was on screen stays');
+for (const signal of ['SIGKILL', 'SIGTERM']) {
+  test(`the server ends by ${signal} and comes back: both see it and talk on`, async () => {
+    for (const p of [alice, bob]) {
+      await room(p, '#general').click();
+      p.outage = true;
+    }
+    await server.stop(signal);
+    for (const p of [alice, bob]) await p.page.getByText('No connection.').waitFor();
+    const unheard = `written after ${signal}`;
+    await say(alice, unheard);
+    await message(alice, unheard).and(alice.page.locator('[data-state=sending]')).waitFor();
+    await screenshot(alice, 'disconnected.png');
+    await server.start();
+    // Bob comes back by himself; Alice may be quicker or may not want to wait.
+    await alice.page.getByRole('button', { name: 'Try now' }).click({ timeout: 2_000 }).catch(() => {});
+    for (const p of [alice, bob]) {
+      await connected(p);
+      await p.page.getByText('No connection.').waitFor({ state: 'hidden' });
+      p.outage = false;
+    }
+    await message(bob, unheard).waitFor();
+    await saved(alice, unheard);
+    const answer = `heard after ${signal}`;
+    await say(bob, answer);
+    await message(alice, answer).waitFor();
+    await saved(bob, answer);
+    assert.equal(await message(bob, 'hello bob').count(), 1, 'what was on screen stays');
+  });
+}
+
+test('a message that is refused says why, and can be tried again or dropped', async () => {
+  const box = alice.page.getByLabel('Message', { exact: true });
+  await box.evaluate((text) => text.removeAttribute('maxlength'));
+  await say(alice, 'x'.repeat(65_000));
+  const failed = message(alice, 'not sent');
+  await failed.filter({ hasText: 'bytes are allowed' }).waitFor();
+  await failed.getByRole('button', { name: 'Retry' }).click();
+  await failed.getByRole('button', { name: 'Delete' }).click();
+  await failed.waitFor({ state: 'detached' });
+  await say(alice, 'shorter');
+  await saved(alice, 'shorter');
 });
 
 test('it fits a small phone and both colour schemes', async () => {

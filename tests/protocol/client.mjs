@@ -3,6 +3,7 @@
 // important, what was not said to it.
 import { randomBytes } from 'node:crypto'
 import WebSocket from 'ws'
+import { check } from './schema.mjs'
 
 export const patience = 10_000 // ms: no single answer may take longer
 
@@ -91,6 +92,7 @@ export class Client {
 
   #take (frame) {
     this.frames.push(frame)
+    check(frame)
     if (frame.type === 'message') {
       if (!this.rooms.has(frame.room)) this.rooms.set(frame.room, [])
       this.rooms.get(frame.room).push(frame)

@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gohub/gohub/bench/internal/machine"
 	"github.com/gohub/gohub/bench/internal/result"
 )
 
@@ -31,7 +32,9 @@ type settings struct {
 	rounds    int
 	retries   int
 	noise     float64
+	patience  time.Duration
 	procs     int
+	nice      int
 	profile   string
 	out       string
 	window    time.Duration
@@ -74,6 +77,8 @@ func parse() settings {
 	quick := flag.Bool("quick", false, "one short round: does it run at all")
 	flag.IntVar(&s.retries, "retries", 3, "times a noisy run is repeated")
 	flag.Float64Var(&s.noise, "noise", 0.10, "share of the machine's CPU that others may use in a window")
+	flag.DurationVar(&s.patience, "patience", 20*time.Second, "wait before each run for the machine to fall quiet, at most")
+	flag.IntVar(&s.nice, "nice", 0, "scheduling priority of server and load; below 0 needs root and hurts others")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
@@ -90,7 +95,7 @@ func parse() settings {
 		s.servers = strings.Split(*only, ",")
 	}
 	if *quick {
-		s.rounds, s.retries, s.window, s.warm = 1, 0, 2*time.Second, time.Second
+		s.rounds, s.retries, s.patience, s.window, s.warm = 1, 0, 0, 2*time.Second, time.Second
 	}
 	return s
 }
@@ -180,6 +185,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	var best record
 	for attempt := range b.retries + 1 {
 		r := record{Scenario: p.name, Server: name, Round: round}
+		b.awaitQuiet(ctx)
 		run, err := b.once(ctx, p, name, round, frame)
 		r.Run = run
 		if err != nil {
@@ -201,13 +207,26 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	return best
 }
 
+// awaitQuiet waits, not for ever, for a second in which the machine does little.
+func (b *runner) awaitQuiet(ctx context.Context) {
+	for end := time.Now().Add(b.patience); time.Now().Before(end) && ctx.Err() == nil; {
+		before, err := machine.Busy()
+		began := time.Now()
+		time.Sleep(time.Second)
+		after, err2 := machine.Busy()
+		if err != nil || err2 != nil || float64(after-before) < b.noise*float64(time.Since(began))*float64(runtime.NumCPU()) {
+			return
+		}
+	}
+}
+
 func (b *runner) once(ctx context.Context, p plan, name string, round, frame int) (result.Run, error) {
 	s, _ := serverByName(name) // prepare has checked
 	argv := slices.Clone(s.cmd)
 	if s.pkg != "" {
 		argv = []string{b.programs[s.pkg]}
 	}
-	j, err := startServer(ctx, append(argv, s.args...), b.procs)
+	j, err := startServer(ctx, append(argv, s.args...), b.procs, b.nice)
 	if err != nil {
 		return result.Run{}, err
 	}
@@ -225,7 +244,7 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		}
 		args = append(args, "-profile", filepath.Join(b.profile, fmt.Sprintf("%s-%s-%d.pprof", p.name, name, round+1)))
 	}
-	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...))
+	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...), b.nice)
 }
 
 // save writes everything so far.
@@ -234,9 +253,9 @@ func (b *runner) save() error {
 		return nil
 	}
 	doc, err := json.MarshalIndent(struct {
-		Machine machine  `json:"machine"`
-		Records []record `json:"records"`
-	}{describe(), b.records}, "", "  ")
+		Machine machine.Description `json:"machine"`
+		Records []record            `json:"records"`
+	}{machine.Describe(), b.records}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -37,13 +37,13 @@ type job struct {
 }
 
 // startServer returns once the server answers. Whoever calls it stops the job.
-func startServer(ctx context.Context, argv []string, procs int) (*job, error) {
+func startServer(ctx context.Context, argv []string, procs, nice int) (*job, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
 	j := &job{addr: ports[0], debug: ports[1], stderr: new(bytes.Buffer)}
-	argv = append(argv[:len(argv):len(argv)], "-addr", j.addr, "-debug", j.debug)
+	argv = niced(append(argv[:len(argv):len(argv)], "-addr", j.addr, "-debug", j.debug), nice)
 	j.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	j.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
 	j.cmd.Stderr = j.stderr
@@ -91,10 +91,11 @@ func (j *job) stop() {
 }
 
 // load plays a scenario against a server and returns what it said.
-func load(ctx context.Context, program string, args []string) (r result.Run, err error) {
+func load(ctx context.Context, program string, args []string, nice int) (r result.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute) // its own limit is below
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
+	argv := niced(append([]string{program}, args...), nice)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=2")
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
@@ -113,6 +114,15 @@ func load(ctx context.Context, program string, args []string) (r result.Run, err
 // kernel means the thread that started it: main stays on its own.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
+
+// niced runs a command through nice(1), which then is that command. 0 leaves
+// it as it is.
+func niced(argv []string, nice int) []string {
+	if nice == 0 {
+		return argv
+	}
+	return append([]string{"nice", "-n", strconv.Itoa(nice)}, argv...)
 }
 
 // freePorts returns loopback addresses that nobody listened on a moment ago.

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"time"
 
 	"github.com/gohub/gohub/bench/internal/debug"
+	"github.com/gohub/gohub/bench/internal/machine"
 )
 
 // snapshot is the CPU that everybody has used so far.
@@ -24,7 +23,7 @@ func (b *bench) snapshot() (s snapshot, err error) {
 		return s, err
 	}
 	s.load = debug.Usage()
-	s.machine, err = machineBusy()
+	s.machine, err = machine.Busy()
 	return s, err
 }
 
@@ -81,29 +80,4 @@ func (b *bench) fetchProfile() error {
 		return err
 	}
 	return f.Close()
-}
-
-// machineBusy reads the first line of /proc/stat: user nice system idle iowait
-// irq softirq steal, in hundredths of a second.
-func machineBusy() (ns int64, err error) {
-	b, err := os.ReadFile("/proc/stat")
-	if err != nil {
-		return 0, err
-	}
-	line, _, _ := bytes.Cut(b, []byte("\n"))
-	f := bytes.Fields(line)
-	if len(f) < 9 || string(f[0]) != "cpu" {
-		return 0, fmt.Errorf("/proc/stat: %q", line)
-	}
-	for i, v := range f[1:9] {
-		if i == 3 || i == 4 { // idle, iowait
-			continue
-		}
-		ticks, err := strconv.ParseInt(string(v), 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ns += ticks * int64(10*time.Millisecond)
-	}
-	return ns, nil
 }

@@ -33,12 +33,14 @@ func (b *bench) slow() error {
 	if err := l.ignore(victim); err != nil {
 		return err
 	}
-	stopped, published := l.clock(), t.sent
+	stopped, delivered := l.clock(), l.count.messages
 	since := func() float64 { return float64(l.clock()-stopped) / 1e9 }
+	unread := func() int64 { // as much as each of the others has got
+		return (l.count.messages - delivered) / int64(b.conns()-1) * int64(l.frameBytes)
+	}
 	l.left = func() {
 		if s.LeftAfter == 0 {
-			s.LeftAfter = since()
-			s.Unread = (t.sent - published) * int64(l.frameBytes)
+			s.LeftAfter, s.Unread = since(), unread()
 		}
 	}
 	l.recording = true
@@ -62,7 +64,7 @@ func (b *bench) slow() error {
 	l.recording = false
 	s.With = stats.Summarize(l.latency)
 	if s.Unread == 0 {
-		s.Unread = (t.sent - published) * int64(l.frameBytes)
+		s.Unread = unread()
 	}
 
 	// Read on: what was under way for it, and why it was closed.

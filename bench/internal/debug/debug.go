@@ -37,7 +37,7 @@ type Mem struct {
 	HeapInuse  int64 `json:"heap_inuse"`
 	StackInuse int64 `json:"stack_inuse"`
 	Goroutines int   `json:"goroutines"`
-	Conns      int   `json:"conns"`  // open sockets, the listeners and this request's among them
+	Conns      int   `json:"conns"` // open sockets, the listeners and this request's among them
 }
 
 // Serve listens on addr and answers until the process ends:

@@ -138,8 +138,9 @@ function open(room) {
     $('log').setAttribute('aria-busy', 'true'); // nobody wants all that read out
     $('messages').replaceChildren(...room.messages.map((m) => m.element));
     atBottom = true;
-    loadMembers(room);
+    if (room.count > 0) loadMembers(room); // else 'joined' does it
   }
+  paintUnread(room);
   paintEarlier();
   paintMembers();
   paintTyping();

@@ -5,6 +5,7 @@ import { Server, shared, World } from '../harness.mjs'
 import { header, RawSocket } from '../raw.mjs'
 
 const TEXT = 1
+const BINARY = 2
 const CLOSE = 8
 const frameLimit = 65_536
 const bodyLimit = frameLimit - 1024
@@ -64,7 +65,7 @@ describe('faults', () => {
 
   test('bad ids, kinds, users and rooms', async t => {
     const [alice] = await new World(t).all(['alice'], 'lobby')
-    for (const id of ['x', '', '019aa96ec4007c4a9d415f0a2b6c8e13', '019aa96e-c400-7c4a-9d41-5f0a2b6c8e1g', '{019aa96e-c400-7c4a-9d41-5f0a2b6c8e13}']) {
+    for (const id of ['x', '019aa96ec4007c4a9d415f0a2b6c8e13', '019aa96e-c400-7c4a-9d41-5f0a2b6c8e1g', '{019aa96e-c400-7c4a-9d41-5f0a2b6c8e13}']) {
       await assert.rejects(alice.publish('lobby', 1, { id }), { code: 'bad_request' }, `id ${id}`)
     }
     for (const kind of ['Chat', 'a b', 'x'.repeat(33), 'ü']) {
@@ -82,9 +83,18 @@ describe('faults', () => {
     await alice.join('A-Z.a_z:0@9,')
     await alice.publish('lobby', 1, { kind: 'x'.repeat(32) })
     await alice.publish('lobby', 1, { to: 'x'.repeat(63) })
-    const mark = alice.mark()
-    alice.send({ type: 'publish', id: uuid7(), room: 'lobby' })
-    assert.equal((await alice.wait(f => f.type === 'error', 'the refusal of no body', { from: mark })).code, 'bad_request')
+    const publish = { type: 'publish', id: uuid7(), room: 'lobby', body: 1 }
+    for (const lacks of ['id', 'room', 'body']) {
+      assert.equal(await refusal(alice, JSON.stringify({ ...publish, [lacks]: undefined })), 'bad_request', `no ${lacks}`)
+    }
+    assert.equal(await refusal(alice, JSON.stringify({ ...publish, id: '' })), 'bad_request', 'an empty id')
+    for (const type of ['join', 'leave', 'history', 'presence', 'typing', 'receipt']) {
+      assert.equal(await refusal(alice, JSON.stringify({ type, ref: 1 })), 'bad_room', `${type} without room`)
+    }
+    for (const wrong of [{ type: 'typing', room: 'lobby' }, { type: 'typing', room: 'lobby', active: 1 }, { type: 'receipt', room: 'lobby' }, { type: 'receipt', room: 'lobby', seen: '1' }]) {
+      assert.equal(await refusal(alice, JSON.stringify(wrong)), 'bad_request', JSON.stringify(wrong))
+    }
+    await assert.rejects(alice.leave('other'), { code: 'not_joined' })
     for (const wrong of [{ type: 'join', room: 'lobby', since: 'x' }, { type: 'join', room: 'lobby', since: -1 }, { type: 'join', room: 7 }]) {
       await assert.rejects(alice.request(wrong), err => ['bad_request', 'bad_room'].includes(err.code), JSON.stringify(wrong))
     }
@@ -136,10 +146,12 @@ describe('sizes', () => {
   })
 
   test('1009 on the declared length, before any payload', async t => {
-    for (const length of [frameLimit + 1, 1 << 20, 2 ** 40]) {
-      const socket = await raw(t)
-      socket.write(header(TEXT, length))
-      assert.equal(await socket.closeCode(), 1009, `length ${length}`)
+    for (const opcode of [TEXT, BINARY]) {
+      for (const length of [frameLimit + 1, 1 << 20, 2 ** 40]) {
+        const socket = await raw(t)
+        socket.write(header(opcode, length))
+        assert.equal(await socket.closeCode(), 1009, `opcode ${opcode}, length ${length}`)
+      }
     }
   })
 
@@ -173,6 +185,17 @@ describe('raw frames', () => {
     socket.write(first, a, header(9, 2), Buffer.from('hi'), header(0, b.length), b)
     assert.equal((await socket.skipTo(10)).payload.toString(), 'hi')
     assert.deepEqual(JSON.parse((await socket.skipTo(TEXT)).payload), { type: 'pong', ref: 9 })
+  })
+
+  test('a character may be split between fragments', async t => {
+    const socket = await raw(t)
+    const text = Buffer.from('{"type":"ping","ref":"ü"}')
+    const cut = text.indexOf(0xc3) + 1
+    const first = header(TEXT, cut)
+    first[0] &= 0x7f
+    socket.write(first, text.subarray(0, cut))
+    socket.write(header(0, text.length - cut), text.subarray(cut))
+    assert.deepEqual(JSON.parse((await socket.skipTo(TEXT)).payload), { type: 'pong', ref: 'ü' })
   })
 
   test('frames sent along with the handshake are not lost', async t => {
@@ -213,5 +236,66 @@ describe('rates', () => {
     assert.equal((await alice.gone()).code, 4002)
     const refusals = alice.frames.filter(f => f.code === 'rate_limited').length
     assert.ok(refusals >= 95 && refusals <= 101, `${refusals} refusals`)
+  })
+})
+
+describe('connections', () => {
+  test('a silent one is pinged after ping_ms and closed with 4003 after twice that', async t => {
+    const server = await Server.start('-ping', '400ms')
+    t.after(() => server.stop())
+    const healthy = await Client.connect(server.ws, { user: 'alice' }) // answers pings by itself
+    t.after(() => healthy.cut())
+    assert.equal(healthy.welcome.ping_ms, 400)
+    const mute = await RawSocket.open(server.ws, { user: 'bob' })
+    t.after(() => mute.destroy())
+    await mute.skipTo(TEXT)
+    const started = Date.now()
+    await mute.skipTo(9)
+    const pinged = Date.now() - started
+    assert.equal(await mute.closeCode(), 4003)
+    const closed = Date.now() - started
+    assert.ok(pinged >= 300 && pinged < 2_400, `pinged after ${pinged} ms`)
+    assert.ok(closed >= 700 && closed < 4_000, `closed after ${closed} ms`)
+    await healthy.ping()
+  })
+
+  test('who does not read is cut off with 4000, delays nobody, and resumes', async t => {
+    const world = new World(t)
+    const [alice, bob, slow] = await world.all(['alice', 'bob', 'slow'], 'lobby')
+    const start = await alice.publish('lobby', 'start')
+    await slow.message('lobby', start.id)
+    slow.ws.pause()
+    const left = bob.wait(f => f.type === 'members' && f.left.includes('slow'), 'slow to be cut off', { timeout: 20_000 })
+    let gone = false
+    left.then(() => { gone = true }, () => {})
+    const body = 'x'.repeat(60_000)
+    let published = 1
+    for (; !gone && published < 480; published++) {
+      const { id } = await alice.publish('lobby', body)
+      await bob.message('lobby', id)
+    }
+    await left
+    slow.ws.resume()
+    const { code } = await slow.gone()
+    assert.ok([4000, 1006].includes(code), `closed with ${code}`) // 1006: it could not be told any more
+    t.diagnostic(`cut off after ${published} messages of 60 kB, with ${code}`)
+
+    const back = await world.connect('slow')
+    const last = slow.last.get('lobby')
+    const joined = await back.join('lobby', last)
+    await back.reached('lobby', joined.head)
+    assert.equal(joined.truncated, false)
+    const all = [...slow.messages('lobby'), ...back.messages('lobby')]
+    assert.deepEqual(all.map(m => m.seq), bob.messages('lobby').map(m => m.seq))
+  })
+
+  test('a kick closes all sessions of the user with 4503', async t => {
+    const world = new World(t)
+    const [alice, alice2, bob] = await world.all(['alice', 'alice', 'bob'], 'lobby')
+    const kick = new URL('/kick', shared.server.http)
+    kick.search = new URLSearchParams({ tenant: world.tenant, user: 'alice' })
+    assert.equal(await (await fetch(kick, { method: 'POST' })).text(), '2')
+    for (const c of [alice, alice2]) assert.equal((await c.gone()).code, 4503)
+    await bob.ping()
   })
 })

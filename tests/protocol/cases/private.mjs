@@ -79,6 +79,20 @@ describe('private messages', () => {
     assert.deepEqual([joined.truncated, joined.head], [false, open.seq])
     await back.reached('lobby', open.seq)
     assert.deepEqual(bodies(back.messages('lobby')), ['open'])
+
+    // 500 that she may see among others that she may not are still not too many.
+    back.cut()
+    const acks = []
+    for (let i = 0; i < 500; i++) {
+      if (i % 10 === 0) acks.push(alice.publish('lobby', 'hidden', { to: 'bob' }))
+      acks.push(alice.publish('lobby', i))
+    }
+    await Promise.all(acks)
+    const again = await world.connect('carol')
+    const second = await again.join('lobby', open.seq)
+    assert.equal(second.truncated, false)
+    await again.reached('lobby', second.head)
+    assert.deepEqual(bodies(again.messages('lobby')), [...Array(500).keys()])
   })
 })
 
@@ -154,6 +168,46 @@ describe('direct rooms', () => {
     await bob.join('@alice,bob')
     await bob.join('@bob,bob')
     await bob.join('a@b,c')
+  })
+
+  test('leave takes it off the list until the next message', async t => {
+    const world = new World(t)
+    const [alice, bob] = [await world.connect('alice'), await world.connect('bob')]
+    const room = '@alice,bob'
+    const first = await alice.publish(undefined, 'one', { to: 'bob' })
+    await bob.join(room, 0)
+    await bob.leave(room)
+    assert.equal(await bob.listed(room), undefined)
+    const mark = bob.mark()
+    const second = await alice.publish(undefined, 'two', { to: 'bob' })
+    const invite = await bob.wait(f => f.type === 'invite', 'an invite after leave', { from: mark })
+    assert.ok(invite.seq >= first.seq && invite.seq < second.seq)
+    assert.equal((await bob.listed(room)).head, second.seq)
+  })
+
+  test('nobody but its two users can be addressed in it', async t => {
+    const [alice] = await new World(t).all(['alice'], '@alice,bob')
+    await assert.rejects(alice.publish('@alice,bob', 'x', { to: 'carol' }), { code: 'forbidden' })
+  })
+
+  test('private messages inside it stay private, also by invite and list', async t => {
+    const world = new World(t)
+    const room = '@alice,bob'
+    const [alice] = await world.all(['alice'], room)
+    const bob = await world.connect('bob')
+    const note = await alice.publish(room, 'note', { to: 'alice' })
+    await alice.message(room, note.id)
+    await bob.ping()
+    assert.deepEqual(bob.frames.filter(f => f.type === 'invite'), [], 'an invite for a message bob cannot see')
+    assert.deepEqual(await bob.listRooms(), [], 'a room listed for a message bob cannot see')
+    const open = await alice.publish(room, 'open')
+    const invite = await bob.wait(f => f.type === 'invite', 'the invite')
+    assert.ok(invite.seq < open.seq)
+    const joined = await bob.join(room, 0)
+    await bob.reached(room, joined.head)
+    assert.deepEqual(bodies(bob.messages(room)), ['open'])
+    assert.equal((await bob.listed(room)).unread, 1)
+    assert.equal((await alice.listed(room)).head, open.seq)
   })
 
   test('a direct room with oneself', async t => {

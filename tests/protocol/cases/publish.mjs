@@ -153,6 +153,26 @@ describe('join, publish, ack', () => {
     assert.deepEqual(alice.messages('lobby').map(m => m.body), ['hers', 'marker'])
   })
 
+  test('the same id from several sessions at once is one message, of one user', async t => {
+    const [alice, alice2, bob, witness] = await new World(t).all(['alice', 'alice', 'bob', 'witness'], 'lobby')
+    for (let i = 0; i < 30; i++) {
+      const id = uuid7()
+      const answers = await Promise.all([alice, alice2, bob].map((c, k) =>
+        c.publish('lobby', k, { id, retry: i % 2 === 1 }).catch(err => err.frame)))
+      const acks = answers.filter(f => f.type === 'ack')
+      const [first] = acks.filter(f => !f.duplicate)
+      const m = await witness.message('lobby', id)
+      assert.ok(acks.every(f => f.seq === m.seq), 'all acks name the one seq')
+      assert.equal(answers[2].type, m.sender === 'bob' ? 'ack' : 'error')
+      assert.deepEqual(answers.filter(f => f.type === 'error').map(f => f.code), m.sender === 'bob' ? ['id_conflict', 'id_conflict'] : ['id_conflict'])
+      assert.equal(acks.filter(f => !f.duplicate).length, 1, 'one of them was first')
+      assert.equal(first.seq, m.seq)
+    }
+    const marker = await bob.publish('lobby', 'marker')
+    await witness.message('lobby', marker.id)
+    assert.equal(witness.messages('lobby').length, 31)
+  })
+
   test('ids are compared byte for byte', async t => {
     const [alice] = await new World(t).all(['alice'], 'lobby')
     const id = uuid7().replace(/^.{4}/, 'abcd')

@@ -28,7 +28,8 @@ func main() {
 
 func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen; the first line of stdout tells the result")
-	rate := flag.Int("rate", 100_000, "frames a second that a session may send")
+	rate := flag.Float64("rate", 100_000, "frames a second that a session may send")
+	ping := flag.Duration("ping", 0, "how long a session may be silent; 0: the default")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -38,6 +39,7 @@ func run() error {
 		Authenticator: gohub.AuthenticatorFunc(login),
 		RateLimiter:   gohub.NewRateLimiter(gohub.Rate{Frames: *rate, Bytes: 1 << 30}),
 		Node:          "test-node",
+		PingInterval:  *ping,
 		Logger:        slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
@@ -59,6 +61,10 @@ func run() error {
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
+	mux.HandleFunc("POST /kick", func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		fmt.Fprint(w, hub.Kick(q.Get("tenant"), q.Get("user"), "kicked by a test"))
+	})
 
 	listener, err := net.Listen("tcp", *addr)
 	if err != nil {

@@ -1,0 +1,73 @@
+// Package machine says what the machine is and how busy it is.
+package machine
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Busy is CPU time that all processes on all cores have used since boot, in
+// nanoseconds, time stolen by the host among it: the first line of /proc/stat,
+// user nice system idle iowait irq softirq steal, in hundredths of a second.
+func Busy() (ns int64, err error) {
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	f := bytes.Fields(line)
+	if len(f) < 9 || string(f[0]) != "cpu" {
+		return 0, fmt.Errorf("/proc/stat: %q", line)
+	}
+	for i, v := range f[1:9] {
+		if i == 3 || i == 4 { // idle, iowait
+			continue
+		}
+		ticks, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		ns += ticks * int64(10*time.Millisecond)
+	}
+	return ns, nil
+}
+
+// Description says where figures are from.
+type Description struct {
+	Time   time.Time `json:"time"`
+	CPU    string    `json:"cpu"`
+	Cores  int       `json:"cores"`
+	Kernel string    `json:"kernel"`
+	Go     string    `json:"go"`
+	Commit string    `json:"commit"` // empty outside a repository; "+" where files were changed
+}
+
+// Describe describes this machine, this toolchain and the repository around
+// the working directory.
+func Describe() Description {
+	m := Description{Time: time.Now().UTC(), Cores: runtime.NumCPU(), Go: runtime.Version()}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for l := range strings.Lines(string(b)) {
+			if name, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(name) == "model name" {
+				m.CPU = strings.TrimSpace(v)
+				break
+			}
+		}
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(b))
+	}
+	if b, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output(); err == nil {
+		m.Commit = string(bytes.TrimSpace(b))
+		if b, err := exec.Command("git", "status", "--porcelain").Output(); err != nil || len(b) > 0 {
+			m.Commit += "+"
+		}
+	}
+	return m
+}
