@@ -37,6 +37,9 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if err := checkRoom(m.Room); err != nil {
 		return m, err
 	}
+	if a, b, direct := m.Room.Direct(); direct && m.To != "" && m.To != a && m.To != b {
+		return m, Errorf(CodeForbidden, "%q cannot see a direct room of others", clip(m.To))
+	}
 	m.Body = append([]byte(nil), m.Body...) // the caller keeps its own
 	r, err := h.acquire(ctx, m.Room)
 	if err != nil {

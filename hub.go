@@ -8,7 +8,9 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
 )
 
@@ -445,9 +447,14 @@ func (h *Hub) allSessions() []*Client {
 	return all
 }
 
-// Shutdown ends the hub: new connections and publishes are refused, what is
-// ordered is stored and acked, and every session is closed with 1012, which
-// asks its client to connect elsewhere and resume. It returns when all is
+// mostSpread is over how long clients are spread that come back after a
+// shutdown.
+const mostSpread = 30 * time.Second
+
+// Shutdown ends the hub: new connections and publishes are refused, every
+// client is told by "goaway" when to come back, each a millisecond later than
+// the one before, what is ordered is stored and acked, and every session is
+// closed with 1012, which asks its client to connect elsewhere and resume. It returns when all is
 // done or ctx ends; then what is left is cut off, and the error says how many
 // messages were ordered but not stored. Later calls wait for the first.
 //
@@ -463,6 +470,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.finished)
+	for i, c := range h.allSessions() {
+		c.send(wire.AppendGoaway(nil, int64(i)%mostSpread.Milliseconds(), 0, ""))
+	}
 	err := h.persist.drain(ctx)
 	h.marks.flush(ctx)
 	for _, c := range h.allSessions() {

@@ -123,14 +123,8 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	var head int64
 	if len(ms) > 0 {
 		head = ms[len(ms)-1].Seq
-	} else {
-		newest, _, err := c.hub.read(c.hub.ctx, Query{Room: r.id, Viewer: user, Newest: true, Limit: 1})
-		if err != nil {
-			return err
-		}
-		if len(newest) > 0 {
-			head = newest[0].Seq
-		}
+	} else if head, err = c.hub.head(r, user); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	members := len(r.users)

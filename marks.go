@@ -118,8 +118,9 @@ func (k *marks) putBack(batch map[markID]mark) {
 	k.later()
 }
 
-// receipt takes a client's watermarks. They are clamped to what the room has
-// ordered: nobody can claim to have seen the future.
+// receipt takes a client's watermarks. They are clamped to the newest message
+// that the client may see: nobody can claim to have seen the future, or learn
+// from the answer what is hidden from it.
 func (c *Client) receipt(cmd *wire.Command) error {
 	m, err := c.joined(cmd.Room)
 	if err != nil {
@@ -128,15 +129,31 @@ func (c *Client) receipt(cmd *wire.Command) error {
 	if cmd.Has&(wire.HasDelivered|wire.HasSeen) == 0 {
 		return Errorf(CodeBadRequest, "receipt needs delivered or seen")
 	}
-	m.room.mu.Lock()
-	last := m.room.last
-	m.room.mu.Unlock()
-	w := Watermark{Room: m.room.id, User: c.who.User, Seen: min(cmd.Seen, last), Delivered: min(cmd.Delivered, last)}
+	head, err := c.hub.head(m.room, c.who.User)
+	if err != nil {
+		return c.hub.blame(err, "receipt", m.room.id)
+	}
+	w := Watermark{Room: m.room.id, User: c.who.User, Seen: min(cmd.Seen, head), Delivered: min(cmd.Delivered, head)}
 	w.Delivered = max(w.Delivered, w.Seen)
 	if w.Delivered > 0 {
 		c.hub.marks.addFrom(w, c.id)
 	}
 	return nil
+}
+
+// head is the seq of the newest message that user may see; 0: none.
+func (h *Hub) head(r *room, user string) (int64, error) {
+	r.mu.Lock()
+	seq, known := r.head(user)
+	r.mu.Unlock()
+	if known {
+		return seq, nil
+	}
+	newest, _, err := h.read(h.ctx, Query{Room: r.id, Viewer: user, Newest: true, Limit: 1})
+	if err != nil || len(newest) == 0 {
+		return 0, err
+	}
+	return newest[0].Seq, nil
 }
 
 // tellReceipt shows a watermark that has moved to the authors of what was

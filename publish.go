@@ -61,6 +61,9 @@ func (c *Client) publish(cmd *wire.Command) error {
 		return err
 	}
 	r := mem.room
+	if a, b, direct := r.id.Direct(); direct && cmd.To != nil && string(cmd.To) != a && string(cmd.To) != b {
+		return Errorf(CodeForbidden, "%q cannot see a direct room of others", clip(string(cmd.To)))
+	}
 	// One copy for id and body: the frame's buffer is used again.
 	buf := make([]byte, len(cmd.ID)+len(cmd.Body))
 	n := copy(buf, cmd.ID)
@@ -237,6 +240,9 @@ func (h *Hub) invite(m *Message) {
 	other := a
 	if a == m.Sender {
 		other = b
+	}
+	if !m.VisibleTo(other) {
+		return
 	}
 	h.broker.Signal(Target{Tenant: m.Room.Tenant, Room: m.Room.Name, User: other, Outside: true},
 		wire.AppendInvite(nil, m.Room.Name, m.Sender, m.Seq-1))

@@ -29,8 +29,8 @@ type Store interface {
 	// other error is taken as passing: the hub repeats the batch until it
 	// works.
 	//
-	// A message of a direct room (RoomID.Direct) lists the room for both of
-	// its users, as Advance does with Join.
+	// A message of a direct room (RoomID.Direct) lists the room, as Advance
+	// does with Join, for those of its two users who may see it.
 	Append(ctx context.Context, batch []Message) ([]Ordered, error)
 
 	// Lookup finds a message by its id.

@@ -150,8 +150,8 @@ func (s *MemoryStore) Append(ctx context.Context, batch []Message) ([]Ordered, e
 		}
 		room.insert(s.seed, tag, m)
 		added += m.size()
-		if room.direct && room.listed != s.rows.unlisted.Load() {
-			room.listed = s.rows.listDirect(room.id, room.a, room.b)
+		if room.direct {
+			s.list(room, m)
 		}
 		if first := room.msgs.at(0).Seq; first < room.key {
 			room.key = first
@@ -168,6 +168,26 @@ func (s *MemoryStore) Append(ctx context.Context, batch []Message) ([]Ordered, e
 		s.shrink()
 	}
 	return out, nil
+}
+
+// list lists a direct room for those of its users who may see m. The lock of
+// the room's shard is held.
+func (s *MemoryStore) list(room *memStoreRoom, m *Message) {
+	for _, u := range [2]string{room.a, room.b} {
+		if !m.VisibleTo(u) { // it is then for the other one, if anyone
+			other := room.a
+			if u == room.a {
+				other = room.b
+			}
+			if m.VisibleTo(other) {
+				s.rows.listDirect(room.id, other)
+			}
+			return
+		}
+	}
+	if room.listed != s.rows.unlisted.Load() {
+		room.listed = s.rows.listDirect(room.id, room.a, room.b)
+	}
 }
 
 // shrink evicts the oldest messages of all rooms until size is within limit.

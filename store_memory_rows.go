@@ -89,13 +89,16 @@ func (t *memRows) advance(ws []Watermark) (moved []Watermark) {
 	return moved
 }
 
-// listDirect lists a direct room for both its users. It returns unlisted as
-// it was meanwhile.
-func (t *memRows) listDirect(room RoomID, a, b string) uint64 {
+// listDirect lists a direct room for its users; an empty one is left out. It
+// returns unlisted as it was meanwhile.
+func (t *memRows) listDirect(room RoomID, users ...string) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.list(t.touch(room, a))
-	t.list(t.touch(room, b))
+	for _, user := range users {
+		if user != "" {
+			t.list(t.touch(room, user))
+		}
+	}
 	listed := t.unlisted.Load()
 	for t.count > t.max {
 		t.drop(t.lru.prev)

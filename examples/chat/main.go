@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(stderr, "%v\n", err)
+		_, _ = fmt.Fprintf(stderr, "%v\n", err)
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
@@ -49,9 +49,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		log.Warn("-data keeps nothing yet: history stays in memory and ends with this process", "data", conf.data)
 	}
 
-	app, err := newApp(conf, log)
+	app, err := newApp(conf, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
 	if err != nil {
-		fmt.Fprintf(stderr, "%v\n", err)
+		_, _ = fmt.Fprintf(stderr, "%v\n", err)
 		return 2
 	}
 	if err := app.serve(ctx, conf.addr, stdout); err != nil {
@@ -144,27 +144,29 @@ func (a *app) serve(ctx context.Context, addr string, stdout io.Writer) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }() // ends with Shutdown or Close below
-	fmt.Fprintf(stdout, "gohub chat: %s\n", pageURL(ln.Addr()))
+	_, _ = fmt.Fprintf(stdout, "gohub chat: %s\n", pageURL(ln.Addr()))
 
 	select {
 	case err := <-served:
-		return errors.Join(err, a.shutdown(server))
+		return errors.Join(err, a.shutdown(context.WithoutCancel(ctx), server))
 	case <-ctx.Done():
 	}
-	err = a.shutdown(server)
-	<-served
+	err = a.shutdown(context.WithoutCancel(ctx), server)
+	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
 	return err
 }
 
-func (a *app) shutdown(server *http.Server) error {
+func (a *app) shutdown(ctx context.Context, server *http.Server) error {
 	a.draining.Store(true)
 	a.log.Info("shutting down")
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	hubCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	hubErr := a.hub.Shutdown(ctx)
-	ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+	hubErr := a.hub.Shutdown(hubCtx)
+	serverCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	serverErr := server.Shutdown(ctx)
+	serverErr := server.Shutdown(serverCtx)
 	if serverErr != nil {
 		_ = server.Close() // whoever still reads after that time is cut off
 	}

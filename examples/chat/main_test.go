@@ -131,7 +131,7 @@ func TestRunServesUntilToldToStop(t *testing.T) {
 	for _, path := range []string{"", "healthz", "readyz"} {
 		res, err := http.Get(url + path)
 		require.NoError(t, err)
-		res.Body.Close()
+		assert.NoError(t, res.Body.Close())
 		assert.Equal(t, http.StatusOK, res.StatusCode, path)
 	}
 	http.DefaultClient.CloseIdleConnections()
@@ -441,7 +441,7 @@ func testApp(t *testing.T, conf config) *app {
 	t.Helper()
 	a, err := newApp(conf, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, a.hub.Shutdown(context.Background())) })
+	t.Cleanup(func() { assert.NoError(t, a.hub.Shutdown(context.WithoutCancel(t.Context()))) })
 	return a
 }
 

@@ -55,7 +55,7 @@ func DecodeBinary(c *Command, p []byte) error {
 const binaryVersion = 1
 
 // field is a known key of a client frame, numbered to fit a bit set.
-type field uint8
+type field int
 
 const (
 	fieldUnknown field = iota
@@ -77,7 +77,6 @@ const (
 	fieldRetry
 	fieldActive
 	fieldBody
-	fieldCount
 )
 
 // known has the fields each type has in the protocol, body aside, which cannot
@@ -142,11 +141,8 @@ func (c *Command) decode(p []byte) error {
 				if !c.text(&name, p[start:end], escaped) {
 					name = p[start:end] // a type that is no string is unknown, too
 				}
-			} else if f != fieldUnknown {
-				bad &^= 1 << f
-				if !c.set(f, p[start:end:end], escaped) {
-					bad |= 1 << f
-				}
+			} else if bad &^= 1 << f; !c.set(f, p[start:end:end], escaped) {
+				bad |= 1 << f
 			}
 
 			if i = space(p, end); i >= len(p) {
@@ -226,8 +222,9 @@ func (c *Command) set(f field, raw []byte, escaped bool) bool {
 			c.Has |= HasActive
 		}
 		return boolean(&c.Active, raw)
+	default: // a field of no interest, whatever it holds
+		return true
 	}
-	return true
 }
 
 // text sets dst to a string's text, or to nil for null and what is no string.
@@ -393,7 +390,7 @@ func wrongType(f field) error {
 	return &Error{CodeBadRequest, what}
 }
 
-var fieldNames = [fieldCount]string{
+var fieldNames = [...]string{
 	fieldID:        "id",
 	fieldRoom:      "room",
 	fieldTo:        "to",

@@ -25,10 +25,10 @@ func seal(dst []byte, start int, op byte) []byte {
 	case n < 126:
 		copy(dst[start+2:], dst[start+reserved:])
 		dst = dst[:len(dst)-2]
-		dst[start+1] = byte(n)
+		dst[start+1] = byte(n & 0x7f)
 	case n < 1<<16:
 		dst[start+1] = 126
-		binary.BigEndian.PutUint16(dst[start+2:], uint16(n))
+		binary.BigEndian.PutUint16(dst[start+2:], uint16(n&0xffff))
 	default:
 		dst = append(dst, 0, 0, 0, 0, 0, 0)
 		copy(dst[start+10:], dst[start+reserved:len(dst)-6])
@@ -43,7 +43,7 @@ func seal(dst []byte, start int, op byte) []byte {
 // the 123 bytes that a control frame has for it.
 func AppendClose(dst []byte, code int, reason string) []byte {
 	reason = cut(strings.ToValidUTF8(reason, "\ufffd"), 123)
-	dst = append(dst, finClose, byte(2+len(reason)), byte(code>>8), byte(code))
+	dst = append(dst, finClose, byte((2+len(reason))&0x7f), byte(code>>8&0xff), byte(code&0xff))
 	return append(dst, reason...)
 }
 

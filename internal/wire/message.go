@@ -36,7 +36,7 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	dst = append(dst, "\x00\x00\x00\x00\x01\x00\x00"+`{"type":"message",`...)
 	dst = append(appendFields(dst, m), '}')
 	header := start + reserved + 3
-	binary.BigEndian.PutUint16(dst[header-2:], uint16(len(dst)-header))
+	binary.BigEndian.PutUint16(dst[header-2:], uint16((len(dst)-header)&0xffff))
 	return seal(append(dst, m.Body...), start, finBinary)
 }
 

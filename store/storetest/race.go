@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gohub/gohub"
 )
@@ -58,26 +59,28 @@ var raceCases = []testCase{
 	}},
 	{"CancelRace", nil, func(r *run) {
 		// Whenever the cancellation comes, all of a batch is there or nothing.
-		for i := range 40 {
-			room := r.room(fmt.Sprint("room-", i))
+		var took time.Duration // by an Append in peace
+		const tries = 40
+		for i := range tries {
+			room, other := r.room(fmt.Sprint("room-", i)), r.room(fmt.Sprint("other-", i))
 			ms := r.msgs(room, "alice", 40)
 			for j := range ms {
 				if j%2 == 1 {
-					ms[j].Room = r.room(fmt.Sprint("other-", i))
+					ms[j].Room = other
 				}
 			}
+			if i == 0 {
+				start := time.Now()
+				r.append(ms...)
+				took = time.Since(start)
+				continue
+			}
 			ctx, cancel := context.WithCancel(r.Context())
-			done := make(chan struct{})
-			go func() { // ends at once
-				defer close(done)
-				for range i * i {
-					_ = ctx.Err() // a little later each time
-				}
-				cancel()
-			}()
+			timer := time.AfterFunc(took*time.Duration(i)/tries, cancel)
 			_, err := r.s.Append(ctx, ms)
-			<-done
-			n := len(r.all(room, "")) + len(r.all(ms[1].Room, ""))
+			timer.Stop()
+			cancel()
+			n := len(r.all(room, "")) + len(r.all(other, ""))
 			switch {
 			case err == nil && n != len(ms):
 				r.Errorf("Append returned nil, but %d of %d messages are there", n, len(ms))
@@ -85,7 +88,7 @@ var raceCases = []testCase{
 				r.Errorf("Append returned %v, and %d of %d messages are there; want all or nothing", err, n, len(ms))
 			}
 			r.append(ms...)
-			if n := len(r.all(room, "")) + len(r.all(ms[1].Room, "")); n != len(ms) {
+			if n := len(r.all(room, "")) + len(r.all(other, "")); n != len(ms) {
 				r.Fatalf("repeating the batch left %d of %d messages", n, len(ms))
 			}
 		}

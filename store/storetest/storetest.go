@@ -45,14 +45,13 @@ type Features struct {
 // tenants, rooms and users that no other has used, also of earlier runs.
 func Run(t *testing.T, f Features, open func(t *testing.T) gohub.Store) {
 	t.Helper()
-	for _, c := range slices.Concat(appendCases, historyCases, markCases, roomCases, raceCases) {
-		t.Run(c.name, func(t *testing.T) {
-			if c.needs != nil && !c.needs(f) {
-				t.Skip("not among the store's features")
-			}
-			c.run(&run{T: t, f: f, s: open(t), unique: "t" + rand.Text()[:12], seq: time.Now().UnixMicro()})
-		})
+	for _, c := range cases() {
+		t.Run(c.name, func(t *testing.T) { c.test(t, f, open) })
 	}
+}
+
+func cases() []testCase {
+	return slices.Concat(appendCases, historyCases, markCases, roomCases, raceCases)
 }
 
 // testCase is one subtest.
@@ -60,6 +59,14 @@ type testCase struct {
 	name  string
 	needs func(Features) bool // nil: for every store
 	run   func(*run)
+}
+
+func (c testCase) test(t *testing.T, f Features, open func(t *testing.T) gohub.Store) {
+	t.Helper()
+	if c.needs != nil && !c.needs(f) {
+		t.Skip("not among the store's features")
+	}
+	c.run(&run{T: t, f: f, s: open(t), unique: "t" + rand.Text()[:12], seq: time.Now().UnixMicro()})
 }
 
 // run is what a subtest has in hand.

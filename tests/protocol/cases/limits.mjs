@@ -219,7 +219,6 @@ describe('rates', () => {
     const server = await Server.start('-rate', '10')
     t.after(() => server.stop())
     const alice = await Client.connect(server.ws, { user: 'alice' })
-    t.after(() => alice.cut())
     await alice.join('lobby')
     for (let i = 0; i < 30; i++) alice.send({ type: 'ping', ref: `p${i}` })
     const err = await alice.wait(f => f.type === 'error', 'a refusal')
@@ -242,12 +241,11 @@ describe('rates', () => {
 describe('connections', () => {
   test('a silent one is pinged after ping_ms and closed with 4003 after twice that', async t => {
     const server = await Server.start('-ping', '400ms')
-    t.after(() => server.stop())
+    let mute
+    t.after(() => { mute?.destroy(); return server.stop() })
     const healthy = await Client.connect(server.ws, { user: 'alice' }) // answers pings by itself
-    t.after(() => healthy.cut())
     assert.equal(healthy.welcome.ping_ms, 400)
-    const mute = await RawSocket.open(server.ws, { user: 'bob' })
-    t.after(() => mute.destroy())
+    mute = await RawSocket.open(server.ws, { user: 'bob' })
     await mute.skipTo(TEXT)
     const started = Date.now()
     await mute.skipTo(9)
