@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"github.com/gohub/gohub/internal/wire"
 )
@@ -29,7 +30,7 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 		return m, Errorf(CodeBadRequest, "to %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.To))
 	case !wire.ValidKind(m.Kind):
 		return m, Errorf(CodeBadRequest, "kind %q: 1 to 32 of a-z 0-9 . _ -", clip(m.Kind))
-	case !m.Binary && !wire.Valid(m.Body):
+	case !m.Binary && !(wire.Valid(m.Body) && utf8.Valid(m.Body)):
 		return m, Errorf(CodeBadRequest, "the body is not JSON")
 	case len(m.Body) > h.cfg.MaxBody:
 		return m, Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)

@@ -147,12 +147,15 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w wai
 	r.mu.Unlock()
 	r.publishing.Add(1)
 	out := h.order(ctx, floor, m)
-	if out.Err == nil && !out.Duplicate {
-		m.Seq = out.Seq
+	fresh := out.Err == nil && !out.Duplicate
+	if m.Seq = out.Seq; fresh && h.persist.memory == nil {
 		h.persist.commit(r, m, size, w, false)
 	}
 	r.publishing.Add(-1)
 	r.flush()
+	if fresh && h.persist.memory != nil { // it acks at once: after the message
+		h.persist.commit(r, m, size, w, false)
+	}
 	switch {
 	case out.Err != nil:
 		h.persist.cancel(r, size)

@@ -20,6 +20,7 @@ package wsconn
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -54,7 +55,7 @@ type Options struct {
 // A Handler is told by the reading goroutine that it is about to wait.
 type Handler interface {
 	// Idle is called when everything that had arrived has been returned by
-	// Next: the time to send what was held back.
+	// Next: the time to send what was held back. It must not call Abort.
 	Idle()
 }
 
@@ -84,6 +85,10 @@ type Conn struct {
 // returns an error. The caller runs Next in a goroutine of its own and calls
 // Finish when that ends.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
+	if !hijackable(w) { // or coder would answer 101 first and find out then
+		http.Error(w, http.StatusText(http.StatusNotImplemented), http.StatusNotImplemented)
+		return nil, fmt.Errorf("hijack: %w", http.ErrNotSupported)
+	}
 	c := &Conn{o: o}
 	c.in.scan.max = int64(o.MaxMessage)
 	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, c: c}, r, &websocket.AcceptOptions{
@@ -111,6 +116,19 @@ func (c *Conn) Start(h Handler) {
 
 // Subprotocol is what was negotiated, or empty.
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+
+func hijackable(w http.ResponseWriter) bool {
+	for {
+		if _, ok := w.(http.Hijacker); ok {
+			return true
+		}
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = u.Unwrap()
+	}
+}
 
 // hijacker gives coder a connection of ours in place of net/http's, with a
 // small reader and a small writer in place of net/http's 4 KiB each.
@@ -181,6 +199,15 @@ func (c *Conn) Abort() {
 	c.out.mu.Lock()
 	c.fail()
 	c.out.mu.Unlock()
+	c.cut()
+}
+
+// cut closes the socket at once. A tls.Conn's own Close may try for five
+// seconds to say goodbye to a peer that does not read.
+func (c *Conn) cut() {
+	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
+		_ = t.NetConn().Close()
+	}
 	_ = c.nc.Close()
 }
 
@@ -194,28 +221,30 @@ func (c *Conn) CloseCode() int {
 // Finish ends the connection after Next has returned an error: what is queued
 // goes out, the peer's Close frame is waited for, and the socket is closed,
 // all within CloseTimeout. Bytes that the peer still sends are read and
-// thrown away, because closing a socket with unread bytes in it makes the
-// kernel send a reset that overtakes the Close frame.
+// thrown away: it may not read before it has sent them, and closing a socket
+// with unread bytes in it makes the kernel send a reset that overtakes the
+// Close frame.
 func (c *Conn) Finish() {
-	defer c.nc.Close()
 	c.o.Sweeper.remove(c)
 	// coder's own state; it cannot block, for the reader is not in it.
 	_ = c.ws.CloseNow()
 	c.out.mu.Lock()
-	if c.in.err != nil && !errors.Is(c.in.err, os.ErrDeadlineExceeded) {
-		c.fail() // the peer is gone
+	if !c.out.latched || c.in.err != nil && !errors.Is(c.in.err, os.ErrDeadlineExceeded) {
+		c.fail() // it is not to be told, or is gone
 	}
-	latched, dead := c.out.latched, c.out.dead
-	if !latched {
-		c.fail()
-		dead = true
-	}
-	if !dead {
+	alive := !c.out.dead
+	if alive {
 		_ = c.nc.SetDeadline(time.Now().Add(c.o.CloseTimeout))
 	}
 	c.out.mu.Unlock()
-	if !dead && c.waitBelow(1) {
+	if alive {
 		c.in.discard(c)
+		alive = c.waitBelow(1)
 	}
 	c.in.release()
+	if alive && c.in.scan.done() {
+		_ = c.nc.Close()
+	} else {
+		c.cut()
+	}
 }

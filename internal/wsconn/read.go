@@ -71,9 +71,10 @@ func (in *inbox) releasePayload() {
 
 // Next returns the next data message. payload is valid until the next call.
 //
-// Errors: ErrGrown: nothing is wrong, go on in a new goroutine; ErrTooBig, ErrInvalidUTF8 and ErrProtocol leave it to the caller to
-// Shutdown with a code; ErrLatched: this side is closing; any other: the peer
-// closed or is gone.
+// Errors: ErrGrown: nothing is wrong, go on in a new goroutine; ErrTooBig,
+// ErrInvalidUTF8 and ErrProtocol leave it to the caller to Shutdown with a
+// code; ErrLatched: a Close frame is queued, be it the hub's, coder's or the
+// answer to the peer's, or a write failed; any other: the peer is gone.
 func (c *Conn) Next() (binary bool, payload []byte, err error) {
 	in := &c.in
 	if in.since++; in.since >= burst {
@@ -110,8 +111,8 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 // explain sorts what went wrong in a read.
 func (c *Conn) explain(err error) error {
 	switch {
-	case err == ErrGrown:
-		return err
+	case errors.Is(err, ErrGrown):
+		return ErrGrown
 	case c.latched():
 		return ErrLatched
 	case c.in.scan.tooBig:
@@ -159,7 +160,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 	}
 	n := copy(p, (*in.buf)[in.r:in.w])
-	in.scan.pass(p[:n])
+	n = in.scan.pass(p[:n]) // coder gets nothing of what is too big
 	in.r += n
 	if in.r == in.w && !in.own {
 		in.release1()
@@ -195,7 +196,7 @@ func (c *Conn) fill(shallow bool) error {
 			return nil
 		}
 		if in.err == nil {
-			in.err = io.EOF
+			continue // a net.Conn may read nothing
 		}
 		if !errors.Is(in.err, os.ErrDeadlineExceeded) || !c.unpoke() {
 			return in.err
@@ -271,10 +272,9 @@ func (c *Conn) tryRead(fd uintptr) bool {
 func (in *inbox) discard(c *Conn) {
 	in.err = nil
 	in.told = true // nothing is held back any more
-	for !in.scan.closeSeen {
+	for !in.scan.done() {
 		if in.r < in.w {
-			in.scan.pass((*in.buf)[in.r:in.w])
-			in.r = in.w
+			in.r += in.scan.pass((*in.buf)[in.r:in.w])
 			continue
 		}
 		if in.buf != nil && !in.own {

@@ -22,29 +22,38 @@ type scanner struct {
 	open  bool  // inside a fragmented message
 
 	tooBig    bool
-	closeSeen bool
+	closeSeen bool // the header of a Close frame
 }
 
 // between reports whether the next byte begins a message, or a control frame
 // between two.
 func (s *scanner) between() bool { return s.n == 0 && s.left == 0 && !s.open }
 
-// pass follows p.
-func (s *scanner) pass(p []byte) {
-	for len(p) > 0 {
+// done reports whether a Close frame has come whole.
+func (s *scanner) done() bool { return s.closeSeen && s.left == 0 }
+
+// pass follows p and returns how far: up to the length that makes a message
+// too big, otherwise to the end. Nothing counts after a Close frame.
+func (s *scanner) pass(p []byte) int {
+	big := s.tooBig
+	for i := 0; i < len(p) && !s.done(); {
 		if s.left > 0 {
-			k := min(s.left, int64(len(p)))
+			k := min(s.left, int64(len(p)-i))
 			s.left -= k
-			p = p[k:]
+			i += int(k)
 			continue
 		}
-		s.head[s.n] = p[0]
+		s.head[s.n] = p[i]
 		s.n++
-		p = p[1:]
+		i++
 		if s.n >= 2 {
 			s.header()
 		}
+		if s.tooBig != big {
+			return i
+		}
 	}
+	return len(p)
 }
 
 // header is called with two bytes or more in head.
@@ -63,6 +72,9 @@ func (s *scanner) header() {
 		return // more of it to come
 	}
 	s.n = 0
+	if length < 0 { // 2^63 and more
+		length = math.MaxInt64 >> 1
+	}
 	fin, op := s.head[0]&0x80 != 0, s.head[0]&0x0f
 	switch {
 	case op == opClose:
@@ -71,9 +83,6 @@ func (s *scanner) header() {
 	default:
 		if op != opContinuation {
 			s.total = 0
-		}
-		if length < 0 { // 2^63 and more
-			length = math.MaxInt64 >> 1
 		}
 		s.tooBig = s.tooBig || length > s.max-s.total
 		s.total += min(length, s.max)

@@ -124,7 +124,7 @@ func (c *Conn) poke() {
 func (s *Sweeper) sweep(c *Conn, now int64) {
 	last := c.lastRead.Load()
 	switch silent := time.Duration(now - last); {
-	case silent >= 2*s.ping:
+	case silent >= 2*s.ping && c.pinged == last: // after a pause of the process it is pinged first
 		c.Shutdown(c.o.SilentCode, "heartbeat timeout")
 	case silent >= s.ping && c.pinged != last:
 		c.pinged = last

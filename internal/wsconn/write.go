@@ -15,6 +15,8 @@ const (
 	joinSize  = 64 << 10 // how much of a queue goes into one write
 	pieceSize = 16 << 10 // how much WriteTimeout is for
 	pacedSize = 64 << 10 // how much SendPaced lets wait
+
+	mostRounds = 16 // writes that a caller of Send or Uncork does for others
 )
 
 // outbox is the writing half of a Conn. Everything in it is guarded by mu,
@@ -63,7 +65,7 @@ func (c *Conn) Shut(g *Gate) {
 func (c *Conn) Send(frames []byte, volatile bool, g *Gate) {
 	o := &c.out
 	o.mu.Lock()
-	if o.latched || g != nil && g.shut {
+	if o.latched || len(frames) == 0 || g != nil && g.shut {
 		o.mu.Unlock()
 		return
 	}
@@ -80,19 +82,26 @@ func (c *Conn) Send(frames []byte, volatile bool, g *Gate) {
 
 // wake starts the goroutine if frames wait that nobody is about to write.
 func (c *Conn) wake() {
-	if o := &c.out; !o.writing && len(o.queue) > 0 && (!o.corked || o.latched) && !o.dead {
+	if o := &c.out; !o.writing && len(o.queue) > 0 && !c.held() && !o.dead {
 		o.writing = true
 		go c.writeLoop() // ends when the queue is empty, or by its write deadline
 	}
 }
 
+// held reports whether what waits is to wait for Uncork. More than a write
+// takes is not: joining it would save nothing.
+func (c *Conn) held() bool {
+	o := &c.out
+	return o.corked && !o.latched && o.bytes < min(joinSize, c.o.MaxQueue/2)
+}
+
 // push appends to the queue within its limit.
 func (c *Conn) push(frames []byte, volatile bool) {
 	o := &c.out
-	if o.bytes+len(frames) > c.o.MaxQueue {
+	if c.over(len(frames)) {
 		o.dropVolatile()
 		switch {
-		case o.bytes+len(frames) <= c.o.MaxQueue:
+		case !c.over(len(frames)):
 		case volatile:
 			return
 		default:
@@ -103,8 +112,17 @@ func (c *Conn) push(frames []byte, volatile bool) {
 	o.append(frames, volatile)
 }
 
+// over reports whether n bytes more are too many. While less waits than a
+// write takes, the client cannot be said to be behind, however big the frame.
+// A frame counts for 32 bytes at least, the size of its place in the queue: a
+// client could have a million pongs wait otherwise.
+func (c *Conn) over(n int) bool {
+	o, most := &c.out, c.o.MaxQueue
+	return o.bytes+n > most && o.bytes >= min(joinSize, most) || len(o.queue) >= most/32
+}
+
 func (o *outbox) append(b []byte, volatile bool) {
-	if o.queue == nil {
+	if o.box == nil {
 		o.box = queues.Get().(*[]queued)
 		o.queue = *o.box
 	}
@@ -121,8 +139,8 @@ func (o *outbox) dropVolatile() {
 		}
 		kept = append(kept, f)
 	}
-	clear(o.queue[len(kept):])
-	o.queue = kept
+	o.trim(len(kept))
+	o.signalLow()
 }
 
 // latch queues the Close frame, lets nothing follow it, and wakes the reader.
@@ -142,8 +160,8 @@ func (c *Conn) latch(code int, reason string, cut bool) bool {
 		for _, f := range o.queue[keep:] {
 			o.bytes -= len(f.b)
 		}
-		clear(o.queue[keep:])
-		o.queue = o.queue[:keep]
+		o.trim(keep)
+		o.signalLow()
 	}
 	o.append(wire.AppendClose(nil, code, reason), false)
 	_ = c.nc.SetWriteDeadline(time.Now().Add(c.o.CloseTimeout))
@@ -164,7 +182,8 @@ func (c *Conn) latched() bool {
 func (c *Conn) fail() {
 	o := &c.out
 	o.latched, o.dead = true, true
-	o.queue, o.box, o.bytes, o.partial = nil, nil, 0, false
+	o.trim(0)
+	o.bytes, o.partial = 0, false
 	o.signalLow()
 	_ = c.nc.SetReadDeadline(longAgo)
 }
@@ -188,6 +207,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 	frame := append([]byte(nil), p...)
 	if p[0]&0x0f == opClose {
 		o.latched = true
+		if len(p) >= 4 {
+			o.code = int(p[2])<<8 | int(p[3])
+		}
 		o.append(frame, false)
 	} else {
 		c.push(frame, true)
@@ -197,7 +219,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 }
 
 // Cork holds frames back until Uncork, so that all a client's command brings
-// about leaves in one write.
+// about leaves in one write. What is more than a write takes is not held back.
 func (c *Conn) Cork() {
 	c.out.mu.Lock()
 	c.out.corked = true
@@ -227,7 +249,7 @@ func (c *Conn) Uncork() {
 // uses it under a lock, for what follows a replay, and uncorks afterwards.
 func (c *Conn) Queue(frames []byte) {
 	c.out.mu.Lock()
-	if !c.out.latched {
+	if !c.out.latched && len(frames) > 0 {
 		c.out.append(frames, false)
 		c.wake()
 	}
@@ -264,24 +286,18 @@ func (c *Conn) waitBelow(n int) bool {
 	return !o.dead
 }
 
-// flush writes first, and then what came meanwhile, for as long as the kernel
-// takes it at once. The caller has set writing.
+// flush writes first, and then what waits, for as long as the kernel takes it
+// at once; but not for ever, since its caller has other things to do. The
+// caller has set writing.
 func (c *Conn) flush(first []byte) {
 	o := &c.out
 	op := writeOps.Get().(*writeOp)
 	defer writeOps.Put(op)
-	b, shared := first, true
-	if b == nil {
-		o.mu.Lock()
-		b, shared = o.take(op)
-		o.mu.Unlock()
-	}
-	for len(b) > 0 {
+	op.resumes = false
+	b, shared, counted := first, true, false
+	for round := 0; ; round++ {
 		n, err := op.write(c.raw, b)
 		o.mu.Lock()
-		if !o.dead && first == nil {
-			o.bytes -= n
-		}
 		switch {
 		case o.dead:
 			o.mu.Unlock()
@@ -290,32 +306,32 @@ func (c *Conn) flush(first []byte) {
 			c.writeFailed(err)
 			o.mu.Unlock()
 			return
-		case n < len(b):
+		}
+		if counted {
+			o.bytes -= len(b)
+		}
+		if n < len(b) {
 			rest := b[n:]
 			if !shared {
 				rest = append([]byte(nil), rest...)
 			}
-			if first == nil {
-				o.bytes -= len(rest)
-			}
-			o.unshift(rest, n > 0)
+			o.unshift(rest, n > 0 || op.resumes)
+		}
+		o.signalLow()
+		switch {
+		case n < len(b) || round == mostRounds && len(o.queue) > 0:
 			go c.writeLoop() // it inherits writing
 			o.mu.Unlock()
 			return
-		}
-		first = nil
-		o.signalLow()
-		if o.corked && !o.latched {
-			b = nil
-		} else {
-			b, shared = o.take(op)
-		}
-		if len(b) == 0 {
+		case len(o.queue) == 0 || c.held():
 			o.writing = false
+			o.mu.Unlock()
+			return
 		}
+		b, shared = o.take(op)
+		counted = true
 		o.mu.Unlock()
 	}
-	op.b = nil
 }
 
 // unshift puts the rest of what could not be written at the head of the queue.
@@ -324,12 +340,13 @@ func (o *outbox) unshift(b []byte, partial bool) {
 	copy(o.queue[1:], o.queue)
 	o.queue[0] = queued{b: b}
 	o.bytes += len(b)
-	o.partial = o.partial || partial
+	o.partial = partial
 }
 
 // take removes from the queue what goes into one write. Its bytes count until
 // they are written. shared: the bytes are a caller's, not op's.
 func (o *outbox) take(op *writeOp) (b []byte, shared bool) {
+	op.resumes = o.partial
 	switch len(o.queue) {
 	case 0:
 		return nil, false
@@ -353,20 +370,25 @@ func (o *outbox) take(op *writeOp) (b []byte, shared bool) {
 	return b, false
 }
 
-// clearQueue forgets the first n of the queue, and the queue itself with the
-// last of them: an idle connection holds none.
+// clearQueue forgets the first n of the queue.
 func (o *outbox) clearQueue(n int) {
 	o.partial = false
-	rest := copy(o.queue, o.queue[n:])
-	clear(o.queue[rest:])
-	o.queue = o.queue[:rest]
-	if rest == 0 {
-		if cap(o.queue) <= 256 {
-			*o.box = o.queue
-			queues.Put(o.box)
-		}
-		o.queue, o.box = nil, nil
+	o.trim(copy(o.queue, o.queue[n:]))
+}
+
+// trim forgets all but the first n of the queue, and the queue itself with the
+// last of them: an idle connection holds none.
+func (o *outbox) trim(n int) {
+	clear(o.queue[n:])
+	o.queue = o.queue[:n]
+	if n > 0 || o.box == nil {
+		return
 	}
+	if cap(o.queue) <= 256 {
+		*o.box = o.queue
+		queues.Put(o.box)
+	}
+	o.queue, o.box = nil, nil
 }
 
 // writeLoop writes the queue for as long as there is one, waiting for the
@@ -377,7 +399,7 @@ func (c *Conn) writeLoop() {
 	defer writeOps.Put(op)
 	for {
 		o.mu.Lock()
-		if o.dead || len(o.queue) == 0 || o.corked && !o.latched {
+		if o.dead || len(o.queue) == 0 || c.held() {
 			o.writing = false
 			if !o.dead && !o.latched {
 				_ = c.nc.SetWriteDeadline(time.Time{})
@@ -424,11 +446,12 @@ func (c *Conn) writeFailed(err error) {
 
 // A writeOp is what one write needs; pooled, since few happen at a time.
 type writeOp struct {
-	b    []byte
-	n    int
-	err  error
-	join []byte
-	try  func(fd uintptr) bool
+	b       []byte
+	n       int
+	err     error
+	join    []byte
+	resumes bool // what was taken begins with the rest of a frame
+	try     func(fd uintptr) bool
 }
 
 var (
@@ -453,8 +476,12 @@ func (op *writeOp) once(fd uintptr) bool {
 }
 
 func (op *writeOp) write(raw syscall.RawConn, b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
 	op.b = b
 	err := raw.Write(op.try)
+	op.b = nil
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,193 @@
+package gohub_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+)
+
+// faultyBroker is a MemoryBroker behind a network that misbehaves.
+type faultyBroker struct {
+	*gohub.MemoryBroker
+	mu      sync.Mutex
+	to      *lossy
+	answers []error // what the next Publishes return, though they may have worked
+	before  bool    // the error came before the publish reached the broker
+	tried   int
+}
+
+type lossy struct {
+	gohub.Receiver
+	mu   sync.Mutex
+	lose int // so many deliveries
+}
+
+func (l *lossy) Deliver(m gohub.Message, prev int64) {
+	l.mu.Lock()
+	lost := l.lose > 0
+	if lost {
+		l.lose--
+	}
+	l.mu.Unlock()
+	if !lost {
+		l.Receiver.Deliver(m, prev)
+	}
+}
+
+func (b *faultyBroker) receiver(r gohub.Receiver) *lossy {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.to == nil {
+		b.to = &lossy{Receiver: r}
+	}
+	return b.to
+}
+
+func (b *faultyBroker) Run(ctx context.Context, r gohub.Receiver) error {
+	return b.MemoryBroker.Run(ctx, b.receiver(r))
+}
+
+func (b *faultyBroker) Subscribe(ctx context.Context, r gohub.Receiver, room gohub.RoomID) error {
+	return b.MemoryBroker.Subscribe(ctx, b.receiver(r), room)
+}
+
+func (b *faultyBroker) Unsubscribe(r gohub.Receiver, room gohub.RoomID) {
+	b.MemoryBroker.Unsubscribe(b.receiver(r), room)
+}
+
+func (b *faultyBroker) Publish(ctx context.Context, floor int64, ms ...gohub.Message) []gohub.Ordered {
+	b.mu.Lock()
+	var err error
+	if len(b.answers) > 0 {
+		err, b.answers = b.answers[0], b.answers[1:]
+	}
+	b.tried++
+	lost := err != nil && b.before
+	b.mu.Unlock()
+	if lost {
+		return []gohub.Ordered{{Err: err}}
+	}
+	out := b.MemoryBroker.Publish(ctx, floor, ms...)
+	if err != nil {
+		return []gohub.Ordered{{Err: err}}
+	}
+	return out
+}
+
+func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
+	t.Helper()
+	b := &faultyBroker{MemoryBroker: gohub.NewMemoryBroker()}
+	cfg.Broker = b
+	w := start(t, cfg)
+	// Run connects in the background.
+	require.Eventually(t, func() bool {
+		_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: "ready"}, Sender: "test", Body: []byte("1")})
+		return err == nil
+	}, patience, 1e6)
+	return w, b
+}
+
+func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		w, b := startFaulty(t, gohub.Config{})
+		alice, bob := w.as("alice", "r"), w.as("bob", "r")
+		b.mu.Lock()
+		b.before, b.answers = before, []error{gohub.ErrUnknown, gohub.ErrUnknown}
+		b.mu.Unlock()
+		first := alice.publish("r", 1)
+		second := alice.publish("r", 2)
+		alice.expect("ack", "id", first)
+		alice.expect("ack", "id", second)
+		require.Equal(t, first, bob.expect("message")["id"], "the second did not overtake")
+		require.Equal(t, second, bob.expect("message")["id"])
+		bob.sync()
+		require.Empty(t, bob.messages("r"))
+		require.Zero(t, w.hub.Stats().Uncommitted)
+	}
+}
+
+func TestUnavailableBrokerRefusesAndForgets(t *testing.T) {
+	w, b := startFaulty(t, gohub.Config{MaxPending: 4})
+	alice := w.as("alice", "r")
+	for range 20 { // more than could be reserved if a refusal kept its place
+		b.mu.Lock()
+		b.before, b.answers = true, []error{gohub.ErrUnavailable}
+		b.mu.Unlock()
+		no := alice.say("r", "x")
+		require.Equal(t, "unavailable", no["code"])
+		require.Positive(t, no.num("retry_ms"))
+	}
+	require.Equal(t, "ack", alice.say("r", "y")["type"])
+	require.Zero(t, w.hub.Stats().Uncommitted)
+}
+
+func TestLostDeliveriesAreReadFromTheLog(t *testing.T) {
+	store := newSlowStore()
+	w, b := startFaulty(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	var want []string
+	for i := range 60 {
+		if i%7 == 3 {
+			b.to.mu.Lock()
+			b.to.lose = i % 5
+			b.to.mu.Unlock()
+		}
+		want = append(want, alice.say("r", i).str("id"))
+	}
+	b.to.mu.Lock()
+	b.to.lose = 0
+	b.to.mu.Unlock()
+	want = append(want, alice.say("r", "last").str("id"))
+	for _, id := range want {
+		require.Equal(t, id, bob.expect("message")["id"])
+	}
+	bob.sync()
+	require.Empty(t, bob.messages("r"))
+}
+
+// A duplicate is no proof of storage: the process that ordered it first may
+// have died before it stored it.
+func TestDuplicateIsStoredBeforeItIsAcked(t *testing.T) {
+	broker := gohub.NewMemoryBroker()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		_ = broker.Run(ctx, deaf{new(int)})
+	}()
+	m := gohub.Message{Room: gohub.RoomID{Name: "r"}, ID: gohub.NewID(), Sender: "alice", Kind: "chat", Body: []byte(`"first body"`)}
+	var seq int64
+	require.Eventually(t, func() bool {
+		out := broker.Publish(ctx, 0, m)[0]
+		seq = out.Seq
+		return out.Err == nil
+	}, patience, 1e6)
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store, Broker: broker})
+	alice := w.as("alice", "r")
+	alice.expect("message", "id", m.ID) // ordered, so it is seen
+	_, found, _ := store.Lookup(ctx, m.Room, m.ID)
+	require.False(t, found)
+	alice.send(frame{"type": "publish", "room": "r", "id": m.ID, "body": "second body", "retry": true})
+	ack := alice.expect("ack", "id", m.ID)
+	require.Equal(t, true, ack["duplicate"])
+	require.EqualValues(t, seq, ack.num("seq"))
+	got, found, _ := store.Lookup(ctx, m.Room, m.ID)
+	require.True(t, found, "acked is stored")
+	require.Equal(t, `"first body"`, string(got.Body), "the first body wins")
+	require.Equal(t, seq, got.Seq)
+	cancel()
+	<-ran
+}
+
+// deaf is another hub's receiver, which died. The pointer makes it comparable
+// and unlike any other.
+type deaf struct{ *int }
+
+func (deaf) Deliver(gohub.Message, int64) {}
+func (deaf) Signal(gohub.Target, []byte)  {}
+func (deaf) Suspect(...gohub.RoomID)      {}

@@ -1,0 +1,287 @@
+package gohub_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+)
+
+// slowStore is a Store whose Append waits for the test, and fails as it says.
+type slowStore struct {
+	gohub.Store
+	mu      sync.Mutex
+	held    chan struct{} // Append waits until it is closed; nil: no waiting
+	fail    func(batch []gohub.Message) error
+	batches [][]gohub.Message // those that Append was called with
+	called  chan struct{}
+}
+
+func newSlowStore() *slowStore {
+	return &slowStore{Store: gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), called: make(chan struct{}, 1000)}
+}
+
+func (s *slowStore) hold() {
+	s.mu.Lock()
+	s.held = make(chan struct{})
+	s.mu.Unlock()
+}
+
+func (s *slowStore) release() {
+	s.mu.Lock()
+	close(s.held)
+	s.held = nil
+	s.mu.Unlock()
+}
+
+func (s *slowStore) failWith(f func([]gohub.Message) error) {
+	s.mu.Lock()
+	s.fail = f
+	s.mu.Unlock()
+}
+
+func (s *slowStore) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Ordered, error) {
+	s.mu.Lock()
+	held, fail := s.held, s.fail
+	s.batches = append(s.batches, append([]gohub.Message(nil), batch...))
+	s.mu.Unlock()
+	s.called <- struct{}{}
+	if held != nil {
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if fail != nil {
+		if err := fail(batch); err != nil {
+			return nil, err
+		}
+	}
+	return s.Store.Append(ctx, batch)
+}
+
+func (s *slowStore) Durable() bool { return true }
+
+func TestAckComesAfterTheStoreHasIt(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	store.hold()
+	id := alice.publish("r", 1)
+	bob.expect("message", "id", id) // live before durable
+	alice.expect("message", "id", id)
+	<-store.called
+	alice.sync()
+	alice.mu.Lock()
+	require.Empty(t, alice.log, "nothing but the message may have come")
+	alice.mu.Unlock()
+	require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
+	store.release()
+	alice.expect("ack", "id", id)
+	_, found, err := store.Lookup(t.Context(), gohub.RoomID{Name: "r"}, id)
+	require.NoError(t, err)
+	require.True(t, found)
+}
+
+func TestUncommittedIsSeenByEveryRead(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	alice := w.as("alice", "r")
+	first := alice.say("r", "stored")
+	store.hold()
+	defer store.release()
+	id := alice.publish("r", "ordered")
+	seq := alice.expect("message", "id", id)["seq"]
+	private := alice.publish("r", "for carol", "to", "carol")
+	alice.expect("message", "id", private)
+
+	bob := w.as("bob")
+	joined := bob.ask(frame{"type": "join", "room": "r", "since": first["seq"]}, "joined")
+	require.Equal(t, seq, joined["head"])
+	bob.expect("message", "id", id)
+	page := bob.ask(frame{"type": "history", "room": "r", "after": 0, "limit": 10}, "history")
+	require.Len(t, page["messages"], 2)
+	rooms := bob.ask(frame{"type": "rooms"}, "rooms")
+	line := rooms["rooms"].([]any)[0].(map[string]any)
+	require.Equal(t, seq, line["head"])
+	require.EqualValues(t, 2, line["unread"])
+	require.Empty(t, bob.messages("r"))
+
+	// Also once nobody is in the room and it has to be read anew.
+	for _, u := range []*user{alice, bob} {
+		require.Equal(t, "left", u.ask(frame{"type": "leave", "room": "r"}, "left")["type"])
+	}
+	carol := w.as("carol")
+	carol.ask(frame{"type": "join", "room": "r"}, "joined")
+	carol.sync()
+	require.Len(t, carol.messages("r"), 3)
+}
+
+func TestBusyWhenTheQueueIsFull(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store, MaxPending: 8})
+	alice, bob := w.as("alice", "r", "other"), w.as("bob", "r", "other")
+	store.hold()
+	var ids []string
+	for i := range 4 { // half of 8: a single room may have no more
+		ids = append(ids, alice.publish("r", i))
+	}
+	no := alice.say("r", "too many")
+	require.Equal(t, "error", no["type"])
+	require.Equal(t, "busy", no["code"])
+	require.Positive(t, no.num("retry_ms"))
+	for i := range 4 {
+		ids = append(ids, alice.publish("other", i)) // the other rooms go on
+	}
+	require.Equal(t, "busy", alice.say("other", "too many")["code"])
+	store.release()
+	for _, id := range ids {
+		alice.expect("ack", "id", id)
+		bob.expect("message", "id", id)
+	}
+	bob.sync()
+	require.Empty(t, bob.messages("r"), "nobody sees what was refused")
+	require.Equal(t, "ack", alice.say("r", "again")["type"])
+	require.Zero(t, w.hub.Stats().Uncommitted)
+}
+
+func TestStoreThatFailsIsTriedAgainInOrder(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	alice := w.as("alice", "r")
+	tries := 0
+	store.failWith(func([]gohub.Message) error {
+		if tries++; tries <= 3 {
+			return errors.New("connection refused: secret-host:5432")
+		}
+		return nil
+	})
+	var ids []string
+	for i := range 10 {
+		ids = append(ids, alice.publish("r", i))
+	}
+	for _, id := range ids {
+		f := alice.until("an answer to "+id, func(f frame) bool { return f["type"] == "ack" || f["type"] == "error" })
+		require.Equal(t, "ack", f["type"])
+		require.Equal(t, id, f["id"], "acks come in the order of the publishes")
+	}
+}
+
+func TestRowThatCannotBeStoredIsRefusedAlone(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	alice := w.as("alice", "r")
+	store.hold()
+	alice.publish("r", "first, alone in its batch")
+	<-store.called
+	var ids []string
+	for i := range 5 {
+		ids = append(ids, alice.publish("r", i))
+	}
+	alice.sync()
+	store.failWith(func(batch []gohub.Message) error {
+		for i, m := range batch {
+			if m.ID == ids[2] {
+				return &gohub.RowError{Index: i, Err: errors.New("column body: secret detail")}
+			}
+		}
+		return nil
+	})
+	store.release()
+	for i, id := range ids {
+		f := alice.until("an answer to "+id, func(f frame) bool {
+			return f["id"] == id && (f["type"] == "ack" || f["type"] == "error")
+		})
+		if i == 2 {
+			require.Equal(t, "internal", f["code"])
+			require.NotContains(t, f["message"], "secret")
+		} else {
+			require.Equal(t, "ack", f["type"])
+		}
+	}
+	require.Zero(t, w.hub.Stats().Uncommitted)
+}
+
+func TestRetryWaitsForTheFirst(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	alice, again, bob := w.as("alice", "r"), w.as("alice", "r"), w.as("bob", "r")
+	store.hold()
+	id := alice.publish("r", "once")
+	seq := bob.expect("message", "id", id)["seq"]
+	again.send(frame{"type": "publish", "room": "r", "id": id, "body": "twice", "retry": true})
+	again.sync()
+	bob.send(frame{"type": "publish", "room": "r", "id": id, "body": "mine", "retry": true})
+	require.Equal(t, "id_conflict", bob.expect("error", "id", id)["code"])
+	again.mu.Lock()
+	for _, f := range again.log {
+		require.NotEqual(t, "ack", f["type"], "nothing is stored yet")
+	}
+	again.mu.Unlock()
+	store.release()
+	require.Nil(t, alice.expect("ack", "id", id)["duplicate"])
+	dup := again.expect("ack", "id", id)
+	require.Equal(t, true, dup["duplicate"])
+	require.Equal(t, seq, dup["seq"])
+	bob.sync()
+	require.Empty(t, bob.messages("r"), "one message")
+}
+
+func TestShutdownStoresAndAcks(t *testing.T) {
+	store := newSlowStore()
+	hub, err := gohub.New(gohub.Config{Store: store, AllowAnonymous: true})
+	require.NoError(t, err)
+	store.hold()
+	done := make(chan error, 1)
+	go func() {
+		_, err := hub.Publish(context.Background(), gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "program", Body: []byte(`1`)})
+		done <- err
+	}()
+	<-store.called
+	down := make(chan error, 1)
+	go func() { down <- hub.Shutdown(context.Background()) }()
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		_, err := hub.Publish(ctx, gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "program", Body: []byte(`2`)})
+		var e *gohub.Error
+		return errors.As(err, &e) && e.Code == gohub.CodeDraining
+	}, patience, time.Millisecond)
+	select {
+	case err := <-down:
+		t.Fatal("Shutdown did not wait for what is being stored", err)
+	default:
+	}
+	store.release()
+	require.NoError(t, <-done)
+	require.NoError(t, <-down)
+	require.NoError(t, hub.Shutdown(context.Background()), "again")
+}
+
+func TestShutdownSaysWhatWasNotStored(t *testing.T) {
+	store := newSlowStore()
+	hub, err := gohub.New(gohub.Config{Store: store, AllowAnonymous: true})
+	require.NoError(t, err)
+	store.hold()
+	defer store.release()
+	pub, cancelPub := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = hub.Publish(pub, gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "program", Body: []byte(`1`)})
+	}()
+	<-store.called
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	err = hub.Shutdown(ctx)
+	require.ErrorContains(t, err, "1 messages were ordered but not stored")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	cancelPub()
+	<-done
+}
