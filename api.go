@@ -2,7 +2,6 @@ package gohub
 
 import (
 	"context"
-	"unicode/utf8"
 
 	"github.com/gohub/gohub/internal/wire"
 )
@@ -21,25 +20,11 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if m.Kind == "" {
 		m.Kind = "chat"
 	}
-	switch {
-	case !wire.ValidUUID(m.ID):
-		return m, Errorf(CodeBadRequest, "id %q is not a UUID", clip(m.ID))
-	case !validUser(m.Sender):
-		return m, Errorf(CodeBadRequest, "sender %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.Sender))
-	case m.To != "" && !validUser(m.To):
-		return m, Errorf(CodeBadRequest, "to %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.To))
-	case !wire.ValidKind(m.Kind):
-		return m, Errorf(CodeBadRequest, "kind %q: 1 to 32 of a-z 0-9 . _ -", clip(m.Kind))
-	case !m.Binary && !(wire.Valid(m.Body) && utf8.Valid(m.Body)):
-		return m, Errorf(CodeBadRequest, "the body is not JSON")
-	case len(m.Body) > h.cfg.MaxBody:
-		return m, Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)
-	}
-	if err := checkRoom(m.Room); err != nil {
+	if err := h.valid(&m); err != nil {
 		return m, err
 	}
-	if a, b, direct := m.Room.Direct(); direct && m.To != "" && m.To != a && m.To != b {
-		return m, Errorf(CodeForbidden, "%q cannot see a direct room of others", clip(m.To))
+	if h.draining.Load() {
+		return m, errDraining
 	}
 	m.Body = append([]byte(nil), m.Body...) // the caller keeps its own
 	r, err := h.acquire(ctx, m.Room)
@@ -49,8 +34,15 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	defer h.release(r)
 	res := newResult()
 	sent := m
-	if err := h.submit(ctx, r, &sent, true, res); err != nil {
+	done, err := h.resend(ctx, &sent, res)
+	if err != nil {
 		return m, err
+	}
+	if !done {
+		r.inline(func() { err = h.submit(ctx, r, &sent, res) })
+		if err != nil {
+			return m, err
+		}
 	}
 	if err := res.wait(ctx); err != nil {
 		return m, err

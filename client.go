@@ -34,8 +34,11 @@ type Client struct {
 	stop  context.CancelFunc
 	ctx   context.Context //nolint:containedctx // made with the first call, ends with the session
 
-	faults   faults // the reader's own
+	// The reader's own.
+	faults   faults
 	refusals faults
+	touched  []*room // to be flushed
+	acks     []byte  // to be sent after that
 }
 
 // ID is the session's id, as "welcome" tells it.
@@ -86,12 +89,16 @@ func (c *Client) read() {
 		c.conn.Cork() // until Idle
 		c.handle(binary, p)
 	}
+	c.flush()
 	c.end()
 	c.hub.readers.Done()
 }
 
 // Idle sends what the client's commands have brought about.
-func (c *Client) Idle() { c.conn.Uncork() }
+func (c *Client) Idle() {
+	c.flush()
+	c.conn.Uncork()
+}
 
 func (c *Client) hangUp(err error) {
 	switch {
@@ -254,6 +261,9 @@ func (c *Client) send(f []byte) { c.conn.Send(f, false, nil) }
 
 // do carries out one decoded command.
 func (c *Client) do(cmd *wire.Command) error {
+	if cmd.Type != wire.Publish {
+		c.flush() // the messages before it come before its answer
+	}
 	switch cmd.Type {
 	case wire.Publish:
 		return c.publish(cmd)

@@ -37,11 +37,11 @@ type Rate struct {
 // NewRateLimiter gives every session its own budget of r.
 //
 // In any stretch of time no session gets more than 2×rate + rate×seconds
-// through, of frames and of bytes, and one that asks steadily gets no less
-// than the rate. A frame refused for one of the two costs nothing of the
-// other. A single frame larger than the whole burst would never fit: it is
-// let through when the budget is untouched, and paid off before anything
-// else passes. So set Bytes to at least half the frame limit.
+// through, of frames and of bytes (of those a microsecond's worth more), and
+// one that asks steadily gets no less than the rate. A frame refused for one
+// of the two costs nothing of the other. A single frame larger than the whole
+// burst would never fit: it is let through when nothing is owed, and paid off
+// before anything else passes. So set Bytes to at least half the frame limit.
 //
 // It is a leaky bucket kept as the time at which it will have run empty
 // (GCRA), changed by compare-and-swap: no lock, no timer, no goroutine, no
@@ -54,7 +54,7 @@ func NewRateLimiter(r Rate) RateLimiter {
 		// costs keeps their rounding from eating the last frame.
 		l.frames.burst = max(rateBurst, int64(n)*l.frames.cost)
 	}
-	l.bytes = bucket{burst: rateBurst}
+	l.bytes = bucket{burst: rateBurst + rateSlack}
 	return l
 }
 
@@ -64,6 +64,9 @@ func NewRateLimiter(r Rate) RateLimiter {
 const (
 	rateUnit  = 8
 	rateBurst = 2 * int64(time.Second) * rateUnit
+	// rateSlack is one microsecond, which thousands of frames' rounded costs
+	// do not use up: a burst's last byte shall fit.
+	rateSlack = int64(time.Microsecond) * rateUnit
 	// rateMaxCost keeps a hopelessly large cost from overflowing.
 	rateMaxCost = 1 << 60
 )
@@ -118,8 +121,7 @@ func (s *sessionBudget) spendAt(now int64, n int) time.Duration {
 	l := s.limiter
 	var byteCost int64
 	if l.perByte != 0 {
-		// Round up, but forgive what float64 adds to an exact product.
-		byteCost = int64(min(float64(max(n, 0))*l.perByte, rateMaxCost) + 0.999)
+		byteCost = int64(math.Ceil(min(float64(max(n, 0))*l.perByte, rateMaxCost)))
 	}
 	if l.frame == 0 {
 		return spend(&s.bytes, now, byteCost, l.bytes.burst)

@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/gohub/gohub/internal/wire"
@@ -28,7 +29,8 @@ type PublishFunc func(ctx context.Context, p *Publish) error
 
 // Use puts middleware around the messages of clients: moderation, rewriting,
 // refusing with a reason. The first one used is the outermost. It runs on the
-// session's goroutine: that session's next command waits for it. Messages
+// session's goroutine, and calls next there: the session's next command waits
+// for it. Messages
 // that the program publishes with [Hub.Publish] do not pass through it.
 //
 // Call Use before the hub serves connections.
@@ -78,9 +80,9 @@ func (c *Client) publish(cmd *wire.Command) error {
 		Binary: cmd.Binary,
 	}
 	if !c.hub.used {
-		return c.hub.submit(c.hub.ctx, r, &m, cmd.Retry, c)
+		return c.hub.take(c.hub.ctx, c, r, &m, cmd.Retry)
 	}
-	c.conn.Uncork() // the middleware may wait for something
+	c.Idle() // the middleware may wait for something
 	seen := m
 	return c.hub.chain(c.hub.ctx, &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r})
 }
@@ -116,24 +118,57 @@ func (c *Client) check(cmd *wire.Command) error {
 // for storing.
 func (h *Hub) accept(ctx context.Context, p *Publish) error {
 	m, c := p.Message, p.Client
-	if len(m.Body) > h.cfg.MaxBody {
-		return Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)
-	}
-	return h.submit(ctx, p.room, m, p.Retry, c)
-}
-
-// submit orders m and has it stored; w is told the outcome unless an error is
-// returned.
-func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w waiter) error {
 	if h.draining.Load() {
 		return errDraining
 	}
+	m.Room, m.Sender = p.room.id, c.who.User // these are not the middleware's to change
+	if err := h.valid(m); err != nil {
+		return err
+	}
+	return h.take(ctx, c, p.room, m, p.Retry)
+}
+
+// valid checks a message that a program made or changed: what the wire's
+// decoder and check do for a client's.
+func (h *Hub) valid(m *Message) error {
+	a, b, direct := m.Room.Direct()
+	switch {
+	case !wire.ValidUUID(m.ID):
+		return Errorf(CodeBadRequest, "id %q is not a UUID", clip(m.ID))
+	case !validUser(m.Sender):
+		return Errorf(CodeBadRequest, "sender %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.Sender))
+	case m.To != "" && !validUser(m.To):
+		return Errorf(CodeBadRequest, "to %q: 1 to 63 of A-Z a-z 0-9 . _ : -", clip(m.To))
+	case direct && m.To != "" && m.To != a && m.To != b:
+		return Errorf(CodeForbidden, "%q cannot see a direct room of others", clip(m.To))
+	case !wire.ValidKind(m.Kind):
+		return Errorf(CodeBadRequest, "kind %q: 1 to 32 of a-z 0-9 . _ -", clip(m.Kind))
+	case !m.Binary && !(wire.Valid(m.Body) && utf8.Valid(m.Body)):
+		return Errorf(CodeBadRequest, "the body is not JSON")
+	case len(m.Body) > h.cfg.MaxBody:
+		return Errorf(CodeTooLarge, "the body has %d bytes; %d are allowed", len(m.Body), h.cfg.MaxBody)
+	}
+	return checkRoom(m.Room)
+}
+
+// take is accept without the middleware's envelope.
+func (h *Hub) take(ctx context.Context, c *Client, r *room, m *Message, retry bool) error {
+	if h.local == nil || retry && h.persist.memory == nil {
+		c.Idle() // what follows waits for the Broker or the Store
+	}
 	if retry {
-		done, err := h.resend(ctx, m, w)
-		if done || err != nil {
+		if done, err := h.resend(ctx, m, c); done || err != nil {
 			return err
 		}
 	}
+	c.touch(r)
+	return h.submit(ctx, r, m, c)
+}
+
+// submit orders m and has it stored; w is told the outcome unless an error is
+// returned. The caller flushes the room afterwards: with publishing raised
+// meanwhile, nobody else does it for a MemoryBroker's message.
+func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	size := int64(m.size())
 	if !h.persist.reserve(r, size) {
 		return errBusy
@@ -145,17 +180,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w wai
 	r.mu.Lock()
 	floor := r.last
 	r.mu.Unlock()
-	r.publishing.Add(1)
 	out := h.order(ctx, floor, m)
-	fresh := out.Err == nil && !out.Duplicate
-	if m.Seq = out.Seq; fresh && h.persist.memory == nil {
-		h.persist.commit(r, m, size, w, false)
-	}
-	r.publishing.Add(-1)
-	r.flush()
-	if fresh && h.persist.memory != nil { // it acks at once: after the message
-		h.persist.commit(r, m, size, w, false)
-	}
 	switch {
 	case out.Err != nil:
 		h.persist.cancel(r, size)
@@ -163,6 +188,8 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, retry bool, w wai
 	case out.Duplicate:
 		return h.duplicate(ctx, r, m, out.Seq, size, w)
 	}
+	m.Seq = out.Seq
+	h.persist.commit(r, m, size, w, false)
 	h.invite(m)
 	return nil
 }
@@ -251,8 +278,45 @@ func (h *Hub) invite(m *Message) {
 		wire.AppendInvite(nil, m.Room.Name, m.Sender, m.Seq-1))
 }
 
-// stored acks.
+// touch notes that the client publishes to r, which is to be flushed when
+// everything the client has sent is done: the messages that its socket had
+// waiting then reach each member in one write.
+func (c *Client) touch(r *room) {
+	for _, t := range c.touched {
+		if t == r {
+			return
+		}
+	}
+	r.publishing.Add(1)
+	c.touched = append(c.touched, r)
+}
+
+// flush flushes what touch has noted, and sends the acks after it.
+func (c *Client) flush() {
+	for i, r := range c.touched {
+		r.publishing.Add(-1)
+		r.flush()
+		c.touched[i] = nil
+	}
+	if c.touched = c.touched[:0]; cap(c.touched) > 1 {
+		c.touched = nil
+	}
+	if len(c.acks) > 0 {
+		c.send(c.acks)
+		c.acks = nil
+	}
+}
+
+// stored acks. A MemoryStore has it so at once, on the session's goroutine;
+// the acks are then gathered for flush.
 func (c *Client) stored(room, id string, seq int64, duplicate bool) {
+	if c.hub.persist.memory != nil {
+		if c.acks == nil {
+			c.acks = make([]byte, 0, 128+len(room))
+		}
+		c.acks = wire.AppendAck(c.acks, id, room, seq, duplicate)
+		return
+	}
 	c.send(wire.AppendAck(make([]byte, 0, 128+len(room)), id, room, seq, duplicate))
 }
 

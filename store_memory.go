@@ -246,13 +246,12 @@ func (h *memStoreShard) evict(seed maphash.Seed, r *memStoreRoom) int {
 	r.msgs.trim()
 	if r.msgs.len == 0 {
 		delete(h.rooms, r.id)
-		last := len(h.heap) - 1
-		h.swap(r.at, last)
-		moved := h.heap[r.at]
+		at, last := r.at, len(h.heap)-1
+		h.swap(at, last)
 		h.heap[last] = nil
 		h.heap = h.heap[:last]
-		if moved != r {
-			h.fix(moved)
+		if at < last {
+			h.fix(h.heap[at])
 		}
 		h.note()
 	}

@@ -1,3 +1,4 @@
+// Versions are kept equal to those in golangci/go.mod: what both tools compile is then compiled once.
 module github.com/gohub/gohub/tools
 
 go 1.26.0

@@ -226,6 +226,7 @@ func TestMutants(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit, "the suite passed every mutant")
+	require.False(t, strings.Contains(string(out), "DATA RACE"), "a race fails every subtest, found or not")
 	tried := 0
 	for test, ms := range mutants() {
 		for name := range ms {

@@ -78,6 +78,9 @@ func (c *conn) open(host, target, room string) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := unix.Read(c.fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil || n <= 0 {
 			return fmt.Errorf("handshake: read %d: %w", n, orEOF(err))
 		}

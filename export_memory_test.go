@@ -1,0 +1,85 @@
+package gohub
+
+import "fmt"
+
+// MemoryStoreSize counts what s holds, and checks that its books agree.
+func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, err error) {
+	for i := range s.shards {
+		h := &s.shards[i]
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.heap) != len(h.rooms) {
+			err = fmt.Errorf("shard %d: %d rooms, %d in the heap", i, len(h.rooms), len(h.heap))
+		}
+		for at, r := range h.heap {
+			rooms++
+			messages += r.msgs.len
+			switch {
+			case r.at != at || h.rooms[r.id] != r:
+				err = fmt.Errorf("room %v is not where it says", r.id)
+			case at > 0 && h.heap[(at-1)/2].key > r.key:
+				err = fmt.Errorf("shard %d: no heap at %d", i, at)
+			case r.msgs.len == 0:
+				err = fmt.Errorf("room %v is empty", r.id)
+			case r.ids.used != r.msgs.len:
+				err = fmt.Errorf("room %v: %d messages, %d ids", r.id, r.msgs.len, r.ids.used)
+			case r.key > r.msgs.at(0).Seq:
+				err = fmt.Errorf("room %v: key %d above its first message", r.id, r.key)
+			}
+			for j := range r.msgs.len {
+				m := r.msgs.at(j)
+				bytes += int64(m.size())
+				if j > 0 && r.msgs.at(j-1).Seq > m.Seq {
+					err = fmt.Errorf("room %v is not sorted", r.id)
+				}
+				if r.find(memTag(s.seed, m.ID), m.ID) != m {
+					err = fmt.Errorf("room %v: id %s is not found", r.id, m.ID)
+				}
+			}
+		}
+		if len(h.heap) > 0 && h.oldest.Load() != h.heap[0].key {
+			err = fmt.Errorf("shard %d: oldest is wrong", i)
+		}
+	}
+	if bytes != s.size.Load() {
+		err = fmt.Errorf("messages of %d bytes, counted %d", bytes, s.size.Load())
+	}
+	t := &s.rows
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, users := range t.rooms {
+		rows += len(users)
+	}
+	chain := 0
+	for r := t.lru.next; r != &t.lru; r = r.next {
+		chain++
+	}
+	if int64(rows) != t.count || chain != rows {
+		err = fmt.Errorf("%d rows, counted %d, %d in the chain", rows, t.count, chain)
+	}
+	return messages, rooms, rows, bytes, err
+}
+
+// MessageSize is what m counts for in MemoryStoreOptions.Bytes.
+func MessageSize(m Message) int64 { return int64(m.size()) }
+
+// MemoryBrokerRooms counts the rooms that b holds.
+func MemoryBrokerRooms(b *MemoryBroker) (n int) {
+	for i := range b.shards {
+		n += len(b.shards[i].list(nil))
+	}
+	return n
+}
+
+// SetClock replaces the clock of b, in µs since the Unix epoch.
+func SetClock(b *MemoryBroker, clock func() int64) { b.clock = clock }
+
+// Publish1 is the hub's way to publish one message.
+func Publish1(b *MemoryBroker, floor int64, m *Message) Ordered { return b.publish1(floor, m) }
+
+// SpendAt is Spend of a limiter made by NewRateLimiter, with the clock read
+// beforehand.
+func SpendAt(s SessionLimiter) (now int64, spend func(now int64, bytes int) int64) {
+	b := s.(*sessionBudget)
+	return b.limiter.now(), func(now int64, n int) int64 { return int64(b.spendAt(now, n)) }
+}

@@ -1,0 +1,303 @@
+package gohub_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/store/storetest"
+)
+
+func TestMemoryStore(t *testing.T) {
+	storetest.Run(t, storetest.Features{}, func(*testing.T) gohub.Store {
+		return gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	})
+}
+
+func TestMemoryStoreWithoutBounds(t *testing.T) {
+	storetest.Run(t, storetest.Features{Unbounded: true}, func(*testing.T) gohub.Store {
+		return gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: -1, Bytes: -1, Rows: -1})
+	})
+}
+
+// memID makes an id that looks like a UUID.
+func memID(i int) string { return fmt.Sprintf("0198c0de-%04x-7000-8000-%012x", i&0xffff, i) }
+
+func memMessage(room string, seq int) gohub.Message {
+	return gohub.Message{
+		Room: gohub.RoomID{Tenant: "acme", Name: room}, ID: memID(seq), Seq: int64(seq),
+		Sender: "alice", Kind: "chat", Body: []byte(`"hello"`),
+	}
+}
+
+func memAppend(t *testing.T, s *gohub.MemoryStore, ms ...gohub.Message) []gohub.Ordered {
+	t.Helper()
+	out, err := s.Append(t.Context(), ms)
+	require.NoError(t, err)
+	return out
+}
+
+func memSeqs(t *testing.T, s gohub.Store, room string) (seqs []int64) {
+	t.Helper()
+	ms, _, err := s.History(t.Context(), gohub.Query{Room: gohub.RoomID{Tenant: "acme", Name: room}, Limit: 1_000_000})
+	require.NoError(t, err)
+	for _, m := range ms {
+		seqs = append(seqs, m.Seq)
+	}
+	return seqs
+}
+
+func TestMemoryStoreKeepsTheNewestOfARoom(t *testing.T) {
+	for name, order := range map[string]func([]int){
+		"in order":  func([]int) {},
+		"backwards": slices.Reverse[[]int],
+		"shuffled":  func(o []int) { rand.Shuffle(len(o), func(i, j int) { o[i], o[j] = o[j], o[i] }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: 10})
+			seqs := make([]int, 25)
+			for i := range seqs {
+				seqs[i] = i + 1
+			}
+			order(seqs)
+			for _, seq := range seqs {
+				memAppend(t, s, memMessage("lobby", seq), memMessage("quiet", 1))
+			}
+			assert.Equal(t, []int64{16, 17, 18, 19, 20, 21, 22, 23, 24, 25}, memSeqs(t, s, "lobby"))
+			assert.Equal(t, []int64{1}, memSeqs(t, s, "quiet"))
+			_, _, _, _, err := gohub.MemoryStoreSize(s)
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestMemoryStoreForgetsEvictedIDs(t *testing.T) {
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: 2})
+	first := memMessage("lobby", 1)
+	memAppend(t, s, first, memMessage("lobby", 2), memMessage("lobby", 3))
+	_, found, err := s.Lookup(t.Context(), first.Room, first.ID)
+	require.NoError(t, err)
+	require.False(t, found)
+	first.Seq = 4
+	require.Equal(t, []gohub.Ordered{{Seq: 4}}, memAppend(t, s, first))
+	require.Equal(t, []int64{3, 4}, memSeqs(t, s, "lobby"))
+}
+
+func TestMemoryStoreEvictsTheOldestOfAllRooms(t *testing.T) {
+	one := gohub.MessageSize(memMessage("room-00", 1))
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{Bytes: 50 * one})
+	for i := range 1000 {
+		memAppend(t, s, memMessage(fmt.Sprintf("room-%02d", i%70), i+1))
+		messages, rooms, _, bytes, err := gohub.MemoryStoreSize(s)
+		require.NoError(t, err)
+		require.LessOrEqual(t, bytes, 50*one)
+		require.Equal(t, min(i+1, 50), messages)
+		require.Equal(t, min(i+1, 50), rooms, "a room without messages goes")
+	}
+	for i := range 70 {
+		seqs := memSeqs(t, s, fmt.Sprintf("room-%02d", i))
+		for _, seq := range seqs {
+			assert.Greater(t, seq, int64(950))
+		}
+	}
+	huge := memMessage("lobby", 2000)
+	huge.Body = make([]byte, 60*one)
+	require.Equal(t, []gohub.Ordered{{Seq: 2000}}, memAppend(t, s, huge))
+	messages, rooms, _, bytes, err := gohub.MemoryStoreSize(s)
+	require.NoError(t, err)
+	assert.Zero(t, messages, "what does not fit goes, after all that is older")
+	assert.Zero(t, rooms)
+	assert.Zero(t, bytes)
+}
+
+// A long random life within small bounds, held against a simple model.
+func TestMemoryStoreAgainstModel(t *testing.T) {
+	const perRoom, bytes = 12, 20_000
+	for range 5 {
+		s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: perRoom, Bytes: bytes})
+		model := map[string][]gohub.Message{}
+		size := func() (n int64, oldest string) {
+			for room, ms := range model {
+				for _, m := range ms {
+					n += gohub.MessageSize(m)
+				}
+				if len(ms) > 0 && (oldest == "" || ms[0].Seq < model[oldest][0].Seq) {
+					oldest = room
+				}
+			}
+			return n, oldest
+		}
+		seqs := rand.Perm(3000)
+		slices.SortFunc(seqs, func(a, b int) int { return a/40 - b/40 }) // roughly ascending
+		for _, seq := range seqs {
+			m := memMessage(fmt.Sprint("room-", rand.IntN(1+seq/100)), seq+1)
+			m.Body = make([]byte, rand.IntN(400))
+			if room := model[m.Room.Name]; len(room) > 0 && rand.IntN(10) == 0 {
+				known := room[rand.IntN(len(room))] // a duplicate
+				m.ID = known.ID
+				require.Equal(t, []gohub.Ordered{{Seq: known.Seq, Duplicate: true}}, memAppend(t, s, m))
+				continue
+			}
+			require.Equal(t, []gohub.Ordered{{Seq: m.Seq}}, memAppend(t, s, m))
+			room := append(model[m.Room.Name], m)
+			slices.SortFunc(room, func(a, b gohub.Message) int { return int(a.Seq - b.Seq) })
+			model[m.Room.Name] = room[max(0, len(room)-perRoom):]
+			for n, oldest := size(); n > bytes; n, oldest = size() {
+				model[oldest] = model[oldest][1:]
+			}
+		}
+		total := 0
+		for name, room := range model {
+			var want []int64
+			for _, m := range room {
+				want = append(want, m.Seq)
+			}
+			total += len(room)
+			require.Equal(t, want, memSeqs(t, s, name), name)
+		}
+		messages, _, _, _, err := gohub.MemoryStoreSize(s)
+		require.NoError(t, err)
+		require.Equal(t, total, messages)
+	}
+}
+
+func TestMemoryStoreBoundsUnderConcurrency(t *testing.T) {
+	one := gohub.MessageSize(memMessage("room-0", 1))
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: 40, Bytes: 500 * one, Rows: 100})
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := range 300 {
+				var batch []gohub.Message
+				for j := range 5 {
+					batch = append(batch, memMessage(fmt.Sprint("room-", (w+j*i)%60), 1+j+5*(w+8*i)))
+				}
+				out, err := s.Append(t.Context(), batch)
+				assert.NoError(t, err)
+				for _, o := range out {
+					assert.NoError(t, o.Err)
+				}
+				_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: batch[0].Room, User: fmt.Sprint("user-", i%50), Seen: int64(i), Listing: gohub.Join}})
+				assert.NoError(t, err)
+				_, err = s.Rooms(t.Context(), "acme", fmt.Sprint("user-", i%50))
+				assert.NoError(t, err)
+			}
+		})
+	}
+	wg.Wait()
+	messages, _, rows, bytes, err := gohub.MemoryStoreSize(s)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, bytes, 500*one)
+	assert.Greater(t, messages, 450, "no more is evicted than has to be")
+	assert.LessOrEqual(t, rows, 100)
+}
+
+func TestMemoryStoreEvictsTheRowAdvancedLongestAgo(t *testing.T) {
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{Rows: 3})
+	room := gohub.RoomID{Tenant: "acme", Name: "lobby"}
+	advance := func(user string, l gohub.Listing) {
+		_, err := s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: user, Seen: 1, Listing: l}})
+		require.NoError(t, err)
+	}
+	users := func() (names []string) {
+		ws, err := s.Watermarks(t.Context(), room, 10)
+		require.NoError(t, err)
+		for _, w := range ws {
+			names = append(names, w.User)
+		}
+		return names
+	}
+	advance("alice", gohub.Join)
+	advance("bob", gohub.Join)
+	advance("carol", gohub.Join)
+	advance("alice", gohub.Keep) // touched, though not moved
+	advance("dave", gohub.Join)
+	assert.Equal(t, []string{"alice", "carol", "dave"}, users())
+	list, err := s.Rooms(t.Context(), "acme", "bob")
+	require.NoError(t, err)
+	assert.Empty(t, list, "the list goes with the row")
+
+	// A direct room is listed again by its next message.
+	direct := gohub.DirectRoom("acme", "alice", "erin")
+	for seq := range 3 {
+		advance("frank", gohub.Join)
+		advance("grace", gohub.Join)
+		advance("heidi", gohub.Join)
+		m := memMessage(direct.Name, seq+1)
+		memAppend(t, s, m)
+		for _, user := range []string{"alice", "erin"} {
+			list, err := s.Rooms(t.Context(), "acme", user)
+			require.NoError(t, err)
+			require.Len(t, list, 1, user)
+		}
+	}
+	_, _, rows, _, err := gohub.MemoryStoreSize(s)
+	require.NoError(t, err)
+	assert.Equal(t, 3, rows)
+
+	// Rows that say nothing are not kept.
+	s = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.Join}})
+	require.NoError(t, err)
+	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.Leave}, {Room: room, User: "carol"}})
+	require.NoError(t, err)
+	_, _, rows, _, err = gohub.MemoryStoreSize(s)
+	require.NoError(t, err)
+	assert.Zero(t, rows)
+}
+
+func TestMemoryStoreAppendAllocates(t *testing.T) {
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: 1000})
+	seq := 0
+	batch := make([]gohub.Message, 1)
+	append1 := func() {
+		batch[0] = memMessages[seq%len(memMessages)]
+		seq++
+		batch[0].Seq = int64(seq)
+		_, _ = s.Append(context.Background(), batch)
+	}
+	for range 3000 {
+		append1()
+	}
+	assert.InDelta(t, 1, testing.AllocsPerRun(1000, append1), 0.5, "the results; no more once the room is full")
+}
+
+// memMessages are made once, so that benchmarks do not measure that.
+var memMessages = func() []gohub.Message {
+	ms := make([]gohub.Message, 1<<16)
+	for i := range ms {
+		ms[i] = memMessage("room-0", i)
+	}
+	return ms
+}()
+
+// One message at a time into one room, and into a thousand rooms, both full
+// as they are in a long-running hub.
+func BenchmarkMemoryStoreAppend(b *testing.B) {
+	for _, rooms := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) {
+			s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+			names := make([]string, rooms)
+			for i := range names {
+				names[i] = fmt.Sprint("room-", i)
+			}
+			batch := make([]gohub.Message, 1)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				batch[0] = memMessages[i%len(memMessages)]
+				batch[0].Seq = int64(i)
+				batch[0].Room.Name = names[i%rooms]
+				if out, err := s.Append(context.Background(), batch); err != nil || out[0].Err != nil {
+					b.Fatal(out, err)
+				}
+			}
+		})
+	}
+}
