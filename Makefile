@@ -23,6 +23,9 @@ GOLANGCI := go tool -modfile=$(CURDIR)/tools/golangci/go.mod golangci-lint
 # Each module is checked as its users get it, without the workspace that joins them here.
 export GOWORK := off
 
+# $(call in-each,directories,command) runs it in all of them before it fails for one.
+in-each = failed=0; for dir in $(1); do (cd "$$dir" && $(2)) || failed=1; done; exit $$failed
+
 GOTESTFLAGS ?= -timeout=8m
 BENCH ?= .
 BENCHTIME ?= 1s
@@ -56,7 +59,7 @@ needs: ## what the tests need, installed where that is allowed
 quick-checks: ## gofmt and go vet, no tool to build first
 	@unformatted=$$(find . -name '*.go' -not -path '*/node_modules/*' -exec gofmt -l {} +); \
 	if [ -n "$$unformatted" ]; then printf 'gofmt would change:\n%s\n' "$$unformatted"; exit 1; fi
-	@for dir in . $(NESTED); do (cd "$$dir" && go vet ./...); done
+	@$(call in-each,. $(NESTED),go vet ./...)
 
 .PHONY: test-go
 test-go: ## Go tests of this module, under the race detector
@@ -64,10 +67,7 @@ test-go: ## Go tests of this module, under the race detector
 
 .PHONY: test-nested
 test-nested: ## Go tests of the nested modules
-	@for dir in $(NESTED); do \
-		echo "== go test in $$dir"; \
-		(cd "$$dir" && go build -o /dev/null ./... && go test $(GOTESTFLAGS) ./...); \
-	done
+	@$(call in-each,$(NESTED),echo "== go test in $$dir" && go build -o /dev/null ./... && go test $(GOTESTFLAGS) ./...)
 
 # The README promises `go run ./examples/chat`, which only the workspace makes work.
 .PHONY: test-workspace
@@ -82,35 +82,35 @@ test-node: ## protocol and browser tests, against a server that they start as th
 ## Linters
 
 .PHONY: lint
-lint: ## every linter over every module
-	@$(MAKE) quick-checks
-	@$(MAKE) fix-check
-	@$(MAKE) tidy-check
-	@for dir in . $(NESTED); do \
-		echo "== staticcheck in $$dir"; (cd "$$dir" && $(STATICCHECK) ./...); \
-		echo "== golangci-lint in $$dir"; (cd "$$dir" && $(GOLANGCI) run ./...); \
-	done
+lint: ## every linter over every module; shows all findings before it fails
+	@$(MAKE) --keep-going quick-checks fix-check tidy-check staticcheck golangci
 
 .PHONY: fix-check
 fix-check: ## go fix has nothing left to modernise
-	@for dir in . $(NESTED); do (cd "$$dir" && go fix -diff ./...); done
+	@$(call in-each,. $(NESTED),go fix -diff ./...)
 
 .PHONY: tidy-check
 tidy-check: ## every go.mod and go.sum says what go mod tidy would say
-	@for dir in . $(NESTED) $(TOOL_MODULES); do (cd "$$dir" && go mod tidy -diff); done
+	@$(call in-each,. $(NESTED) $(TOOL_MODULES),go mod tidy -diff)
+
+.PHONY: staticcheck
+staticcheck:
+	@$(call in-each,. $(NESTED),echo "== staticcheck in $$dir" && $(STATICCHECK) ./...)
+
+.PHONY: golangci
+golangci:
+	@$(call in-each,. $(NESTED),echo "== golangci-lint in $$dir" && $(GOLANGCI) run ./...)
 
 .PHONY: fmt
 fmt: ## format the Go code (gofumpt, goimports)
-	@for dir in . $(NESTED); do (cd "$$dir" && $(GOLANGCI) fmt); done
+	@$(call in-each,. $(NESTED),$(GOLANGCI) fmt)
 
 ##
 ## Measuring
 
 .PHONY: bench
 bench: ## Go benchmarks; BENCH=regexp BENCHTIME=1s
-	@for dir in . $(filter bench,$(NESTED)); do \
-		(cd "$$dir" && go test -run='^$$' -bench='$(BENCH)' -benchtime=$(BENCHTIME) -benchmem -timeout=0 ./...); \
-	done
+	@$(call in-each,. $(filter bench,$(NESTED)),go test -run='^$$' -bench='$(BENCH)' -benchtime=$(BENCHTIME) -benchmem -timeout=0 ./...)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=30s

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sort"
 	"sync"
@@ -63,8 +62,8 @@ func NewMemoryBroker() *MemoryBroker {
 	b := &MemoryBroker{
 		clock: func() int64 { return unix + time.Since(start).Microseconds() },
 		seed:  maphash.MakeSeed(),
-		mix:   [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1},
 	}
+	b.mix = [2]uint64{maphash.String(b.seed, "a") | 1, maphash.String(b.seed, "b") | 1}
 	for i := range b.shards {
 		b.shards[i].rooms = make(map[RoomID]*memBrokerRoom)
 	}
@@ -100,9 +99,6 @@ type memLogged struct {
 	Message
 	stored bool
 }
-
-// deliversInline marks a broker whose Publish returns after Deliver.
-func (b *MemoryBroker) deliversInline() {}
 
 // Run connects r until ctx ends, and returns nil then: r gets no Deliver any
 // more, though a Signal may still be under way. It fails at once when r runs
@@ -300,10 +296,12 @@ func (b *MemoryBroker) publish(r *memBrokerRoom, floor int64, m *Message) Ordere
 // and id; others are ignored. It also works outside Run.
 func (b *MemoryBroker) Stored(msgs ...Message) {
 	var r *memBrokerRoom
+	var id *RoomID
 	for i := range msgs {
 		m := &msgs[i]
-		if i == 0 || m.Room != msgs[i-1].Room {
-			r = b.shard(&m.Room).find(m.Room)
+		if id == nil || m.Room != *id {
+			id = &m.Room
+			r = b.shard(id).find(*id)
 		}
 		if r != nil {
 			r.mu.Lock()

@@ -26,7 +26,7 @@ func (d *memDedup) find(tag uint32, key memKey) *memSeen {
 	}
 	for i := d.ids.home(tag); d.ids.slots[i] != 0; i = (i + 1) & (len(d.ids.slots) - 1) {
 		if slot := d.ids.slots[i]; uint32(slot>>32) == tag {
-			if s := d.ring.pos(uint32(slot)); s.key == key {
+			if s := d.ring.pos(memPos(slot)); s.key == key {
 				return s
 			}
 		}

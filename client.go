@@ -170,13 +170,13 @@ func (c *Client) joined(name []byte) (*member, error) {
 
 // faults counts what a client does wrong within ten seconds.
 type faults struct {
+	since int64 // Unix ns
 	n     int
-	since time.Time
 }
 
 func (f *faults) add(now time.Time) int {
-	if now.Sub(f.since) > faultWindow {
-		f.n, f.since = 0, now
+	if at := now.UnixNano(); at-f.since > int64(faultWindow) {
+		f.n, f.since = 0, at
 	}
 	f.n++
 	return f.n

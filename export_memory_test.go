@@ -13,6 +13,7 @@ func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, er
 		}
 		for at, r := range h.heap {
 			rooms++
+			bytes += memRoomSize
 			messages += r.msgs.len
 			switch {
 			case r.at != at || h.rooms[r.id] != r:
@@ -60,8 +61,12 @@ func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, er
 	return messages, rooms, rows, bytes, err
 }
 
-// MessageSize is what m counts for in MemoryStoreOptions.Bytes.
+// MessageSize is what m counts for in MemoryStoreOptions.Bytes, beside its
+// room.
 func MessageSize(m Message) int64 { return int64(m.size()) }
+
+// MemoryRoomSize is what a room with messages counts for.
+const MemoryRoomSize = memRoomSize
 
 // MemoryBrokerRooms counts the rooms that b holds.
 func MemoryBrokerRooms(b *MemoryBroker) (n int) {

@@ -206,6 +206,9 @@ func (h *Hub) open(ctx context.Context, r *room) {
 		r.openErr = err
 		return
 	}
+	if r.base > 0 {
+		return // so many came that the ring was trimmed: what was read is older
+	}
 	if more {
 		r.base = ms[0].Seq - 1
 	}

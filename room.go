@@ -177,9 +177,13 @@ func (r *room) flush() {
 	}
 	r.flushing = true
 	done := r.runs(inlineRuns)
+	empty := len(r.users) == 0
 	r.mu.Unlock()
-	if !done {
+	switch {
+	case !done:
 		r.hub.run(r.flushRest)
+	case empty: // the last member left meanwhile
+		r.hub.drop(r)
 	}
 }
 

@@ -17,10 +17,11 @@ type MemoryStoreOptions struct {
 	// limit but Bytes.
 	PerRoom int
 	// Bytes is what all messages together may take, counted as their content
-	// plus 160 bytes each. Defaults to 64 MiB; -1: no limit.
+	// plus 160 bytes each, and 500 bytes a room that has any. Defaults to 64
+	// MiB; -1: no limit.
 	Bytes int64
 	// Rows is how many rows, one for each user and room, keep watermarks and
-	// room lists, of some 300 bytes each. Defaults to 250,000; -1: no limit.
+	// room lists, of 200 to 500 bytes each. Defaults to 250,000; -1: no limit.
 	Rows int
 }
 
@@ -41,7 +42,7 @@ type MemoryStore struct {
 	perRoom  int64
 	limit    int64
 	seed     maphash.Seed
-	size     atomic.Int64 // of all messages, in bytes
+	size     atomic.Int64 // of all messages and their rooms, in bytes
 	evicting sync.Mutex   // held by the one that brings size down
 	shards   [memShards]memStoreShard
 	// oldest holds each shard's heap[0].key, or MaxInt64, written under the
@@ -51,6 +52,9 @@ type MemoryStore struct {
 }
 
 const memShards = 32
+
+// memRoomSize is what a room takes beside its messages, about.
+const memRoomSize = 500
 
 var _ Store = (*MemoryStore)(nil)
 
@@ -136,7 +140,9 @@ func (s *MemoryStore) Append(ctx context.Context, batch []Message) ([]Ordered, e
 				shard = next
 				shard.mu.Lock()
 			}
-			room = shard.room(m.Room)
+			var size int
+			room, size = shard.room(m.Room)
+			added += size
 		}
 		tag := memTag(s.seed, m.ID)
 		if known := room.find(tag, m.ID); known == nil {
@@ -224,16 +230,18 @@ func (s *MemoryStore) shrink() {
 	}
 }
 
-// room finds or makes a room. It must get a message before mu is released.
-func (h *memStoreShard) room(id RoomID) *memStoreRoom {
-	r := h.rooms[id]
+// room finds or makes a room, and tells its size if it is new. It must get a
+// message before mu is released.
+func (h *memStoreShard) room(id RoomID) (r *memStoreRoom, size int) {
+	r = h.rooms[id]
 	if r == nil {
+		size = memRoomSize
 		r = &memStoreRoom{id: id, key: math.MaxInt64, at: len(h.heap), listed: math.MaxUint64}
 		r.a, r.b, r.direct = id.Direct()
 		h.rooms[id] = r
 		h.heap = append(h.heap, r)
 	}
-	return r
+	return r, size
 }
 
 // evict drops a room's oldest message, and the room with its last one. It
@@ -245,6 +253,7 @@ func (h *memStoreShard) evict(seed maphash.Seed, r *memStoreRoom) int {
 	r.msgs.pop()
 	r.msgs.trim()
 	if r.msgs.len == 0 {
+		size += memRoomSize
 		delete(h.rooms, r.id)
 		at, last := r.at, len(h.heap)-1
 		h.swap(at, last)
@@ -301,7 +310,7 @@ func (r *memStoreRoom) find(tag uint32, id string) *Message {
 	}
 	for i := r.ids.home(tag); r.ids.slots[i] != 0; i = (i + 1) & (len(r.ids.slots) - 1) {
 		if slot := r.ids.slots[i]; uint32(slot>>32) == tag {
-			if m := r.msgs.pos(uint32(slot)); m.ID == id {
+			if m := r.msgs.pos(memPos(slot)); m.ID == id {
 				return m
 			}
 		}
@@ -323,8 +332,8 @@ func (r *memStoreRoom) insert(seed maphash.Seed, tag uint32, m *Message) {
 		r.ids.move(memTag(seed, moved.ID), from, to)
 		*r.msgs.pos(to) = *moved
 	}
-	if at := r.msgs.head + uint32(i); i > r.msgs.len/2 {
-		for p := r.msgs.head + uint32(r.msgs.len); p != at; p-- {
+	if at := r.msgs.posOf(i); i > r.msgs.len/2 {
+		for p := r.msgs.posOf(r.msgs.len); p != at; p-- {
 			move(p-1, p)
 		}
 	} else {
@@ -335,7 +344,7 @@ func (r *memStoreRoom) insert(seed maphash.Seed, tag uint32, m *Message) {
 	}
 	r.msgs.len++
 	*r.msgs.at(i) = *m
-	r.ids.put(tag, r.msgs.head+uint32(i))
+	r.ids.put(tag, r.msgs.posOf(i))
 }
 
 // after is the index of the first message with a higher Seq.

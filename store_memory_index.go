@@ -19,6 +19,11 @@ func memTag(seed maphash.Seed, id string) uint32 {
 
 func memSlot(tag, pos uint32) uint64 { return uint64(tag)<<32 | uint64(pos) }
 
+// memPos is the position that a slot points to.
+func memPos(slot uint64) uint32 {
+	return uint32(slot) //nolint:gosec // its lower half
+}
+
 // home is the first slot to try for a tag. From there on, up to the first
 // empty slot, lie all entries that can have it. Needs slots.
 func (x *memIndex) home(tag uint32) int { return int(tag>>1) & (len(x.slots) - 1) }
@@ -91,7 +96,12 @@ type memRing[T any] struct {
 }
 
 // at is the i-th entry from the front.
-func (r *memRing[T]) at(i int) *T { return r.pos(r.head + uint32(i)) }
+func (r *memRing[T]) at(i int) *T { return r.pos(r.posOf(i)) }
+
+// posOf is the position of the i-th entry from the front.
+func (r *memRing[T]) posOf(i int) uint32 {
+	return r.head + uint32(i) //nolint:gosec // positions wrap around
+}
 
 // pos is the entry at a position.
 func (r *memRing[T]) pos(p uint32) *T { return &r.buf[int(p)&(len(r.buf)-1)] }
@@ -99,7 +109,7 @@ func (r *memRing[T]) pos(p uint32) *T { return &r.buf[int(p)&(len(r.buf)-1)] }
 // grow makes room for one more.
 func (r *memRing[T]) grow() {
 	if r.len == len(r.buf) {
-		r.resize(max(4, 2*r.len))
+		r.resize(max(2, 2*r.len))
 	}
 }
 
@@ -114,7 +124,7 @@ func (r *memRing[T]) resize(n int) {
 // push appends, and returns the position.
 func (r *memRing[T]) push(v T) uint32 {
 	r.grow()
-	p := r.head + uint32(r.len)
+	p := r.posOf(r.len)
 	*r.pos(p) = v
 	r.len++
 	return p
@@ -130,7 +140,9 @@ func (r *memRing[T]) pop() {
 
 // trim gives back memory after many pops.
 func (r *memRing[T]) trim() {
-	if n := len(r.buf); n > 4 && 8*r.len < n {
-		r.resize(max(4, n/4))
+	if r.len == 0 {
+		r.buf = nil
+	} else if n := len(r.buf); n > 4 && 8*r.len < n {
+		r.resize(n / 4)
 	}
 }

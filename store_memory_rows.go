@@ -14,8 +14,8 @@ import (
 type memRows struct {
 	mu    sync.Mutex // protects all below but unlisted; a leaf
 	max   int64
-	rooms map[RoomID]map[string]*memRow  // by user
-	users map[memUser]map[string]*memRow // listed rooms, by name
+	rooms map[RoomID]map[string]*memRow // by user
+	users map[memUser][]*memRow         // listed rooms, in no order
 	count int64
 	// lru is a ring: lru.next was advanced last, lru.prev longest ago.
 	lru   memRow
@@ -40,7 +40,7 @@ type memRow struct {
 func (t *memRows) init(limit int64) {
 	t.max = limit
 	t.rooms = make(map[RoomID]map[string]*memRow)
-	t.users = make(map[memUser]map[string]*memRow)
+	t.users = make(map[memUser][]*memRow)
 	t.lru.prev, t.lru.next = &t.lru, &t.lru
 }
 
@@ -130,10 +130,7 @@ func (t *memRows) list(r *memRow) {
 	}
 	r.listed = true
 	u := memUser{r.room.Tenant, r.user}
-	if t.users[u] == nil {
-		t.users[u] = make(map[string]*memRow)
-	}
-	t.users[u][r.room.Name] = r
+	t.users[u] = append(t.users[u], r)
 }
 
 func (t *memRows) unlist(r *memRow) {
@@ -142,8 +139,10 @@ func (t *memRows) unlist(r *memRow) {
 	}
 	r.listed = false
 	u := memUser{r.room.Tenant, r.user}
-	delete(t.users[u], r.room.Name)
-	if len(t.users[u]) == 0 {
+	rows := t.users[u]
+	i, last := slices.Index(rows, r), len(rows)-1
+	rows[i], rows[last] = rows[last], nil
+	if t.users[u] = rows[:last]; last == 0 {
 		delete(t.users, u)
 	}
 	if _, _, direct := r.room.Direct(); direct {

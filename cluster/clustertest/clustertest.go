@@ -158,7 +158,7 @@ func (r *run) room(name string) gohub.RoomID { return gohub.RoomID{Tenant: r.uni
 
 // msg makes a message with a fresh id.
 func msg(room gohub.RoomID, sender, text string) gohub.Message {
-	return gohub.Message{Room: room, ID: newID(), Sender: sender, Kind: "chat", Body: []byte(fmt.Sprintf("%q", text))}
+	return gohub.Message{Room: room, ID: newID(), Sender: sender, Kind: "chat", Body: fmt.Appendf(nil, "%q", text)}
 }
 
 func msgs(room gohub.RoomID, sender string, n int) []gohub.Message {

@@ -304,7 +304,7 @@ func mutants() map[string]map[string]*mutant {
 		"DuplicateRace": {
 			"looks, then orders": {publish: func(b *mutant, ctx context.Context, floor int64, ms []gohub.Message) []gohub.Ordered {
 				known := seen(b, ms[0])
-				time.Sleep(100 * time.Microsecond)
+				time.Sleep(2 * time.Millisecond)
 				out := b.Broker.Publish(ctx, floor, ms...)
 				b.mu.Lock()
 				defer b.mu.Unlock()
@@ -396,7 +396,7 @@ func mutants() map[string]map[string]*mutant {
 			return nil, 0, errors.New("not connected")
 		}}},
 		"UnavailableAfterRun": {"works on": {run: func(b gohub.Broker, ctx context.Context, r gohub.Receiver) error {
-			go b.Run(context.Background(), r) //nolint:errcheck // never ends
+			go b.Run(context.WithoutCancel(ctx), r) //nolint:errcheck // never ends
 			<-ctx.Done()
 			return nil
 		}}},
@@ -420,7 +420,7 @@ func mutants() map[string]map[string]*mutant {
 			return b.Broker.Publish(ctx, floor, ms...)
 		}}},
 		"RunEndsInTraffic": {"delivers on": {run: func(b gohub.Broker, ctx context.Context, r gohub.Receiver) error {
-			go b.Run(context.Background(), r) //nolint:errcheck // never ends
+			go b.Run(context.WithoutCancel(ctx), r) //nolint:errcheck // never ends
 			<-ctx.Done()
 			return nil
 		}}},

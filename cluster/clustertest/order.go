@@ -104,7 +104,7 @@ var orderCases = []testCase{
 		want := map[gohub.RoomID][]gohub.Message{}
 		for i, room := range rooms {
 			m := first // the same id everywhere
-			m.Room, m.Sender, m.Body = room, fmt.Sprint("alice", i), []byte(fmt.Sprint(i))
+			m.Room, m.Sender, m.Body = room, fmt.Sprint("alice", i), fmt.Append(nil, i)
 			want[room] = n.fresh(0, m)
 		}
 		for i, room := range rooms {

@@ -8,7 +8,9 @@ import (
 	"github.com/gohub/gohub"
 )
 
-func shuffle[T any](s []T) { rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] }) }
+func shuffle[T any](s []T) {
+	rand.Shuffle(len(s), func(i, j int) { s[i], s[j] = s[j], s[i] })
+}
 
 var historyCases = []testCase{
 	{"UnknownRoom", nil, func(r *run) {

@@ -102,10 +102,10 @@ var markCases = []testCase{
 	{"WatermarksRace", nil, func(r *run) {
 		// Real moves of one watermark are all different, whoever made them.
 		room := r.room("lobby")
-		const workers, steps = 8, 60
+		const steps = 60
 		var mu sync.Mutex
 		times := map[gohub.Watermark]int{}
-		parallel(r, workers, func(int) error {
+		parallel(r, func(int) error {
 			order := make([]int64, steps)
 			for i := range order {
 				order[i] = int64(i + 1)

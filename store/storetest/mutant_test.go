@@ -190,7 +190,7 @@ func rekeyed(key func(gohub.RoomID) gohub.RoomID) *mutant {
 }
 
 // pause is the time that a store takes between looking and acting.
-func pause() { time.Sleep(100 * time.Microsecond) }
+func pause() { time.Sleep(time.Millisecond) }
 
 const child = "GOHUB_STORETEST_MUTANTS"
 
@@ -226,13 +226,15 @@ func TestMutants(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit, "the suite passed every mutant")
-	require.False(t, strings.Contains(string(out), "DATA RACE"), "a race fails every subtest, found or not")
+	raced := strings.Contains(string(out), "DATA RACE")
+	require.False(t, raced, "a race fails every subtest, found or not")
 	tried := 0
 	for test, ms := range mutants() {
 		for name := range ms {
 			tried++
 			line := fmt.Sprintf("--- FAIL: TestMutantsChild/%s:_%s (", test, strings.ReplaceAll(name, " ", "_"))
-			assert.True(t, strings.Contains(string(out), line), "the subtest %s passed a store with this mistake: %s", test, name)
+			found := strings.Contains(string(out), line)
+			assert.True(t, found, "the subtest %s passed a store with this mistake: %s", test, name)
 		}
 	}
 	for _, c := range cases() {

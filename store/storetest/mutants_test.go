@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gohub/gohub"
 )
@@ -418,7 +419,7 @@ func mutants() map[string]map[string]*mutant {
 		})}},
 		"CancelRace": {"a message at a time": {append: func(s gohub.Store, ctx context.Context, b []gohub.Message) (out []gohub.Ordered, err error) {
 			for i := range b {
-				pause()
+				time.Sleep(50 * time.Microsecond)
 				o, err := s.Append(ctx, b[i:i+1])
 				if err != nil {
 					return nil, err

@@ -18,7 +18,7 @@ var raceCases = []testCase{
 	}},
 	{"ConflictRace", nil, func(r *run) {
 		room := r.room("lobby")
-		const workers, n = 8, 20
+		const n = 20
 		all := make([][]gohub.Message, workers)
 		ids := make([]string, n)
 		for i := range ids {
@@ -31,7 +31,7 @@ var raceCases = []testCase{
 			}
 		}
 		out := make([][]gohub.Ordered, workers)
-		parallel(r, workers, func(w int) (err error) {
+		parallel(r, func(w int) (err error) {
 			out[w], err = try(r.Context(), r.s, all[w])
 			return err
 		})
@@ -96,7 +96,7 @@ var raceCases = []testCase{
 	{"Concurrent", nil, func(r *run) {
 		// Writers and readers of everything at once: mostly for -race, and
 		// every read must be a sensible one.
-		const writers, batches, size = 4, 15, 8
+		const writers, batches, size = workers / 2, 15, 8
 		rooms := []gohub.RoomID{r.room("a"), r.room("b"), gohub.DirectRoom(r.unique, "user-0", "user-1")}
 		sent := make([][]gohub.Message, writers)
 		for w := range sent {
@@ -104,7 +104,7 @@ var raceCases = []testCase{
 				sent[w] = append(sent[w], r.msg(rooms[i%len(rooms)], fmt.Sprint("user-", w), ""))
 			}
 		}
-		parallel(r, 2*writers, func(w int) error {
+		parallel(r, func(w int) error {
 			user := fmt.Sprint("user-", w%writers)
 			for i := range batches {
 				if w < writers {
@@ -157,7 +157,7 @@ var raceCases = []testCase{
 // at once: one message results, and everyone is told its Seq.
 func (r *run) duplicateRace(stores ...gohub.Store) {
 	room := r.room("lobby")
-	const workers, n = 8, 30
+	const n = 30
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = newID()
@@ -171,7 +171,7 @@ func (r *run) duplicateRace(stores ...gohub.Store) {
 		shuffle(batches[w]) // locks taken in any order
 	}
 	out := make([][]gohub.Ordered, workers)
-	parallel(r, workers, func(w int) error {
+	parallel(r, func(w int) error {
 		for part := range slices.Chunk(batches[w], 5) {
 			o, err := try(r.Context(), stores[w%len(stores)], part)
 			if err != nil {
@@ -208,14 +208,17 @@ func (r *run) duplicateRace(stores ...gohub.Store) {
 	}
 }
 
-// parallel runs f(0) … f(n-1) from the same moment on and reports their
+// workers is how many goroutines run at once.
+const workers = 8
+
+// parallel runs f(0) … f(workers-1) from the same moment on and reports their
 // errors.
-func parallel(r *run, n int, f func(i int) error) {
+func parallel(r *run, f func(i int) error) {
 	r.Helper()
 	var wg sync.WaitGroup
-	errs := make([]error, n)
+	errs := make([]error, workers)
 	start := make(chan struct{})
-	for i := range n {
+	for i := range workers {
 		wg.Go(func() {
 			<-start
 			errs[i] = f(i)

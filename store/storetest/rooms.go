@@ -126,7 +126,7 @@ var roomCases = []testCase{
 		var ms []gohub.Message
 		for i, id := range ids {
 			m := first // the same id and Seq everywhere
-			m.Room, m.Body, m.Sender = id, []byte(fmt.Sprint(i)), fmt.Sprint("alice", i)
+			m.Room, m.Body, m.Sender = id, fmt.Append(nil, i), fmt.Sprint("alice", i)
 			ms = append(ms, m)
 			r.fresh(m)
 			r.advance(gohub.Watermark{Room: id, User: user, Seen: int64(i), Delivered: int64(10 + i), Listing: gohub.Join})

@@ -85,7 +85,7 @@ func (r *run) room(name string) gohub.RoomID {
 // msg makes a message with a fresh id and the next Seq.
 func (r *run) msg(room gohub.RoomID, sender, text string) gohub.Message {
 	r.seq += 10
-	return gohub.Message{Room: room, ID: newID(), Seq: r.seq, Sender: sender, Kind: "chat", Body: []byte(fmt.Sprintf("%q", text))}
+	return gohub.Message{Room: room, ID: newID(), Seq: r.seq, Sender: sender, Kind: "chat", Body: fmt.Appendf(nil, "%q", text)}
 }
 
 // msgs makes n messages of one sender.

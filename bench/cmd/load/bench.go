@@ -130,6 +130,9 @@ func (b *bench) measure() error {
 	r.Acked = after.acks - before.acks
 	r.Errors = after.errors - before.errors
 	r.FrameBytes = l.frameBytes
+	if kept := float64(r.Delivered) / float64(max(r.Sent, 1)*int64(b.Members)); b.Rate > 0 && kept < 0.97 {
+		r.Notes = append(r.Notes, fmt.Sprintf("overloaded: only %.0f %% of the pace was kept, so latencies are a queue's; lower -rate", kept*100))
+	}
 	r.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
 	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
 	r.ServerAllocs = to.server.Allocs - from.server.Allocs

@@ -17,13 +17,7 @@ type counters struct {
 // loop is the one thread that reads every socket. Its goroutine is its only
 // user; nothing in it is locked.
 type loop struct {
-	ep int
-	// coalesce is how far apart wake-ups are at least. A thread that sleeps in
-	// epoll for each single frame makes the server pay for waking it (here more
-	// than for the write itself) and spends more than the server does.
-	coalesce time.Duration
-	woke     int64 // when events were last handled
-
+	ep      int
 	conns   []*conn
 	events  []unix.EpollEvent
 	buf     []byte
@@ -132,18 +126,9 @@ func during[T any](l *loop, f func() (T, error)) (v T, err error) {
 // is due, and handles them.
 func (l *loop) poll(wait time.Duration) error {
 	next := l.tick()
-	now := l.clock()
-	if rest := min(l.woke+int64(l.coalesce), next) - now; rest > 0 && wait > 0 {
-		sleep(time.Duration(rest))
-		next = l.tick()
-		now = l.clock()
-	}
-	n, err := epollWait(l.ep, l.events, min(wait, time.Duration(next-now)))
+	n, err := epollWait(l.ep, l.events, min(wait, time.Duration(next-l.clock())))
 	if err != nil {
 		return fmt.Errorf("epoll: %w", err)
-	}
-	if n > 0 {
-		l.woke = l.clock()
 	}
 	for _, e := range l.events[:n] {
 		c := l.conns[e.Fd]

@@ -70,7 +70,6 @@ func parse() (options, scenario) {
 	flag.Float64Var(&f.Rate, "rate", 0, "open loop: publishes a second over all rooms; 0: closed loop")
 	flag.IntVar(&f.Body, "body", 0, "bytes of a body")
 	flag.IntVar(&f.Sample, "sample", 0, "connections whose messages are timed; -1: all")
-	flag.DurationVar(&f.Coalesce, "coalesce", 0, "least time between two looks at the sockets: the error of latencies")
 	flag.DurationVar(&f.Warm, "warm", 0, "traffic before the window")
 	flag.DurationVar(&f.Window, "window", 0, "measured window")
 	flag.Parse()
@@ -95,8 +94,6 @@ func parse() (options, scenario) {
 			s.Body = f.Body
 		case "sample":
 			s.Sample = f.Sample
-		case "coalesce":
-			s.Coalesce = f.Coalesce
 		case "warm":
 			s.Warm = f.Warm
 		case "window":
@@ -120,7 +117,6 @@ func play(o options, s scenario) (result.Run, error) {
 	if err != nil {
 		return r, err
 	}
-	l.coalesce = s.Coalesce
 	b := &bench{options: o, scenario: s, addr: addr, loop: l, run: &r}
 	switch {
 	case s.Idle:

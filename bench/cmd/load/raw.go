@@ -40,13 +40,7 @@ func epollWait(ep int, events []unix.EpollEvent, wait time.Duration) (int, error
 	return int(n), nil
 }
 
-// sleep sleeps in the kernel, past the Go scheduler's timers, which are coarse.
-func sleep(d time.Duration) {
-	ts := unix.NsecToTimespec(d.Nanoseconds())
-	_, _, _ = unix.Syscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0) // cut short by a signal: no harm
-}
-
-// sharpTimers lets this thread's sleeps end on time instead of up to 50 µs late.
+// sharpTimers lets this thread's waits end on time instead of up to 50 µs late.
 func sharpTimers() error {
 	return unix.Prctl(unix.PR_SET_TIMERSLACK, 1000, 0, 0, 0) // nanoseconds
 }

@@ -17,28 +17,27 @@ type scenario struct {
 	Sample   int           // connections whose messages are timed, evenly spread; -1: all
 	Warm     time.Duration // of traffic before the measured window
 	Window   time.Duration // measured
-	Coalesce time.Duration // least time between two looks at the sockets: the error of latencies
 	Idle     bool          // no traffic at all, memory only
 	Slow     bool          // one member stops reading
 }
 
 var scenarios = map[string]scenario{
 	// One room flat out; the sender keeps 64 broadcasts in flight.
-	"a": {Rooms: 1, Members: 1000, Senders: 1, InFlight: 64, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second, Coalesce: 200 * time.Microsecond},
+	"a": {Rooms: 1, Members: 1000, Senders: 1, InFlight: 64, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second},
 	// The same from 64 senders with one in flight each.
-	"a64": {Rooms: 1, Members: 1000, Senders: 64, InFlight: 1, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second, Coalesce: 200 * time.Microsecond},
+	"a64": {Rooms: 1, Members: 1000, Senders: 64, InFlight: 1, Body: 128, Sample: 50, Warm: 2 * time.Second, Window: 8 * time.Second},
 	// 150,000 deliveries a second evenly spread: nothing to batch.
-	"a2": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second, Coalesce: 200 * time.Microsecond},
+	"a2": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second},
 	// Many small rooms, a sender each, the next publish when its own copy has come.
-	"b1": {Rooms: 1000, Members: 4, Senders: 1, InFlight: 1, Body: 128, Sample: 400, Warm: 2 * time.Second, Window: 8 * time.Second, Coalesce: 200 * time.Microsecond},
+	"b1": {Rooms: 1000, Members: 4, Senders: 1, InFlight: 1, Body: 128, Sample: 400, Warm: 2 * time.Second, Window: 8 * time.Second},
 	// The same at a steady 5,000 a second.
 	"b2": {Rooms: 1000, Members: 4, Senders: 1, Rate: 5000, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second},
 	// One big room with little going on.
-	"c": {Rooms: 1, Members: 1000, Senders: 1, Rate: 20, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 15 * time.Second, Coalesce: 200 * time.Microsecond},
+	"c": {Rooms: 1, Members: 1000, Senders: 1, Rate: 20, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 15 * time.Second},
 	// Memory of connections that have joined and do nothing.
 	"d": {Rooms: 100, Members: 100, Body: 128, Warm: 3 * time.Second, Idle: true},
 	// One member of 1,000 stops reading.
-	"e": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 1024, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second, Slow: true, Coalesce: 200 * time.Microsecond},
+	"e": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 1024, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second, Slow: true},
 }
 
 // check names what does not fit.
