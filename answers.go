@@ -48,7 +48,7 @@ func (c *Client) history(cmd *wire.Command) error {
 		return c.hub.blame(err, "history", q.Room)
 	}
 	page, cut := wirePage(ms, q.Newest)
-	seen, err := c.hub.watermarks(c, m.room, page)
+	seen, err := c.hub.watermarks(m.room, page)
 	if err != nil {
 		return c.hub.blame(err, "watermarks", q.Room)
 	}
@@ -83,7 +83,7 @@ func wirePage(ms []Message, newest bool) (page []wire.Message, cut bool) {
 // watermarks gives how far others have got in a page: rounded down to a
 // message of the page, which the asker can see by definition, so that they
 // tell nothing about messages it cannot see.
-func (h *Hub) watermarks(c *Client, r *room, page []wire.Message) ([]wire.Mark, error) {
+func (h *Hub) watermarks(r *room, page []wire.Message) ([]wire.Mark, error) {
 	if len(page) == 0 {
 		return nil, nil
 	}

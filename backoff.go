@@ -15,7 +15,7 @@ func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond} }
 
 // wait returns false when ctx ended first.
 func (b *backoff) wait(ctx context.Context) bool {
-	d := b.next/2 + rand.N(b.next/2)
+	d := b.next/2 + rand.N(b.next/2) //nolint:gosec // jitter
 	b.next = min(2*b.next, 5*time.Second)
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -175,7 +175,7 @@ func TestDuplicateIsStoredBeforeItIsAcked(t *testing.T) {
 	alice.send(frame{"type": "publish", "room": "r", "id": m.ID, "body": "second body", "retry": true})
 	ack := alice.expect("ack", "id", m.ID)
 	require.Equal(t, true, ack["duplicate"])
-	require.EqualValues(t, seq, ack.num("seq"))
+	require.Equal(t, seq, ack.num("seq"))
 	got, found, _ := store.Lookup(ctx, m.Room, m.ID)
 	require.True(t, found, "acked is stored")
 	require.Equal(t, `"first body"`, string(got.Body), "the first body wins")

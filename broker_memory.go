@@ -311,6 +311,15 @@ func (b *MemoryBroker) Stored(msgs ...Message) {
 	}
 }
 
+// stored1 is Stored of one message.
+func (b *MemoryBroker) stored1(m *Message) {
+	if r := b.shard(&m.Room).find(m.Room); r != nil {
+		r.mu.Lock()
+		r.stored(m)
+		r.mu.Unlock()
+	}
+}
+
 func (r *memBrokerRoom) stored(m *Message) {
 	i := r.after(m.Seq - 1)
 	if i == r.log.len {

@@ -75,7 +75,7 @@ func (c *Client) close(code int, reason string) {
 func (c *Client) read() {
 	for !c.ended.Load() {
 		binary, p, err := c.conn.Next()
-		if err == wsconn.ErrGrown {
+		if errors.Is(err, wsconn.ErrGrown) {
 			go c.read()
 			return
 		}

@@ -40,7 +40,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if isUpgrade(r) {
-		h.connect(w, r, who)
+		h.connect(w, r, who) //nolint:contextcheck // the session outlives its request
 		return
 	}
 	h.negotiate(w, r, who)

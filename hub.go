@@ -40,8 +40,8 @@ type Hub struct {
 	closed   bool // run starts nothing more
 
 	draining atomic.Bool
-	finished chan struct{} // closed when Shutdown is through
-	ctx      context.Context
+	finished chan struct{}   // closed when Shutdown is through
+	ctx      context.Context //nolint:containedctx // the hub's life: what its goroutines work under
 	cancel   context.CancelFunc
 	readers  sync.WaitGroup // the sessions' goroutines
 	wg       sync.WaitGroup // every other goroutine of the hub but the sweeper's

@@ -125,15 +125,14 @@ func (p *persister) lane(id RoomID) *lane {
 // the first of this id.
 func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate bool) {
 	if p.memory != nil {
-		batch := [1]Message{*m}
-		out, _ := p.memory.Append(context.Background(), batch[:]) // fails with its context alone
+		out := p.memory.append1(m)
 		if p.hub.local != nil {
-			p.hub.local.Stored(batch[:]...)
+			p.hub.local.stored1(m)
 		} else {
 			p.hub.broker.Stored(*m)
 		}
 		p.cancel(r, size)
-		p.tell(w, m, out[0], duplicate)
+		p.tell(w, m, out, duplicate)
 		return
 	}
 	l := p.lane(m.Room)

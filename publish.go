@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"slices"
 	"unicode/utf8"
 	"unsafe"
 
@@ -72,7 +73,7 @@ func (c *Client) publish(cmd *wire.Command) error {
 	copy(buf[n:], cmd.Body)
 	m := Message{
 		Room:   r.id,
-		ID:     unsafe.String(unsafe.SliceData(buf), n), // buf never changes from here on
+		ID:     unsafe.String(unsafe.SliceData(buf), n), //nolint:gosec // buf never changes from here on
 		Sender: c.who.User,
 		To:     string(cmd.To),
 		Kind:   kindOf(cmd.Kind),
@@ -203,7 +204,7 @@ func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
 	pause := newBackoff()
 	for {
 		out := h.broker.Publish(ctx, floor, *m)[0]
-		if !errors.Is(out.Err, ErrUnknown) || !pause.wait(h.ctx) {
+		if !errors.Is(out.Err, ErrUnknown) || !pause.wait(h.ctx) { //nolint:contextcheck // giving up would leave the outcome unknown
 			return out
 		}
 	}
@@ -282,10 +283,8 @@ func (h *Hub) invite(m *Message) {
 // everything the client has sent is done: the messages that its socket had
 // waiting then reach each member in one write.
 func (c *Client) touch(r *room) {
-	for _, t := range c.touched {
-		if t == r {
-			return
-		}
+	if slices.Contains(c.touched, r) {
+		return
 	}
 	r.publishing.Add(1)
 	c.touched = append(c.touched, r)

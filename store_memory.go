@@ -125,55 +125,67 @@ func (s *MemoryStore) Append(ctx context.Context, batch []Message) ([]Ordered, e
 		return nil, err
 	}
 	out := make([]Ordered, len(batch))
-	var (
-		shard *memStoreShard
-		room  *memStoreRoom
-		added int
-	)
+	var shard *memStoreShard
+	added := 0
 	for i := range batch {
-		m := &batch[i]
-		if room == nil || m.Room != room.id {
-			if next := &s.shards[memShardOf(s.seed, &m.Room)]; next != shard {
-				if shard != nil {
-					shard.mu.Unlock()
-				}
-				shard = next
-				shard.mu.Lock()
+		if next := &s.shards[memShardOf(s.seed, &batch[i].Room)]; next != shard {
+			if shard != nil {
+				shard.mu.Unlock()
 			}
-			var size int
-			room, size = shard.room(m.Room)
-			added += size
+			shard = next
+			shard.mu.Lock()
 		}
-		tag := memTag(s.seed, m.ID)
-		if known := room.find(tag, m.ID); known == nil {
-			out[i].Seq = m.Seq
-		} else if known.Sender == m.Sender {
-			out[i] = Ordered{Seq: known.Seq, Duplicate: true}
-			continue
-		} else {
-			out[i].Err = ErrIDConflict
-			continue
-		}
-		room.insert(s.seed, tag, m)
-		added += m.size()
-		if room.direct {
-			s.list(room, m)
-		}
-		if first := room.msgs.at(0).Seq; first < room.key {
-			room.key = first
-			shard.fix(room)
-		}
-		if int64(room.msgs.len) > s.perRoom {
-			added -= shard.evict(s.seed, room)
-		}
+		var size int
+		out[i], size = s.put(shard, &batch[i])
+		added += size
 	}
 	if shard != nil {
 		shard.mu.Unlock()
 	}
+	s.grown(added)
+	return out, nil
+}
+
+// append1 is Append of one message, without an allocation for the answer.
+func (s *MemoryStore) append1(m *Message) Ordered {
+	shard := &s.shards[memShardOf(s.seed, &m.Room)]
+	shard.mu.Lock()
+	out, added := s.put(shard, m)
+	shard.mu.Unlock()
+	s.grown(added)
+	return out
+}
+
+// put stores m in its shard, whose lock is held, and tells by how much the
+// store has grown.
+func (s *MemoryStore) put(shard *memStoreShard, m *Message) (out Ordered, added int) {
+	room, added := shard.room(m.Room)
+	tag := memTag(s.seed, m.ID)
+	if known := room.find(tag, m.ID); known != nil {
+		if known.Sender != m.Sender {
+			return Ordered{Err: ErrIDConflict}, added
+		}
+		return Ordered{Seq: known.Seq, Duplicate: true}, added
+	}
+	room.insert(s.seed, tag, m)
+	added += m.size()
+	if room.direct {
+		s.list(room, m)
+	}
+	if first := room.msgs.at(0).Seq; first < room.key {
+		room.key = first
+		shard.fix(room)
+	}
+	if int64(room.msgs.len) > s.perRoom {
+		added -= shard.evict(s.seed, room)
+	}
+	return Ordered{Seq: m.Seq}, added
+}
+
+func (s *MemoryStore) grown(added int) {
 	if s.size.Add(int64(added)) > s.limit {
 		s.shrink()
 	}
-	return out, nil
 }
 
 // list lists a direct room for those of its users who may see m. The lock of

@@ -155,7 +155,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 		if in.scan.between() {
 			return 0, errBetween
 		}
-		if err := c.fill(false); err != nil {
+		err := c.fill(false)
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // coder would take io.EOF for the message's end
+		}
+		if err != nil {
 			return 0, err
 		}
 	}

@@ -32,6 +32,7 @@ type outbox struct {
 	queue   []queued
 	box     *[]queued // what the pool gave for queue
 	bytes   int       // in queue and in the goroutine's hands
+	excused int       // of bytes, how many do not count against MaxQueue: see Queue
 	writing bool      // somebody is in a write call, or about to be
 	corked  bool      // the reader is at work: frames wait until Uncork
 	partial bool      // the first of queue is the rest of a frame: it must go out whole
@@ -114,11 +115,18 @@ func (c *Conn) push(frames []byte, volatile bool) {
 
 // over reports whether n bytes more are too many. While less waits than a
 // write takes, the client cannot be said to be behind, however big the frame.
-// A frame counts for 32 bytes at least, the size of its place in the queue: a
-// client could have a million pongs wait otherwise.
+// Frames are counted as well, by the 32 bytes that a place in the queue takes:
+// a client could have a million pongs wait otherwise.
 func (c *Conn) over(n int) bool {
 	o, most := &c.out, c.o.MaxQueue
-	return o.bytes+n > most && o.bytes >= min(joinSize, most) || len(o.queue) >= most/32
+	wait := o.bytes - o.excused
+	return wait+n > most && wait >= min(joinSize, most) || len(o.queue) >= max(256, most/32)
+}
+
+// wrote takes n bytes off the count.
+func (o *outbox) wrote(n int) {
+	o.bytes -= n
+	o.excused = max(0, o.excused-n)
 }
 
 func (o *outbox) append(b []byte, volatile bool) {
@@ -140,6 +148,7 @@ func (o *outbox) dropVolatile() {
 		kept = append(kept, f)
 	}
 	o.trim(len(kept))
+	o.excused = min(o.excused, o.bytes)
 	o.signalLow()
 }
 
@@ -183,7 +192,7 @@ func (c *Conn) fail() {
 	o := &c.out
 	o.latched, o.dead = true, true
 	o.trim(0)
-	o.bytes, o.partial = 0, false
+	o.bytes, o.excused, o.partial = 0, 0, false
 	o.signalLow()
 	_ = c.nc.SetReadDeadline(longAgo)
 }
@@ -245,12 +254,15 @@ func (c *Conn) Uncork() {
 	c.flush(nil)
 }
 
-// Queue appends frames whatever the limit says and does not write. The reader
-// uses it under a lock, for what follows a replay, and uncorks afterwards.
+// Queue appends frames whatever the limit says, and does not write. Neither
+// they nor what waits before them counts against the limit later on. The
+// reader uses it under a lock, for what follows a replay, and uncorks
+// afterwards.
 func (c *Conn) Queue(frames []byte) {
 	c.out.mu.Lock()
 	if !c.out.latched && len(frames) > 0 {
 		c.out.append(frames, false)
+		c.out.excused = c.out.bytes
 		c.wake()
 	}
 	c.out.mu.Unlock()
@@ -308,7 +320,9 @@ func (c *Conn) flush(first []byte) {
 			return
 		}
 		if counted {
-			o.bytes -= len(b)
+			o.wrote(n)
+		} else {
+			o.bytes += len(b) - n
 		}
 		if n < len(b) {
 			rest := b[n:]
@@ -335,11 +349,11 @@ func (c *Conn) flush(first []byte) {
 }
 
 // unshift puts the rest of what could not be written at the head of the queue.
+// Its bytes are counted already.
 func (o *outbox) unshift(b []byte, partial bool) {
 	o.append(nil, false)
 	copy(o.queue[1:], o.queue)
 	o.queue[0] = queued{b: b}
-	o.bytes += len(b)
 	o.partial = partial
 }
 
@@ -426,7 +440,7 @@ func (c *Conn) writeLoop() {
 				o.mu.Unlock()
 				return
 			}
-			o.bytes -= len(piece)
+			o.wrote(len(piece))
 			o.signalLow()
 			o.mu.Unlock()
 			b = b[len(piece):]

@@ -194,6 +194,9 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 		if run.Seconds > 0 {
 			r.Noise = run.OtherCPU / (run.Seconds * float64(max(run.Cores, 1)))
 		}
+		if s := run.Slow; s != nil && s.Seconds > 0 {
+			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
+		}
 		r.Noisy = r.Noise > b.noise
 		fmt.Fprintf(os.Stderr, "%s %-9s round %d: %s\n", p.name, name, round+1, line(p, r))
 		if attempt == 0 || best.Error != "" || r.Error == "" && r.Noise < best.Noise {

@@ -92,7 +92,7 @@ func (j *job) stop() {
 
 // load plays a scenario against a server and returns what it said.
 func load(ctx context.Context, program string, args []string, nice int) (r result.Run, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute) // its own limit is below
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // its own limit is below
 	defer cancel()
 	argv := niced(append([]string{program}, args...), nice)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

@@ -60,8 +60,8 @@ func parse() (options, scenario) {
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the server over the window")
 	flag.IntVar(&o.frame, "frame", 0, "payload bytes of a message frame, told to a floor server (?frame=)")
 	flag.IntVar(&o.sources, "sources", 1, "loopback addresses to connect from, 127.0.0.1 and up; one has 28,000 ports")
-	flag.DurationVar(&o.slowMax, "slow-max", 40*time.Second, "e: how long the slow member may hang on")
-	flag.DurationVar(&o.timeout, "timeout", 3*time.Minute, "give up after")
+	flag.DurationVar(&o.slowMax, "slow-max", 90*time.Second, "e: how long the slow member may hang on")
+	flag.DurationVar(&o.timeout, "timeout", 4*time.Minute, "give up after")
 	var f scenario
 	flag.IntVar(&f.Rooms, "rooms", 0, "rooms")
 	flag.IntVar(&f.Members, "members", 0, "connections in each room")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/gohub/gohub/bench/internal/debug"
@@ -11,26 +12,45 @@ import (
 )
 
 // slow is (e): the paced room measured once with everybody reading, and once
-// while its last member does not.
+// while its last member does not. The server's memory is looked at throughout,
+// so that looking costs both the same.
 func (b *bench) slow() error {
 	t, err := b.start()
 	if err != nil {
 		return err
 	}
+	w := watch(b)
+	defer w.stop()
 	if err := b.measure(); err != nil {
 		return err
 	}
-	s := &result.Slow{Before: b.run.Latency}
-	b.run.Slow = s
+	b.run.Slow = &result.Slow{Before: b.run.Latency}
+	if err := b.stall(w); err != nil {
+		return err
+	}
+	if err := b.resume(); err != nil {
+		return err
+	}
+	if !b.victim().closed {
+		return b.finish(t)
+	}
+	t.stop()
+	return nil
+}
 
-	l := b.loop
-	victim := l.conns[len(l.conns)-1]
-	before, err := during(l, b.memory(false))
+// victim is the member that will not read.
+func (b *bench) victim() *conn { return b.loop.conns[len(b.loop.conns)-1] }
+
+// stall stops reading it and goes on until a second after it is gone.
+func (b *bench) stall(w *watcher) error {
+	l, s := b.loop, b.run.Slow
+	from, err := during(l, b.snapshot)
 	if err != nil {
 		return err
 	}
-	s.RSSBefore, s.RSSMax = before.RSS, before.RSS
-	if err := l.ignore(victim); err != nil {
+	before := w.look()
+	s.RSSBefore = before.RSS
+	if err := l.ignore(b.victim()); err != nil {
 		return err
 	}
 	stopped, delivered := l.clock(), l.count.messages
@@ -44,32 +64,39 @@ func (b *bench) slow() error {
 		}
 	}
 	l.recording = true
-	watch := func() (debug.Mem, error) { // a few times a second, until it is gone and a second more
-		time.Sleep(200 * time.Millisecond)
-		return b.memory(false)()
-	}
-	for until := b.slowMax.Seconds(); since() < until; {
-		m, err := during(l, watch)
-		if err != nil {
-			return err
-		}
-		s.RSSMax = max(s.RSSMax, m.RSS)
-		if s.GoneAfter == 0 && m.Conns < before.Conns {
+	err = l.runUntil(b.slowMax, func() bool {
+		if s.GoneAfter == 0 && w.look().Conns < before.Conns {
 			s.GoneAfter = since()
 		}
-		if s.LeftAfter > 0 || s.GoneAfter > 0 {
-			until = min(until, max(s.LeftAfter, s.GoneAfter)+1)
-		}
+		gone := max(s.LeftAfter, s.GoneAfter)
+		return gone > 0 && since() > gone+1
+	})
+	if err != nil {
+		return err
 	}
 	l.recording = false
-	s.With = stats.Summarize(l.latency)
+	l.left = func() {}
 	if s.Unread == 0 {
 		s.Unread = unread()
 	}
+	s.RSSMax = max(w.peak(), s.RSSBefore)
+	s.With = stats.Summarize(l.latency)
+	s.Seconds = since()
+	to, err := during(l, b.snapshot)
+	if err != nil {
+		return err
+	}
+	s.OtherCPU = max(0, float64(to.machine-from.machine-to.server.Total()+from.server.Total()-to.load.Total()+from.load.Total())/1e9)
+	return nil
+}
 
-	// Read on: what was under way for it, and why it was closed.
-	l.left = func() {}
-	others := l.count.closed
+// resume reads on: what was under way for the slow member, and why it was
+// closed.
+func (b *bench) resume() error {
+	l, victim, s := b.loop, b.victim(), b.run.Slow
+	if n := l.count.closed; n > 0 {
+		b.run.Notes = append(b.run.Notes, fmt.Sprintf("%d other connections closed", n))
+	}
 	if err := l.watch(victim, len(l.conns)-1, unix.EPOLL_CTL_ADD); err != nil {
 		return err
 	}
@@ -85,12 +112,61 @@ func (b *bench) slow() error {
 	default:
 		s.End = fmt.Sprintf("closed with %d", victim.code)
 	}
-	if others > 0 {
-		b.run.Notes = append(b.run.Notes, fmt.Sprintf("%d other connections closed", others))
-	}
-	if !victim.closed {
-		return b.finish(t)
-	}
-	t.stop()
 	return nil
+}
+
+// watcher asks the server for its memory a few times a second.
+type watcher struct {
+	end  chan struct{}
+	done chan struct{}
+
+	mu   sync.Mutex // protects the rest
+	last debug.Mem
+	max  int64 // RSS
+}
+
+// watch starts one, with a first look taken; whoever calls it stops it.
+func watch(b *bench) *watcher {
+	w := &watcher{end: make(chan struct{}), done: make(chan struct{})}
+	get := b.memory(false)
+	first, _ := during(b.loop, get) // what is wrong shows in the next snapshot
+	w.keep(first)
+	go func() {
+		defer close(w.done)
+		for {
+			select {
+			case <-w.end:
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+			if m, err := get(); err == nil {
+				w.keep(m)
+			}
+		}
+	}()
+	return w
+}
+
+func (w *watcher) stop() {
+	close(w.end)
+	<-w.done
+}
+
+func (w *watcher) keep(m debug.Mem) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last, w.max = m, max(w.max, m.RSS)
+}
+
+func (w *watcher) look() debug.Mem {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// peak is the largest RSS seen, in bytes.
+func (w *watcher) peak() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.max
 }

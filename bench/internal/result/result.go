@@ -73,5 +73,7 @@ type Slow struct {
 	CloseCode int           `json:"close_code"`    // that it read afterwards; 0: none
 	End       string        `json:"end,omitempty"` // how its connection ended
 	RSSBefore int64         `json:"rss_before"`
-	RSSMax    int64         `json:"rss_max"` // until a second after it was gone
+	Seconds   float64       `json:"seconds"`     // that With covers
+	OtherCPU  float64       `json:"other_cpu_s"` // as Run's, in that time
+	RSSMax    int64         `json:"rss_max"`     // until a second after it was gone
 }
