@@ -98,7 +98,7 @@ func (h *Hub) Leave(session string, room string) error {
 
 func (c *Client) expel(m *member) {
 	if c.forget(m) {
-		c.hub.marks.add(Watermark{Room: m.room.id, User: c.who.User, Listing: Leave})
+		c.unlist(m.room.id)
 		c.send(wire.AppendLeft(nil, nil, m.room.id.Name))
 	}
 }

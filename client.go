@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,18 +169,18 @@ func (c *Client) joined(name []byte) (*member, error) {
 	return nil, Errorf(CodeNotJoined, "room %q is not joined", clip(string(name)))
 }
 
-// faults counts what a client does wrong within ten seconds.
-type faults struct {
-	since int64 // Unix ns
-	n     int
-}
+// faults are the times, in Unix ns, at which a client did something wrong in
+// the last ten seconds.
+type faults []int64
 
+// add tells how many they are now.
 func (f *faults) add(now time.Time) int {
-	if at := now.UnixNano(); at-f.since > int64(faultWindow) {
-		f.n, f.since = 0, at
+	at, old := now.UnixNano(), 0
+	for old < len(*f) && at-(*f)[old] > int64(faultWindow) {
+		old++
 	}
-	f.n++
-	return f.n
+	*f = append(slices.Delete(*f, 0, old), at)
+	return len(*f)
 }
 
 const (
@@ -306,9 +307,21 @@ func (c *Client) leave(cmd *wire.Command) error {
 		return err
 	}
 	c.forget(m)
-	c.hub.marks.add(Watermark{Room: m.room.id, User: c.who.User, Listing: Leave})
+	if c.hub.local == nil {
+		c.conn.Uncork()
+	}
+	c.unlist(m.room.id)
 	c.send(wire.AppendLeft(nil, cmd.Ref, m.room.id.Name))
 	return nil
+}
+
+// unlist takes a room off the user's list. For a direct room that is stored at
+// once, since a message that comes after it lists the room again.
+func (c *Client) unlist(id RoomID) {
+	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: Leave})
+	if _, _, direct := id.Direct(); direct {
+		c.hub.marks.flush(c.hub.ctx)
+	}
 }
 
 // forget takes the session out of a room; false if it was not in it.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,15 +35,34 @@ func byQuery(r *http.Request) (gohub.Identity, error) {
 }
 
 type world struct {
-	t   *testing.T
-	hub *gohub.Hub
-	url string
+	t    *testing.T
+	hub  *gohub.Hub
+	url  string
+	http *http.Client                                                      // what clients connect with
+	raw  func(ctx context.Context, network, addr string) (net.Conn, error) // what http dials with
 }
 
 // start runs a hub behind a real HTTP server until the test ends.
 func start(t *testing.T, cfg gohub.Config) *world {
 	t.Helper()
-	if cfg.Authenticator == nil {
+	hub, err := gohub.New(forTests(cfg))
+	require.NoError(t, err)
+	ready(t, cfg)
+	srv := httptest.NewServer(hub.Handler())
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, hub.Shutdown(ctx))
+		client.CloseIdleConnections()
+		srv.Close()
+	})
+	return &world{t, hub, srv.URL, client, new(net.Dialer).DialContext}
+}
+
+// forTests fills in what most tests want.
+func forTests(cfg gohub.Config) gohub.Config {
+	if cfg.Authenticator == nil && !cfg.AllowAnonymous {
 		cfg.Authenticator = gohub.AuthenticatorFunc(byQuery)
 	}
 	if cfg.RateLimiter == nil {
@@ -51,17 +71,10 @@ func start(t *testing.T, cfg gohub.Config) *world {
 	if cfg.CloseTimeout == 0 {
 		cfg.CloseTimeout = time.Second
 	}
-	hub, err := gohub.New(cfg)
-	require.NoError(t, err)
-	srv := httptest.NewServer(hub.Handler())
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		require.NoError(t, hub.Shutdown(ctx))
-		srv.Close()
-		http.DefaultClient.CloseIdleConnections()
-	})
-	return &world{t, hub, srv.URL}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return cfg
 }
 
 // frame is one frame from the server, decoded.
@@ -72,9 +85,10 @@ func (f frame) num(k string) int64  { n, _ := f[k].(float64); return int64(n) }
 
 // user is a client under test.
 type user struct {
-	t    *testing.T
-	name string
-	ws   *websocket.Conn
+	t       *testing.T
+	name    string
+	ws      *websocket.Conn
+	welcome frame
 
 	mu     sync.Mutex
 	log    []frame // everything received and not yet expected
@@ -85,10 +99,8 @@ type user struct {
 
 func (w *world) dial(query string) *user {
 	w.t.Helper()
-	ws, res, err := websocket.Dial(context.Background(), strings.Replace(w.url, "http", "ws", 1)+"/?"+query,
-		&websocket.DialOptions{Subprotocols: []string{"gohub.v1"}})
+	ws, _, err := w.handshake(query)
 	require.NoError(w.t, err)
-	_ = res
 	ws.SetReadLimit(-1)
 	u := &user{t: w.t, name: query, ws: ws, news: make(chan struct{}, 1)}
 	done := make(chan struct{})
@@ -97,8 +109,23 @@ func (w *world) dial(query string) *user {
 		u.read()
 	}()
 	w.t.Cleanup(func() { _ = ws.CloseNow(); <-done })
-	u.expect("welcome")
+	u.welcome = u.expect("welcome")
 	return u
+}
+
+// handshake tries to connect, and returns the HTTP status.
+func (w *world) handshake(query string) (ws *websocket.Conn, status int, err error) {
+	ws, res, err := websocket.Dial(context.Background(), w.url+"/?"+query, &websocket.DialOptions{
+		HTTPClient:   w.http,
+		Subprotocols: []string{"gohub.v1"},
+	})
+	if err != nil && res != nil {
+		_ = res.Body.Close()
+	}
+	if res != nil {
+		status = res.StatusCode
+	}
+	return ws, status, err
 }
 
 // as connects a user and joins rooms.
@@ -213,18 +240,40 @@ func (u *user) closes(code int) {
 
 // messages takes what messages of a room are in the log.
 func (u *user) messages(room string) []frame {
+	return u.take(func(f frame) bool { return f["type"] == "message" && f["room"] == room })
+}
+
+// take takes out of the log all that fits.
+func (u *user) take(fits func(frame) bool) []frame {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	var ms []frame
+	var taken []frame
 	kept := u.log[:0]
 	for _, f := range u.log {
-		if f["type"] == "message" && f["room"] == room {
-			ms = append(ms, f)
+		if fits(f) {
+			taken = append(taken, f)
 			continue
 		}
 		kept = append(kept, f)
 	}
 	u.log = kept
+	return taken
+}
+
+// all takes the frames of a type out of the log.
+func (u *user) all(typ string) []frame {
+	return u.take(func(f frame) bool { return f["type"] == typ })
+}
+
+// collect waits for n messages of a room.
+func (u *user) collect(room string, n int) []frame {
+	u.t.Helper()
+	ms := make([]frame, 0, n)
+	for range n {
+		ms = append(ms, u.until(fmt.Sprintf("message %d of %d in %s", len(ms)+1, n, room), func(f frame) bool {
+			return f["type"] == "message" && f["room"] == room
+		}))
+	}
 	return ms
 }
 
@@ -250,12 +299,33 @@ func (u *user) ask(f frame, answer string) frame {
 	})
 }
 
-func (u *user) join(room string) frame {
+// fails sends a command with a ref and expects an error.
+func (u *user) fails(code string, f frame) frame {
 	u.t.Helper()
-	f := u.ask(frame{"type": "join", "room": room}, "joined")
+	e := u.ask(f, "error")
+	require.Equal(u.t, code, e["code"], "%v", e)
+	return e
+}
+
+func (u *user) join(room string, since ...int64) frame {
+	u.t.Helper()
+	c := frame{"type": "join", "room": room}
+	if len(since) > 0 {
+		c["since"] = since[0]
+	}
+	f := u.ask(c, "joined")
 	require.Equal(u.t, "joined", f["type"], "%v", f)
 	return f
 }
+
+func (u *user) leave(room string) {
+	u.t.Helper()
+	f := u.ask(frame{"type": "leave", "room": room}, "left")
+	require.Equal(u.t, "left", f["type"], "%v", f)
+}
+
+// session is the id that "welcome" told.
+func (u *user) session() string { return u.welcome.str("session") }
 
 // publish sends a message and returns its id at once.
 func (u *user) publish(room string, body any, more ...any) string {
@@ -283,6 +353,44 @@ func (u *user) say(room string, body any, more ...any) frame {
 // sync returns once everything sent to u before has arrived.
 func (u *user) sync() {
 	u.t.Helper()
-	u.send(frame{"type": "ping"})
-	u.expect("pong")
+	u.ask(frame{"type": "ping"}, "pong")
+}
+
+// fill publishes n messages in a room from the program, with their numbers
+// from 0 as bodies, and returns their seqs.
+func (w *world) fill(room string, n int) []int64 {
+	w.t.Helper()
+	seqs := make([]int64, n)
+	for i := range seqs {
+		seqs[i] = w.post(gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "writer", Body: fmt.Append(nil, i)})
+	}
+	return seqs
+}
+
+// post publishes from the program and returns the seq.
+func (w *world) post(m gohub.Message) int64 {
+	w.t.Helper()
+	if m.Body == nil {
+		m.Body = []byte(`"posted"`)
+	}
+	m, err := w.hub.Publish(context.Background(), m)
+	require.NoError(w.t, err)
+	return m.Seq
+}
+
+// seqsOf and bodiesOf pick from messages.
+func seqsOf(ms []frame) []int64 {
+	s := make([]int64, len(ms))
+	for i, m := range ms {
+		s[i] = m.num("seq")
+	}
+	return s
+}
+
+func bodiesOf(ms []frame) []any {
+	s := make([]any, len(ms))
+	for i, m := range ms {
+		s[i] = m["body"]
+	}
+	return s
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -93,6 +94,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who)}
 	c.expires.Store(expiry(who))
 	conn.Start(c)
+	conn.Cork() // "welcome" comes first, and when it comes the session is known
 	c.send(wire.AppendWelcome(nil, &wire.Welcome{
 		Session:  c.id,
 		User:     who.User,
@@ -107,6 +109,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
 		conn.Finish()
 		return
 	}
+	conn.Uncork()
 	go c.read() // ends with the connection; Shutdown waits for it
 }
 
@@ -123,18 +126,26 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
 		problem(w, errBusy)
 		return
 	}
-	url := h.cfg.URL
-	if url == "" {
+	at := h.cfg.URL
+	if at == "" {
 		scheme := "ws"
 		if r.TLS != nil {
 			scheme = "wss"
 		}
-		path, _, _ := strings.Cut(r.RequestURI, "?")
-		url = scheme + "://" + r.Host + path
+		at = scheme + "://" + r.Host + requestPath(r)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(negotiation{url, t, h.cfg.Node, ticketLife.Milliseconds()})
+	_ = json.NewEncoder(w).Encode(negotiation{at, t, h.cfg.Node, ticketLife.Milliseconds()})
+}
+
+// requestPath is the path that the client asked for: a mux may have taken a
+// prefix off r.URL.
+func requestPath(r *http.Request) string {
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil { // also http://host/path, as proxies send it
+		return u.EscapedPath()
+	}
+	return r.URL.EscapedPath()
 }
 
 // problem answers with an error as JSON (RFC 9457).

@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"log/slog"
 	"runtime"
@@ -32,10 +33,11 @@ type Hub struct {
 	seed    maphash.Seed
 	shards  []hubShard
 
-	mu       sync.RWMutex // guards sessions, handlers, chain, closed
+	mu       sync.RWMutex // guards sessions, handlers, middle, chain, closed
 	sessions map[string]*Client
 	handlers map[string]callHandler
-	chain    PublishFunc // middleware around accept; set before serving, like used
+	middle   []func(next PublishFunc) PublishFunc
+	chain    PublishFunc // middle around accept; set before serving, like used
 	used     bool
 	closed   bool // run starts nothing more
 
@@ -450,6 +452,10 @@ func (h *Hub) allSessions() []*Client {
 	return all
 }
 
+// lastWait is how long Shutdown waits, after its context has ended, for what
+// was told so: only code that ignores its own context takes longer.
+const lastWait = time.Second
+
 // mostSpread is over how long clients are spread that come back after a
 // shutdown.
 const mostSpread = 30 * time.Second
@@ -469,6 +475,11 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		case <-h.finished:
 			return nil
 		case <-ctx.Done():
+		}
+		select {
+		case <-h.finished: // all the same
+			return nil
+		default:
 			return ctx.Err()
 		}
 	}
@@ -477,7 +488,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		c.send(wire.AppendGoaway(nil, int64(i)%mostSpread.Milliseconds(), 0, ""))
 	}
 	err := h.persist.drain(ctx)
-	h.marks.flush(ctx)
+	h.marks.tick(ctx)
 	for _, c := range h.allSessions() {
 		c.close(CloseRestart, "this node is shutting down")
 	}
@@ -498,7 +509,11 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		for _, c := range h.allSessions() {
 			c.conn.Abort()
 		}
-		<-done
+		select {
+		case <-done:
+		case <-time.After(lastWait):
+			err = errors.Join(err, fmt.Errorf("gohub: a handler, the Store or the Broker does not return: %w", ctx.Err()))
+		}
 	}
 	h.conns.Sweeper.Stop()
 	return err

@@ -134,6 +134,9 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	}
 	at := head // sent up to here; not q.After, which may lie in the future
 	for {
+		r.mu.Lock()
+		base := r.base // before what is read below
+		r.mu.Unlock()
 		if !sendAll(ms, send) {
 			return ErrClosed
 		}
@@ -148,10 +151,8 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 			return err
 		}
 		if len(ms) == 0 {
-			// Nothing visible after at: what the ring lacks is not for this user.
-			r.mu.Lock()
-			at = max(at, r.base)
-			r.mu.Unlock()
+			// Nothing visible after at: what the ring lacked then is not for this user.
+			at = max(at, base)
 		}
 	}
 }

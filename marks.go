@@ -24,9 +24,10 @@ type marks struct {
 
 	mu      sync.Mutex // guards what follows
 	waiting map[markID]mark
+	untold  map[markID]mark // stored, and not yet told
 	timed   bool
 
-	storing sync.Mutex // held while a batch is stored, so that flush waits for it
+	storing sync.Mutex // held while a batch is stored or told: one at a time
 }
 
 type markID struct {
@@ -39,7 +40,9 @@ type mark struct {
 	session string // that reported it last
 }
 
-func newMarks(h *Hub) *marks { return &marks{hub: h, waiting: make(map[markID]mark)} }
+func newMarks(h *Hub) *marks {
+	return &marks{hub: h, waiting: make(map[markID]mark), untold: make(map[markID]mark)}
+}
 
 func (k *marks) add(w Watermark) { k.addFrom(w, "") }
 
@@ -65,18 +68,43 @@ func (k *marks) later() {
 	if !k.timed {
 		k.timed = true
 		time.AfterFunc(markDelay, func() {
-			k.hub.run(func() { k.flush(k.hub.ctx) }) // ends with the Store's answer, or with the hub
+			k.hub.run(func() { k.tick(k.hub.ctx) }) // ends with the Store's answers, or with the hub
 		})
 	}
 }
 
-// flush stores what waits, and tells whom it concerns.
+// tick stores what waits, and tells what has moved.
+func (k *marks) tick(ctx context.Context) {
+	k.storing.Lock()
+	defer k.storing.Unlock()
+	k.store(ctx)
+	k.mu.Lock()
+	k.timed = false
+	if len(k.waiting) > 0 {
+		k.later()
+	}
+	untold := k.untold
+	if len(untold) > 0 {
+		k.untold = make(map[markID]mark)
+	}
+	k.mu.Unlock()
+	for _, m := range untold {
+		k.hub.tellReceipt(ctx, m.Watermark, m.session)
+	}
+}
+
+// flush stores what waits. Whom it concerns is told with the next tick:
+// however often this is called, not more often.
 func (k *marks) flush(ctx context.Context) {
 	k.storing.Lock()
 	defer k.storing.Unlock()
+	k.store(ctx)
+}
+
+// store stores what waits; storing is held.
+func (k *marks) store(ctx context.Context) {
 	k.mu.Lock()
 	batch := k.waiting
-	k.timed = false
 	if len(batch) == 0 {
 		k.mu.Unlock()
 		return
@@ -93,8 +121,14 @@ func (k *marks) flush(ctx context.Context) {
 		k.putBack(batch)
 		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, w := range moved {
-		k.hub.tellReceipt(ctx, w, batch[markID{w.Room, w.User}].session)
+		id := markID{w.Room, w.User}
+		k.untold[id] = mark{w, batch[id].session}
+	}
+	if len(moved) > 0 {
+		k.later()
 	}
 }
 
@@ -173,7 +207,8 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 		o.shown = w
 	}
 	recent := r.ring
-	known := r.base <= shown.Seen || r.base == 0
+	all := r.base == 0
+	known := all || r.base <= shown.Seen
 	read := make([]said, 0, len(recent))
 	for i := range recent {
 		read = append(read, said{recent[i].seq, recent[i].sender, recent[i].to})
@@ -190,14 +225,27 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 			read = append(read, said{ms[i].Seq, ms[i].Sender, ms[i].To})
 		}
 	}
+	frames := []frame{{
+		bytes:  wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen),
+		sender: reader, to: reader, except: session,
+	}}
+	for author := range authors(read, reader, shown, w) {
+		d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
+		if s == 0 && w.Seen > 0 && !all { // it stands at something older
+			ms, _, err := h.read(ctx, Query{Room: w.Room, Viewer: author, Before: w.Seen + 1, Newest: true, Limit: 1})
+			if err != nil {
+				h.log.Warn("receipt is not told", "room", w.Room, "err", err)
+				continue
+			}
+			if len(ms) > 0 {
+				s = ms[0].Seq
+			}
+		}
+		frames = append(frames, frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), sender: author, to: author})
+	}
 	r.inline(func() {
-		r.event(frame{
-			bytes:  wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen),
-			sender: reader, to: reader, except: session,
-		})
-		for author := range authors(read, reader, shown, w) {
-			d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
-			r.event(frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), sender: author, to: author})
+		for _, f := range frames {
+			r.event(f)
 		}
 	})
 }

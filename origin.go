@@ -14,8 +14,8 @@ func checkOrigins(list []string) error {
 			continue
 		}
 		u, err := url.Parse(o)
-		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil ||
-			strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") {
+		if err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.User != nil || u.Fragment != "" ||
+			u.Host == "*." || strings.Contains(strings.TrimPrefix(u.Host, "*."), "*") {
 			return fmt.Errorf("gohub: Config.Origins has %q: an origin is scheme://host or scheme://*.host, with a port where it has one", o)
 		}
 	}
@@ -33,14 +33,14 @@ func originAllowed(r *http.Request, list []string) bool {
 	if len(origins) > 1 {
 		return false
 	}
-	u, err := url.Parse(origins[0])
-	if err != nil || u.Host == "" || u.User != nil {
+	origin := strings.ToLower(origins[0])
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host { // no path, nor anything else
 		return false
 	}
 	if strings.EqualFold(u.Host, r.Host) {
 		return true
 	}
-	origin := strings.ToLower(origins[0])
 	for _, o := range list {
 		if o == "*" || origin == strings.ToLower(o) {
 			return true

@@ -78,22 +78,18 @@ func newPersister(h *Hub) *persister {
 // reserve makes sure that one message of size bytes can be queued.
 func (p *persister) reserve(r *room, size int64) bool {
 	most, mostBytes := int64(p.hub.cfg.MaxPending), p.hub.cfg.MaxPendingBytes
-	ok := p.messages.Add(1) <= most && p.bytes.Add(size) <= mostBytes
-	if !ok && p.messages.Load() > most {
-		p.messages.Add(-1)
-		p.settled()
-		return false
-	}
-	if !ok || r.uncommitted.Add(1) > max(most/2, 1) {
-		if ok {
+	if p.messages.Add(1) <= most {
+		if p.bytes.Add(size) <= mostBytes {
+			if r.uncommitted.Add(1) <= max(most/2, 1) {
+				return true
+			}
 			r.uncommitted.Add(-1)
 		}
-		p.messages.Add(-1)
 		p.bytes.Add(-size)
-		p.settled()
-		return false
 	}
-	return true
+	p.messages.Add(-1)
+	p.settled()
+	return false
 }
 
 // cancel gives a reservation back.

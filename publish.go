@@ -38,8 +38,10 @@ type PublishFunc func(ctx context.Context, p *Publish) error
 func (h *Hub) Use(mw ...func(next PublishFunc) PublishFunc) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := len(mw) - 1; i >= 0; i-- {
-		h.chain = mw[i](h.chain)
+	h.middle = append(h.middle, mw...)
+	h.chain = h.accept
+	for _, m := range slices.Backward(h.middle) {
+		h.chain = m(h.chain)
 	}
 	h.used = true
 }
@@ -262,21 +264,23 @@ func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, siz
 	return nil
 }
 
-// invite tells the other user of a direct room, where it is not open.
+// invite tells the users of a direct room where it is not open, but for the
+// sender: unless it is a room with itself.
 func (h *Hub) invite(m *Message) {
 	a, b, direct := m.Room.Direct()
 	if !direct {
 		return
 	}
-	other := a
-	if a == m.Sender {
-		other = b
+	var f []byte
+	for i, user := range [2]string{a, b} {
+		if a == b && i == 1 || a != b && user == m.Sender || !m.VisibleTo(user) {
+			continue
+		}
+		if f == nil {
+			f = wire.AppendInvite(nil, m.Room.Name, m.Sender, m.Seq-1)
+		}
+		h.broker.Signal(Target{Tenant: m.Room.Tenant, Room: m.Room.Name, User: user, Outside: true}, f)
 	}
-	if !m.VisibleTo(other) {
-		return
-	}
-	h.broker.Signal(Target{Tenant: m.Room.Tenant, Room: m.Room.Name, User: other, Outside: true},
-		wire.AppendInvite(nil, m.Room.Name, m.Sender, m.Seq-1))
 }
 
 // touch notes that the client publishes to r, which is to be flushed when

@@ -219,11 +219,11 @@ func (c *Conn) CloseCode() int {
 }
 
 // Finish ends the connection after Next has returned an error: what is queued
-// goes out, the peer's Close frame is waited for, and the socket is closed,
-// all within CloseTimeout. Bytes that the peer still sends are read and
-// thrown away: it may not read before it has sent them, and closing a socket
-// with unread bytes in it makes the kernel send a reset that overtakes the
-// Close frame.
+// goes out, the peer's Close frame and then its end of the stream are waited
+// for, and the socket is closed, all within CloseTimeout. Bytes that the peer
+// still sends are read and thrown away: it may not read before it has sent
+// them, and closing a socket while there are any makes the kernel send a reset
+// that overtakes the Close frame (RFC 6455, 7.1.1).
 func (c *Conn) Finish() {
 	c.o.Sweeper.remove(c)
 	// coder's own state; it cannot block, for the reader is not in it.
@@ -238,13 +238,12 @@ func (c *Conn) Finish() {
 	}
 	c.out.mu.Unlock()
 	if alive {
-		c.in.discard(c)
+		c.in.discard(c, c.in.scan.done)
 		alive = c.waitBelow(1)
 	}
-	c.in.release()
-	if alive && c.in.scan.done() {
-		_ = c.nc.Close()
-	} else {
-		c.cut()
+	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && alive && c.in.scan.done() && w.CloseWrite() == nil {
+		c.in.discard(c, func() bool { return false })
 	}
+	c.in.release()
+	c.cut()
 }

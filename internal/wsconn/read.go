@@ -272,11 +272,11 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	return true
 }
 
-// discard reads until the peer's Close frame, its end, or the deadline.
-func (in *inbox) discard(c *Conn) {
+// discard reads until enough has come, the peer's end, or the deadline.
+func (in *inbox) discard(c *Conn, enough func() bool) {
 	in.err = nil
 	in.told = true // nothing is held back any more
-	for !in.scan.done() {
+	for !enough() {
 		if in.r < in.w {
 			in.r += in.scan.pass((*in.buf)[in.r:in.w])
 			continue

@@ -115,6 +115,9 @@ func run(ctx context.Context, s settings) error {
 		if s.servers != nil {
 			p.servers = s.servers
 		}
+		if len(s.loadArgs) > 0 {
+			p.title += " — changed by " + strings.Join(s.loadArgs, " ")
+		}
 		if err := b.prepare(ctx, p); err != nil {
 			return err
 		}
