@@ -10,9 +10,19 @@ import (
 // and Body; ID defaults to NewID, Kind to "chat", and Seq is ignored. Unlike
 // a client, the program need not have joined the room.
 //
-// It returns when the message is stored, with its Seq; publishing the same ID
-// again returns the first one's. With an error that is ErrUnavailable or
-// ctx's, the message may or may not come to be: publish it again with its ID.
+// Body must be one JSON value, as json.Marshal makes it, unless Binary; it is
+// copied. Sender shares a namespace with users: keep a name such as "system"
+// for the program in your Authenticator.
+//
+// It returns when the message is stored, with its Seq. An ID that Sender has
+// used in this room before is not published again: Seq is then the first
+// one's, and the rest of the answer is m as given.
+//
+// Errors are an [*Error], to be found with errors.As, for what a client would
+// be told (bad_request, bad_room, too_large, forbidden, busy and draining, the
+// latter also an ErrClosed), ErrIDConflict, ErrUnavailable, or ctx's. After
+// the last two the message may still come to be, or not: publish it again with
+// its ID until the answer is clear.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if m.ID == "" {
 		m.ID = NewID()
@@ -51,8 +61,9 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	return m, nil
 }
 
-// Kick ends all sessions of a user with close code 4503, which tells their
-// clients to stay away, and returns how many there were.
+// Kick ends all sessions that a user has on this hub with close code 4503,
+// which tells their clients to stay away, and returns how many there were. It
+// does not keep the user out: the Authenticator does.
 func (h *Hub) Kick(tenant, user, reason string) int {
 	sessions := h.sessionsOf(tenant, user)
 	for _, c := range sessions {
@@ -61,8 +72,8 @@ func (h *Hub) Kick(tenant, user, reason string) int {
 	return len(sessions)
 }
 
-// Join makes a session a member of a room, as if its client had asked, with
-// "joined" and the newest messages. The client sees a "joined" frame without
+// Join makes a session of this hub a member of a room, as if its client had
+// asked, with "joined" and the newest messages. Config.MayJoin is not asked. The client sees a "joined" frame without
 // a ref. A session that is a member already is left as it is.
 func (h *Hub) Join(session string, room string) error {
 	c := h.session(session)
@@ -70,7 +81,7 @@ func (h *Hub) Join(session string, room string) error {
 		return ErrNoSession
 	}
 	id := RoomID{c.who.Tenant, room}
-	if err := c.mayJoin(id); err != nil {
+	if err := c.canJoin(id); err != nil {
 		return err
 	}
 	c.moving.Lock()
@@ -103,7 +114,7 @@ func (c *Client) expel(m *member) {
 	}
 }
 
-// CloseRoom takes every session out of a room, as Leave does, and returns how
+// CloseRoom takes every session of this hub out of a room, as Leave does, and returns how
 // many there were. Its history stays, and it may be joined again.
 func (h *Hub) CloseRoom(id RoomID) int {
 	r := h.find(id)
@@ -133,13 +144,17 @@ type PresencePage struct {
 	Cursor string        // of the next page; empty: this is the last
 }
 
-// Presence lists the users that are in a room, at most limit after cursor.
+// Presence lists the users that are in a room on this hub, by user id, at most
+// limit after cursor; a limit below 1 is 100.
 func (h *Hub) Presence(id RoomID, cursor string, limit int) PresencePage {
+	if limit < 1 {
+		limit = presencePage
+	}
 	r := h.find(id)
 	if r == nil {
 		return PresencePage{}
 	}
-	return r.present(cursor, max(limit, 1))
+	return r.present(cursor, limit)
 }
 
 // RoomStats says how a room is doing on this node.

@@ -3,6 +3,9 @@ package gohub
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/gohub/gohub/internal/wire"
@@ -13,27 +16,51 @@ type callHandler func(ctx context.Context, c *Client, body []byte) ([]byte, erro
 // Handle registers f for the calls named name: a client's "call" frame with
 // that name is decoded from JSON into T, and what f returns is sent back as
 // "result". A body that does not fit T is refused with bad_request. To choose
-// what the client is told, return an [*Error].
+// what the client is told, return an [*Error]. A call without a body gets the
+// zero T.
 //
 // f runs in a goroutine of its own, up to eight at a time for a session
 // (beyond that: busy); ctx ends with the session. Registering a name again
-// replaces its handler.
+// replaces its handler; that may be done at any time.
 func Handle[T, R any](h *Hub, name string, f func(ctx context.Context, c *Client, in T) (R, error)) {
+	if name == "" || f == nil {
+		panic("gohub: Handle needs a name and a function")
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.handlers[name] = func(ctx context.Context, c *Client, body []byte) ([]byte, error) {
 		var in T
 		if len(body) > 0 {
 			if err := json.Unmarshal(body, &in); err != nil {
-				return nil, Errorf(CodeBadRequest, "call %s: %v", clip(name), err)
+				var field string
+				if te := new(json.UnmarshalTypeError); errors.As(err, &te) {
+					field = te.Field
+				}
+				return nil, Errorf(CodeBadRequest, "call %s: the body does not fit %s", clip(name), field)
 			}
 		}
-		out, err := f(ctx, c, in)
+		var out R
+		err := guard(c.hub, "call "+clip(name), func() (err error) {
+			out, err = f(ctx, c, in)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(out)
 	}
+}
+
+// guard runs the program's code and turns a panic into an error, as net/http
+// does for its handlers: one client's message must not end the process.
+func guard(h *Hub, what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic", "in", what, "value", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic in %s", what)
+		}
+	}()
+	return f()
 }
 
 func (c *Client) call(cmd *wire.Command) error {

@@ -318,7 +318,7 @@ func (c *Client) leave(cmd *wire.Command) error {
 // unlist takes a room off the user's list. For a direct room that is stored at
 // once, since a message that comes after it lists the room again.
 func (c *Client) unlist(id RoomID) {
-	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: Leave})
+	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: ListLeave})
 	if _, _, direct := id.Direct(); direct {
 		c.hub.marks.flush(c.hub.ctx)
 	}

@@ -1,10 +1,12 @@
 package gohub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
@@ -18,6 +20,15 @@ type Config struct {
 	// AllowAnonymous lets a hub run without an Authenticator: every
 	// connection is then a user of its own with a made-up id. For trying out.
 	AllowAnonymous bool
+
+	// MayJoin says whether a user may join a room; nil: everybody may join
+	// every room of their tenant. Direct rooms are for their two users in any
+	// case; for those it is asked too, also when a publish names the other
+	// user. Return an [*Error] to choose what the client is told; any other
+	// error is logged and becomes "internal". It is called on the session's
+	// goroutine, for different sessions concurrently, and may take its time;
+	// ctx ends with the hub.
+	MayJoin func(ctx context.Context, who Identity, room RoomID) error
 
 	// Store keeps messages and watermarks. Defaults to NewMemoryStore with
 	// its defaults, which forgets everything with the process.
@@ -34,7 +45,8 @@ type Config struct {
 	Node string
 	// URL is where clients reach this node's handler, as negotiate tells
 	// them: "wss://chat-3.example.com/ws". Defaults to the address the
-	// negotiate request came to.
+	// negotiate request came to; behind a proxy that ends TLS set it, or
+	// clients are told ws://.
 	URL string
 	// Origins lists the origins, besides the request's own host, whose pages
 	// may connect: "https://example.com" or "https://*.example.com". "*"
@@ -44,20 +56,21 @@ type Config struct {
 	Origins []string
 
 	// MaxFrame is how many bytes a client's message may have, over all its
-	// WebSocket fragments. Defaults to 65,536. Beyond it: close 1009.
+	// WebSocket fragments. Defaults to 65,536, at least 2,048. Beyond it:
+	// close 1009.
 	MaxFrame int
 	// MaxBody is how many bytes a message's body may have. Defaults to
 	// MaxFrame less 1,024. Beyond it: error too_large.
 	MaxBody int
 	// MaxQueue is how many bytes may wait for a client that reads slowly.
-	// Defaults to 1 MiB. Beyond it: close 4000.
+	// Defaults to 1 MiB, at least 1,024. Beyond it: close 4000.
 	MaxQueue int
 	// MaxRooms is how many rooms a session may have joined. Defaults to 100.
 	// -1: no limit.
 	MaxRooms int
 	// MaxPending is how many messages, ordered but not yet stored, may wait
-	// in this process. Defaults to 16,384. Beyond it: error busy. A single
-	// room may have half of them.
+	// in this process. Defaults to 16,384, at least 2. Beyond it: error busy.
+	// A single room may have half of them.
 	MaxPending int
 	// MaxPendingBytes is the same in bytes of messages. Defaults to 64 MiB.
 	MaxPendingBytes int64
@@ -69,7 +82,8 @@ type Config struct {
 	JoinReplay int
 
 	// PingInterval is how long a connection may be silent before it is
-	// pinged; after twice that it is closed with 4003. Defaults to 25 s.
+	// pinged; after twice that it is closed with 4003. Defaults to 25 s. The
+	// least, as for the two below, is 10 ms.
 	PingInterval time.Duration
 	// WriteTimeout is how long a client may take to accept 16 KiB before it
 	// is cut off as a slow consumer. Defaults to 10 s.
@@ -109,6 +123,9 @@ func (c Config) resolve() (Config, error) {
 		}
 		c.Node = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
+	if u, err := url.Parse(c.URL); c.URL != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "") {
+		return c, fmt.Errorf("gohub: Config.URL is %q: clients need ws://host/path or wss://host/path", c.URL)
+	}
 	if err := checkOrigins(c.Origins); err != nil {
 		return c, err
 	}
@@ -118,7 +135,7 @@ func (c Config) resolve() (Config, error) {
 		def, min int
 		off      bool // -1 means none
 	}{
-		{"MaxFrame", &c.MaxFrame, 64 << 10, 1 << 10, false},
+		{"MaxFrame", &c.MaxFrame, 64 << 10, 2 << 10, false},
 		{"MaxBody", &c.MaxBody, 0, 1, false}, // its default needs MaxFrame: below
 		{"MaxQueue", &c.MaxQueue, 1 << 20, 1 << 10, false},
 		{"MaxRooms", &c.MaxRooms, 100, 1, true},
@@ -136,7 +153,11 @@ func (c Config) resolve() (Config, error) {
 		case *f.v == -1 && f.off:
 			*f.v = 0
 		case *f.v < f.min:
-			return c, fmt.Errorf("gohub: Config.%s is %d: the least is %d", f.name, *f.v, f.min)
+			none := ""
+			if f.off {
+				none = ", or -1 for none"
+			}
+			return c, fmt.Errorf("gohub: Config.%s is %d: the least is %d%s", f.name, *f.v, f.min, none)
 		}
 	}
 	if c.MaxBody > c.MaxFrame {
@@ -172,6 +193,7 @@ func (c Config) resolve() (Config, error) {
 // nothing a client sends changes it.
 type Identity struct {
 	// User is the id that others see and address: 1–63 of A-Z a-z 0-9 . _ : -
+	// That is no e-mail address: use your own id.
 	User string
 	// Name is for people to read. Defaults to User.
 	Name string

@@ -7,7 +7,7 @@ import (
 )
 
 // Errors that Store and Broker implementations return, wrapped or bare, and
-// that the hub tests for with errors.Is.
+// that the hub tests for with errors.Is. The hub's own methods return them too.
 var (
 	// ErrIDConflict: the message id is taken in this room by another sender.
 	ErrIDConflict = errors.New("message id is taken by another sender")
@@ -16,6 +16,10 @@ var (
 	// ErrUnknown: it may or may not have happened. Repeat it with the same
 	// ids before anything else of that sender.
 	ErrUnknown = errors.New("outcome unknown")
+)
+
+// Errors of the hub alone.
+var (
 	// ErrClosed: the hub is shut down, or the session has ended.
 	ErrClosed = errors.New("closed")
 	// ErrNoSession: no live session has that id.
@@ -33,7 +37,9 @@ func (e *RowError) Error() string { return fmt.Sprintf("message %d of the batch:
 func (e *RowError) Unwrap() error { return e.Err }
 
 // A Code tells a client what went wrong. The list is closed: clients switch
-// on it.
+// on it. Embedding programs will want forbidden, bad_request, not_found,
+// too_large and, with a RetryAfter, rate_limited, busy and unavailable;
+// docs/protocol.md says what a client does about each.
 type Code string
 
 // The error codes of the protocol.
@@ -58,12 +64,16 @@ const (
 // An Error is a refusal meant for a client's eyes: code, text and, where
 // trying again makes sense, after how long. Middleware, authenticators and
 // call handlers return one to choose what the client is told; any other error
-// of theirs is logged and reaches the client as "internal" without its text.
+// of theirs is logged and reaches the client as "internal" without its text,
+// which asks the client to try again.
 type Error struct {
 	Code       Code
 	Message    string
 	RetryAfter time.Duration // 0: trying again does not help
 }
+
+// Is makes "draining" an ErrClosed.
+func (e *Error) Is(target error) bool { return target == ErrClosed && e.Code == CodeDraining }
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 

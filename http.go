@@ -69,8 +69,8 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 		h.log.Info("not authenticated", "remote", r.RemoteAddr, "err", err)
 		return who, Errorf(CodeUnauthorized, "not authenticated")
 	case !validUser(who.User):
-		h.log.Error("Authenticator gave a user id that cannot be", "user", clip(who.User))
-		return who, errInternal
+		h.log.Error("Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
+		return who, Errorf(CodeInternal, "the server gave you a user id that it cannot use")
 	case !who.ExpiresAt.IsZero() && !time.Now().Before(who.ExpiresAt):
 		return who, Errorf(CodeUnauthorized, "the token has expired")
 	}

@@ -60,7 +60,7 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 		return c.hub.blame(err, "replay", id)
 	}
 	c.settled(m)
-	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: Join})
+	c.hub.marks.add(Watermark{Room: id, User: c.who.User, Listing: ListJoin})
 	return nil
 }
 
@@ -74,8 +74,21 @@ func (c *Client) settled(m *member) {
 	}
 }
 
-// mayJoin checks what can be checked without the room.
+// mayJoin says whether the client may join a room, or write into it by naming
+// the other user of it.
 func (c *Client) mayJoin(id RoomID) error {
+	if err := c.canJoin(id); err != nil {
+		return err
+	}
+	if c.hub.cfg.MayJoin == nil {
+		return nil
+	}
+	c.Idle() // it may wait for something
+	return c.hub.cfg.MayJoin(c.hub.ctx, c.who, id)
+}
+
+// canJoin checks what holds for everybody.
+func (c *Client) canJoin(id RoomID) error {
 	if err := checkRoom(id); err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func (k *marks) addFrom(w Watermark, session string) {
 	old := k.waiting[id]
 	w.Delivered = max(w.Delivered, old.Delivered)
 	w.Seen = max(w.Seen, old.Seen)
-	if w.Listing == Keep {
+	if w.Listing == ListKeep {
 		w.Listing = old.Listing
 	}
 	if session == "" {
@@ -143,7 +143,7 @@ func (k *marks) putBack(batch map[markID]mark) {
 		now, newer := k.waiting[id]
 		if newer {
 			old.Delivered, old.Seen = max(old.Delivered, now.Delivered), max(old.Seen, now.Seen)
-			if now.Listing != Keep {
+			if now.Listing != ListKeep {
 				old.Listing = now.Listing
 			}
 		}

@@ -15,21 +15,31 @@ import (
 type Publish struct {
 	// Client is the session that sent it.
 	Client *Client
-	// Message may be changed in To, Kind, Body and Binary. Its Seq is 0.
+	// Message may be changed in To, Kind, Body and Binary: by new values, the
+	// bytes of Body stay as they are. Its Seq is 0.
 	Message *Message
-	// Retry: the client has sent it before and got no answer.
+	// Retry: the client has sent it before and got no answer. What was stored
+	// then is acked without the middleware.
 	Retry bool
 
-	room *room
+	room  *room
+	id    string
+	taken bool // by the hub: it will be answered
 }
 
 // A PublishFunc takes a message further. A nil error means that it was
 // accepted: the client learns by "ack" when it is stored. An error refuses it,
-// before anybody has seen it, and is what the client is told: see [Error].
+// before anybody has seen it, and is what the client is told. To refuse for
+// good return an [*Error] without a RetryAfter, such as
+// Errorf(CodeForbidden, "no links here"); any other error, and a panic, is
+// taken for a fault of the server, and the client repeats the message.
+//
+// ctx ends with the hub.
 type PublishFunc func(ctx context.Context, p *Publish) error
 
 // Use puts middleware around the messages of clients: moderation, rewriting,
-// refusing with a reason. The first one used is the outermost. It runs on the
+// refusing with a reason. The first one used is the outermost. Each calls next
+// once, or returns an error: a client waits for its answer. It runs on the
 // session's goroutine, and calls next there: the session's next command waits
 // for it. Messages
 // that the program publishes with [Hub.Publish] do not pass through it.
@@ -85,9 +95,19 @@ func (c *Client) publish(cmd *wire.Command) error {
 	if !c.hub.used {
 		return c.hub.take(c.hub.ctx, c, r, &m, cmd.Retry)
 	}
-	c.Idle() // the middleware may wait for something
+	c.Idle()       // the middleware may wait for something
+	if cmd.Retry { // what is stored is not judged again
+		if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
+			return err
+		}
+	}
 	seen := m
-	return c.hub.chain(c.hub.ctx, &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r})
+	p := &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r, id: m.ID}
+	err = guard(c.hub, "middleware", func() error { return c.hub.chain(c.hub.ctx, p) })
+	if err == nil && !p.taken {
+		return errors.New("middleware neither called next nor returned an error")
+	}
+	return err
 }
 
 func kindOf(b []byte) string {
@@ -124,11 +144,12 @@ func (h *Hub) accept(ctx context.Context, p *Publish) error {
 	if h.draining.Load() {
 		return errDraining
 	}
-	m.Room, m.Sender = p.room.id, c.who.User // these are not the middleware's to change
+	m.ID, m.Room, m.Sender = p.id, p.room.id, c.who.User // these are not the middleware's to change
 	if err := h.valid(m); err != nil {
 		return err
 	}
-	return h.take(ctx, c, p.room, m, p.Retry)
+	p.taken = true
+	return h.take(ctx, c, p.room, m, false)
 }
 
 // valid checks a message that a program made or changed: what the wire's

@@ -30,7 +30,7 @@ type Store interface {
 	// works.
 	//
 	// A message of a direct room (RoomID.Direct) lists the room, as Advance
-	// does with Join, for those of its two users who may see it.
+	// does with ListJoin, for those of its two users who may see it.
 	Append(ctx context.Context, batch []Message) ([]Ordered, error)
 
 	// Lookup finds a message by its id.
@@ -92,9 +92,9 @@ type Listing int8
 
 // Changes to a user's list of rooms.
 const (
-	Keep  Listing = iota // as it is
-	Join                 // list it
-	Leave                // no longer; the watermarks stay
+	ListKeep  Listing = iota // as it is
+	ListJoin                 // list it
+	ListLeave                // no longer; the watermarks stay
 )
 
 // RoomState is one line of a user's list of rooms.

@@ -58,16 +58,16 @@ func (t *memRows) advance(ws []Watermark) (moved []Watermark) {
 	t.batch++
 	for i := range ws {
 		w := &ws[i]
-		if w.Delivered <= 0 && w.Seen <= 0 && w.Listing != Join && t.rooms[w.Room][w.User] == nil {
+		if w.Delivered <= 0 && w.Seen <= 0 && w.Listing != ListJoin && t.rooms[w.Room][w.User] == nil {
 			continue // nothing to note
 		}
 		r := t.touch(w.Room, w.User)
 		switch w.Listing {
-		case Join:
+		case ListJoin:
 			t.list(r)
-		case Leave:
+		case ListLeave:
 			t.unlist(r)
-		case Keep:
+		case ListKeep:
 		}
 		seen := max(r.seen, w.Seen)
 		delivered := max(r.delivered, w.Delivered, seen)

@@ -189,7 +189,7 @@ func TestMemoryStoreBoundsUnderConcurrency(t *testing.T) {
 				for _, o := range out {
 					assert.Equal(t, gohub.Ordered{Seq: o.Seq}, o)
 				}
-				_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: batch[0].Room, User: fmt.Sprint("user-", i%50), Seen: int64(i), Listing: gohub.Join}})
+				_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: batch[0].Room, User: fmt.Sprint("user-", i%50), Seen: int64(i), Listing: gohub.ListJoin}})
 				if err != nil {
 					t.Error(err)
 				}
@@ -221,11 +221,11 @@ func TestMemoryStoreEvictsTheRowAdvancedLongestAgo(t *testing.T) {
 		}
 		return names
 	}
-	advance("alice", gohub.Join)
-	advance("bob", gohub.Join)
-	advance("carol", gohub.Join)
-	advance("alice", gohub.Keep) // touched, though not moved
-	advance("dave", gohub.Join)
+	advance("alice", gohub.ListJoin)
+	advance("bob", gohub.ListJoin)
+	advance("carol", gohub.ListJoin)
+	advance("alice", gohub.ListKeep) // touched, though not moved
+	advance("dave", gohub.ListJoin)
 	assert.Equal(t, []string{"alice", "carol", "dave"}, users())
 	list, err := s.Rooms(t.Context(), "acme", "bob")
 	require.NoError(t, err)
@@ -234,9 +234,9 @@ func TestMemoryStoreEvictsTheRowAdvancedLongestAgo(t *testing.T) {
 	// A direct room is listed again by its next message.
 	direct := gohub.DirectRoom("acme", "alice", "erin")
 	for seq := range 3 {
-		advance("frank", gohub.Join)
-		advance("grace", gohub.Join)
-		advance("heidi", gohub.Join)
+		advance("frank", gohub.ListJoin)
+		advance("grace", gohub.ListJoin)
+		advance("heidi", gohub.ListJoin)
 		m := memMessage(direct.Name, seq+1)
 		memAppend(t, s, m)
 		for _, user := range []string{"alice", "erin"} {
@@ -251,9 +251,9 @@ func TestMemoryStoreEvictsTheRowAdvancedLongestAgo(t *testing.T) {
 
 	// Rows that say nothing are not kept.
 	s = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
-	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.Join}})
+	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.ListJoin}})
 	require.NoError(t, err)
-	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.Leave}, {Room: room, User: "carol"}})
+	_, err = s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "bob", Listing: gohub.ListLeave}, {Room: room, User: "carol"}})
 	require.NoError(t, err)
 	_, _, rows, _, err = gohub.MemoryStoreSize(s)
 	require.NoError(t, err)

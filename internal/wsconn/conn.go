@@ -66,10 +66,13 @@ type Handler interface {
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: not a plain socket; reads and writes block
-	ws  *websocket.Conn
-	br  *bufio.Reader // coder's; ours to look into
-	h   Handler
-	o   *Options
+	fd  uintptr         // raw's
+	// wrote, if a test has set it, is called after each write on fd.
+	wrote func()
+	ws    *websocket.Conn
+	br    *bufio.Reader // coder's; ours to look into
+	h     Handler
+	o     *Options
 
 	in       inbox
 	lastRead atomic.Int64 // the sweeper's clock when bytes last came
@@ -151,7 +154,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case *net.UnixConn:
 		c.raw, _ = s.SyscallConn()
 	}
-	if !rawReads {
+	if !rawReads || c.raw != nil && c.raw.Control(func(fd uintptr) { c.fd = fd }) != nil {
 		c.raw = nil
 	}
 	c.in.init(c)
@@ -202,9 +205,18 @@ func (c *Conn) Abort() {
 	c.cut()
 }
 
-// cut closes the socket at once. A tls.Conn's own Close may try for five
-// seconds to say goodbye to a peer that does not read.
+// cut closes the socket at once, or as soon as the write on its descriptor
+// that is under way, and never waits, is over. A tls.Conn's own Close may try
+// for five seconds to say goodbye to a peer that does not read.
 func (c *Conn) cut() {
+	c.out.mu.Lock()
+	c.out.latched, c.out.dead = true, true // no write begins from here on
+	c.out.closing = c.out.direct
+	wait := c.out.closing
+	c.out.mu.Unlock()
+	if wait {
+		return
+	}
 	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
 		_ = t.NetConn().Close()
 	}

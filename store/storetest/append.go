@@ -215,7 +215,7 @@ var appendCases = []testCase{
 		_ = append(got[:0], gohub.Message{Sender: "appended"})
 		r.wantMessages("History after an earlier page was overwritten", r.all(room, ""), want)
 
-		r.advance(gohub.Watermark{Room: room, User: "bob", Seen: want[1].Seq, Listing: gohub.Join})
+		r.advance(gohub.Watermark{Room: room, User: "bob", Seen: want[1].Seq, Listing: gohub.ListJoin})
 		state := gohub.RoomState{Room: room, Head: want[3].Seq, Seen: want[1].Seq, Unread: 2}
 		r.wantRooms("at first", "bob", state)
 		r.rooms("bob")[0] = gohub.RoomState{}
@@ -242,7 +242,7 @@ var appendCases = []testCase{
 			r.Errorf("Append with a cancelled context stored %d of %d messages, want all or nothing", n, len(ms))
 		}
 		errs := map[string]error{}
-		_, errs["Advance"] = r.s.Advance(ctx, []gohub.Watermark{{Room: room, User: "bob", Seen: 5, Listing: gohub.Join}})
+		_, errs["Advance"] = r.s.Advance(ctx, []gohub.Watermark{{Room: room, User: "bob", Seen: 5, Listing: gohub.ListJoin}})
 		_, _, errs["Lookup"] = r.s.Lookup(ctx, room, ms[0].ID)
 		_, _, errs["History"] = r.s.History(ctx, gohub.Query{Room: room, Limit: 1})
 		_, errs["Watermarks"] = r.s.Watermarks(ctx, room, 1)
@@ -259,7 +259,7 @@ var appendCases = []testCase{
 		room := r.room("lobby")
 		ms := append(r.msgs(room, "alice", 30), r.private(room, "alice", "bob", "secret"))
 		r.fresh(ms...)
-		r.advance(gohub.Watermark{Room: room, User: "carol", Delivered: ms[9].Seq, Seen: ms[4].Seq, Listing: gohub.Join})
+		r.advance(gohub.Watermark{Room: room, User: "carol", Delivered: ms[9].Seq, Seen: ms[4].Seq, Listing: gohub.ListJoin})
 		direct := r.msg(gohub.DirectRoom(r.unique, "carol", "bob"), "bob", "hi")
 		r.fresh(direct)
 		list := []gohub.RoomState{

@@ -91,7 +91,7 @@ var markCases = []testCase{
 		moved := r.advance(
 			gohub.Watermark{Room: room, User: "bob", Delivered: 30, Seen: 10},
 			gohub.Watermark{Room: room, User: "bob", Delivered: 20, Seen: 20},
-			gohub.Watermark{Room: room, User: "bob", Delivered: 5, Seen: 5, Listing: gohub.Join})
+			gohub.Watermark{Room: room, User: "bob", Delivered: 5, Seen: 5, Listing: gohub.ListJoin})
 		if d, s := r.mark(room, "bob"); d != 30 || s != 20 {
 			r.Errorf("30/10, 20/20 and 5/5 in one batch: delivered %d, seen %d; want 30, 20", d, s)
 		}
@@ -118,7 +118,7 @@ var markCases = []testCase{
 				}
 				mu.Lock()
 				for _, w := range moved {
-					w.Listing = gohub.Keep
+					w.Listing = gohub.ListKeep
 					times[w]++
 				}
 				mu.Unlock()
@@ -162,15 +162,15 @@ var markCases = []testCase{
 	}},
 	{"LeaveKeepsWatermarks", nil, func(r *run) {
 		room := r.room("lobby")
-		r.advance(gohub.Watermark{Room: room, User: "bob", Delivered: 20, Seen: 10, Listing: gohub.Join})
-		if moved := r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.Leave}); len(moved) != 0 {
+		r.advance(gohub.Watermark{Room: room, User: "bob", Delivered: 20, Seen: 10, Listing: gohub.ListJoin})
+		if moved := r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.ListLeave}); len(moved) != 0 {
 			r.Errorf("Leave returned moves: %+v", moved)
 		}
 		if d, s := r.mark(room, "bob"); d != 20 || s != 10 {
 			r.Errorf("after Leave: delivered %d, seen %d; want 20, 10", d, s)
 		}
 		r.wantRooms("after Leave", "bob")
-		if moved := r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.Join}); len(moved) != 0 {
+		if moved := r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.ListJoin}); len(moved) != 0 {
 			r.Errorf("Join without a move returned moves: %+v", moved)
 		}
 		r.wantRooms("after joining again", "bob", gohub.RoomState{Room: room, Seen: 10})
@@ -183,7 +183,7 @@ func (r *run) wantMoves(what string, got, want []gohub.Watermark) {
 	r.Helper()
 	left := slices.Clone(want)
 	for _, w := range got {
-		w.Listing = gohub.Keep
+		w.Listing = gohub.ListKeep
 		i := slices.Index(left, w)
 		if i < 0 {
 			r.Errorf("%s returned %+v, want the real moves %+v", what, got, want)

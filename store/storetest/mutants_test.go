@@ -236,7 +236,7 @@ func mutants() map[string]map[string]*mutant {
 					mu.Lock()
 					defer mu.Unlock()
 					for _, w := range ws {
-						w.Listing = gohub.Keep
+						w.Listing = gohub.ListKeep
 						last[gohub.Watermark{Room: w.Room, User: w.User}] = w
 					}
 					return s.Advance(ctx, ws)
@@ -300,19 +300,19 @@ func mutants() map[string]map[string]*mutant {
 			return ws[:min(limit, len(ws))], err
 		}}},
 		"LeaveKeepsWatermarks": {"leave is ignored": {advance: marks(func(w *gohub.Watermark) {
-			if w.Listing == gohub.Leave {
-				w.Listing = gohub.Keep
+			if w.Listing == gohub.ListLeave {
+				w.Listing = gohub.ListKeep
 			}
 		})}},
 		"RoomsListing": {
 			"a receipt lists": {advance: marks(func(w *gohub.Watermark) {
-				if w.Listing == gohub.Keep && w.Seen > 0 {
-					w.Listing = gohub.Join
+				if w.Listing == gohub.ListKeep && w.Seen > 0 {
+					w.Listing = gohub.ListJoin
 				}
 			})},
 			"keep leaves": {advance: marks(func(w *gohub.Watermark) {
-				if w.Listing == gohub.Keep {
-					w.Listing = gohub.Leave
+				if w.Listing == gohub.ListKeep {
+					w.Listing = gohub.ListLeave
 				}
 			})},
 			"unsorted": {rooms: func(s gohub.Store, ctx context.Context, tenant, user string) ([]gohub.RoomState, error) {
@@ -350,7 +350,7 @@ func mutants() map[string]map[string]*mutant {
 				out, err := s.Append(ctx, b)
 				for _, m := range b {
 					if x, _, ok := m.Room.Direct(); ok && x != m.Sender {
-						_, _ = s.Advance(ctx, []gohub.Watermark{{Room: m.Room, User: x, Listing: gohub.Leave}})
+						_, _ = s.Advance(ctx, []gohub.Watermark{{Room: m.Room, User: x, Listing: gohub.ListLeave}})
 					}
 				}
 				return out, err
@@ -365,7 +365,7 @@ func mutants() map[string]map[string]*mutant {
 					for _, user := range []string{x, y} {
 						ls, _ := s.Rooms(ctx, m.Room.Tenant, user)
 						if !slices.ContainsFunc(ls, func(l gohub.RoomState) bool { return l.Room == m.Room }) {
-							leave = append(leave, gohub.Watermark{Room: m.Room, User: user, Listing: gohub.Leave})
+							leave = append(leave, gohub.Watermark{Room: m.Room, User: user, Listing: gohub.ListLeave})
 						}
 					}
 				}
@@ -376,7 +376,7 @@ func mutants() map[string]map[string]*mutant {
 			"every room lists": {append: func(s gohub.Store, ctx context.Context, b []gohub.Message) ([]gohub.Ordered, error) {
 				out, err := s.Append(ctx, b)
 				for _, m := range b {
-					_, _ = s.Advance(ctx, []gohub.Watermark{{Room: m.Room, User: m.Sender, Listing: gohub.Join}})
+					_, _ = s.Advance(ctx, []gohub.Watermark{{Room: m.Room, User: m.Sender, Listing: gohub.ListJoin}})
 				}
 				return out, err
 			}},

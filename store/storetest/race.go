@@ -128,7 +128,7 @@ var raceCases = []testCase{
 						return fmt.Errorf("Lookup of a message that History gave: found %t, Seq %d for %d, %w", found, got.Seq, m.Seq, err)
 					}
 				}
-				if _, err := r.s.Advance(r.Context(), []gohub.Watermark{{Room: room, User: user, Seen: seen, Listing: gohub.Join}}); err != nil {
+				if _, err := r.s.Advance(r.Context(), []gohub.Watermark{{Room: room, User: user, Seen: seen, Listing: gohub.ListJoin}}); err != nil {
 					return fmt.Errorf("Advance: %w", err)
 				}
 				if _, err := r.s.Rooms(r.Context(), r.unique, user); err != nil {

@@ -19,20 +19,20 @@ var roomCases = []testCase{
 		}
 		r.wantRooms("at first", "bob")
 		for _, name := range []string{"c", "a", "d", "b"} {
-			join(name, gohub.Join)
+			join(name, gohub.ListJoin)
 		}
 		r.wantRooms("after joining c, a, d, b: by name", "bob", state("a", "b", "c", "d")...)
-		join("b", gohub.Join)
-		join("c", gohub.Keep)
-		join("e", gohub.Keep)
-		join("f", gohub.Leave)
+		join("b", gohub.ListJoin)
+		join("c", gohub.ListKeep)
+		join("e", gohub.ListKeep)
+		join("f", gohub.ListLeave)
 		r.wantRooms("after Join of a listed one, Keep and Leave of unlisted ones", "bob", state("a", "b", "c", "d")...)
-		join("b", gohub.Leave)
-		join("b", gohub.Keep)
+		join("b", gohub.ListLeave)
+		join("b", gohub.ListKeep)
 		r.wantRooms("after leaving b", "bob", state("a", "c", "d")...)
-		r.advance(gohub.Watermark{Room: r.room("g"), User: "bob", Delivered: 9, Seen: 7, Listing: gohub.Keep})
+		r.advance(gohub.Watermark{Room: r.room("g"), User: "bob", Delivered: 9, Seen: 7, Listing: gohub.ListKeep})
 		r.wantRooms("a receipt lists nothing", "bob", state("a", "c", "d")...)
-		r.advance(gohub.Watermark{Room: r.room("a"), User: "bob", Listing: gohub.Leave}, gohub.Watermark{Room: r.room("b"), User: "bob", Listing: gohub.Join})
+		r.advance(gohub.Watermark{Room: r.room("a"), User: "bob", Listing: gohub.ListLeave}, gohub.Watermark{Room: r.room("b"), User: "bob", Listing: gohub.ListJoin})
 		r.wantRooms("after leaving a and joining b at once", "bob", state("b", "c", "d")...)
 		r.wantRooms("another user", "carol")
 	}},
@@ -48,7 +48,7 @@ var roomCases = []testCase{
 			r.private(room, "carol", "alice", "6"),
 		}
 		for _, user := range []string{"alice", "bob", "carol", "dave"} {
-			r.advance(gohub.Watermark{Room: room, User: user, Listing: gohub.Join})
+			r.advance(gohub.Watermark{Room: room, User: user, Listing: gohub.ListJoin})
 		}
 		r.wantRooms("empty room", "bob", gohub.RoomState{Room: room})
 		r.fresh(ms...)
@@ -74,7 +74,7 @@ var roomCases = []testCase{
 	}},
 	{"UnreadCapped", nil, func(r *run) {
 		room := r.room("lobby")
-		r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.Join})
+		r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.ListJoin})
 		ms := r.msgs(room, "alice", gohub.MaxUnread+30)
 		r.fresh(ms...)
 		last := ms[len(ms)-1].Seq
@@ -95,7 +95,7 @@ var roomCases = []testCase{
 		r.wantRooms("bob wrote to alice", "bob", gohub.RoomState{Room: room, Head: m.Seq})
 		r.wantRooms("bob wrote to alice", "carol")
 
-		r.advance(gohub.Watermark{Room: room, User: "alice", Seen: m.Seq, Listing: gohub.Leave})
+		r.advance(gohub.Watermark{Room: room, User: "alice", Seen: m.Seq, Listing: gohub.ListLeave})
 		r.wantRooms("alice left", "alice")
 		r.wantRooms("alice left", "bob", gohub.RoomState{Room: room, Head: m.Seq})
 		again := r.msg(room, "bob", "are you there?")
@@ -129,7 +129,7 @@ var roomCases = []testCase{
 			m.Room, m.Body, m.Sender = id, fmt.Append(nil, i), fmt.Sprint("alice", i)
 			ms = append(ms, m)
 			r.fresh(m)
-			r.advance(gohub.Watermark{Room: id, User: user, Seen: int64(i), Delivered: int64(10 + i), Listing: gohub.Join})
+			r.advance(gohub.Watermark{Room: id, User: user, Seen: int64(i), Delivered: int64(10 + i), Listing: gohub.ListJoin})
 		}
 		for i, id := range ids {
 			r.wantMessages("History of "+id.String(), r.all(id, ""), ms[i:i+1])
@@ -159,7 +159,7 @@ var roomCases = []testCase{
 				r.Errorf("Rooms of tenant %q: got %+v, want those of rooms %v", tenant, list, want)
 			}
 		}
-		r.advance(gohub.Watermark{Room: ids[1], User: user, Listing: gohub.Leave})
+		r.advance(gohub.Watermark{Room: ids[1], User: user, Listing: gohub.ListLeave})
 		if list := r.rooms(user); len(list) != 3 {
 			r.Errorf("leaving a room of another tenant: %d rooms left of 3", len(list))
 		}

@@ -25,9 +25,13 @@ type conn struct {
 	held   []byte // start of a frame whose end has not come yet
 	out    []byte // bytes that the socket did not take yet
 
-	unacked int   // publishes without an ack so far
-	sentAt  int64 // when the only unacked publish left; 0 if another was before it
+	// When each publish left that has not been acked, in order. Nil for good
+	// after maxUnacked of them: this server does not ack.
+	unacked []int64
+	noAcks  bool
 }
+
+const maxUnacked = 4096
 
 var maskKey = [4]byte{0x5a, 0x17, 0xc3, 0x88}
 

@@ -218,13 +218,12 @@ func (l *loop) other(c *conn, op byte, payload []byte) {
 		switch string(frame.Type(payload)) {
 		case "ack":
 			l.count.acks++
-			c.unacked--
-			if c.unacked == 0 && c.sentAt != 0 {
+			if len(c.unacked) > 0 {
 				if l.recording && len(l.ackTime) < cap(l.ackTime) {
-					l.ackTime = append(l.ackTime, l.now-c.sentAt)
+					l.ackTime = append(l.ackTime, l.now-c.unacked[0])
 				}
+				c.unacked = c.unacked[:copy(c.unacked, c.unacked[1:])]
 			}
-			c.sentAt = 0
 		case "error":
 			l.count.errors++
 			l.lastError = string(payload[:min(300, len(payload))])

@@ -63,9 +63,11 @@ func (t *traffic) publish(c *conn) {
 	b := t.pub.frame(c, t.sent, now)
 	t.sent++
 	l.count.sent++
-	c.sentAt = 0
-	if c.unacked++; c.unacked == 1 {
-		c.sentAt = now
+	if len(c.unacked) == maxUnacked {
+		c.unacked, c.noAcks = nil, true
+	}
+	if !c.noAcks {
+		c.unacked = append(c.unacked, now)
 	}
 	l.send(c, b)
 }
