@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
 	"time"
 
@@ -28,9 +30,14 @@ func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
 	server := &http.Server{Addr: "127.0.0.1:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.ListenAndServe() }()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	go func() {
+		log.Print(server.ListenAndServe())
+		stop()
+	}()
+	<-ctx.Done()
 
-	// When the service ends: the hub first, it knows its connections.
+	// The hub first: it knows its connections, the server does not.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_ = hub.Shutdown(ctx)
