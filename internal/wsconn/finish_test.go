@@ -348,3 +348,30 @@ func TestPeerSendsAfterItsClose(t *testing.T) {
 	p.expectEnd()
 	require.ErrorIs(t, s.ended(t), ErrLatched)
 }
+
+// The socket is not closed while a write on its descriptor is under way, whose
+// number the next socket would get; nor does anybody wait for that: the write
+// may be the reader's own, from within its read.
+func TestAbortDuringAWrite(t *testing.T) {
+	w := start(t, overTCP, options(), func(s *session, _ bool, _ []byte) {
+		s.Send(text("answer"), false, nil)
+	})
+	w.hooked = true
+	p, s := w.dial()
+	open := make(chan error, 1)
+	s.hook(func() {
+		aborted := make(chan struct{})
+		go func() {
+			defer close(aborted)
+			s.Abort()
+		}()
+		<-aborted
+		open <- s.raw.Control(func(uintptr) {})
+	})
+	p.send(clientText("question")) // answered by Idle
+	require.NoError(t, <-open)
+	require.ErrorIs(t, s.ended(t), ErrLatched)
+	p.expect(opText, "answer")
+	p.expectEnd()
+	eventually(t, "the socket is closed", func() bool { return s.raw.Control(func(uintptr) {}) != nil })
+}

@@ -256,6 +256,9 @@ func (s *session) empty(t testing.TB) {
 	require.Nil(t, s.out.box)
 	require.Nil(t, s.in.buf)
 	require.Nil(t, s.in.payload)
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	require.NotContains(t, s.shard.conns, s.Conn)
 }
 
 // waiting is how many bytes and frames wait to be written.

@@ -307,7 +307,9 @@ func (c *Conn) indirect() {
 	closing := o.closing
 	o.mu.Unlock()
 	if closing {
-		_ = c.nc.Close()
+		// Close waits for the reader to let go of the socket, and that may be who
+		// is here, by way of Idle.
+		go func() { _ = c.nc.Close() }()
 	}
 }
 
