@@ -62,12 +62,12 @@ func TestDecodeScratch(t *testing.T) {
 
 // Even the longest known key written wholly in escapes is known.
 func TestDecodeEscapedKeys(t *testing.T) {
-	key := ""
+	var key strings.Builder
 	for _, r := range "delivered" {
-		key += fmt.Sprintf(`\u%04x`, r)
+		key.WriteString(fmt.Sprintf(`\u%04x`, r))
 	}
 	var c wire.Command
-	require.NoError(t, wire.Decode(&c, []byte(`{"type":"receipt","`+key+`":7,"`+key+`d":8}`)))
+	require.NoError(t, wire.Decode(&c, []byte(`{"type":"receipt","`+key.String()+`":7,"`+key.String()+`d":8}`)))
 	assert.EqualValues(t, 7, c.Delivered)
 }
 

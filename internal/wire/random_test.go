@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,11 +25,12 @@ func (g generator) space() string {
 }
 
 func (g generator) string() string {
-	s := `"`
+	var s strings.Builder
+	s.WriteString(`"`)
 	for range g.IntN(1 + g.IntN(24)) {
-		s += g.pick("a", "b", "/", " ", "!", "#", "[", "]", "{", "}", ",", ":", "~", "é", "日", "😀", `\"`, `\\`, `\n`, `\u0041`, `\ud83d\ude00`, `\ud800`, `\u0000`)
+		s.WriteString(g.pick("a", "b", "/", " ", "!", "#", "[", "]", "{", "}", ",", ":", "~", "é", "日", "😀", `\"`, `\\`, `\n`, `\u0041`, `\ud83d\ude00`, `\ud800`, `\u0000`))
 	}
-	return s + `"`
+	return s.String() + `"`
 }
 
 func (g generator) value(depth int) string {
@@ -40,17 +42,18 @@ func (g generator) value(depth int) string {
 	if object {
 		open, end = "{", "}"
 	}
-	s := open + g.space()
+	var s strings.Builder
+	s.WriteString(open + g.space())
 	for i := range g.IntN(4) {
 		if i > 0 {
-			s += "," + g.space()
+			s.WriteString("," + g.space())
 		}
 		if object {
-			s += g.string() + g.space() + ":" + g.space()
+			s.WriteString(g.string() + g.space() + ":" + g.space())
 		}
-		s += g.value(depth-1) + g.space()
+		s.WriteString(g.value(depth-1) + g.space())
 	}
-	return s + end
+	return s.String() + end
 }
 
 // spoil changes, adds or takes away one byte.

@@ -55,7 +55,7 @@ type Options struct {
 // A Handler is told by the reading goroutine that it is about to wait.
 type Handler interface {
 	// Idle is called when everything that had arrived has been returned by
-	// Next: the time to send what was held back. It must not call Abort.
+	// Next: the time to send what was held back.
 	Idle()
 }
 
@@ -197,12 +197,13 @@ func (c *Conn) Shutdown(code int, reason string) bool {
 	return c.latch(code, reason, false)
 }
 
-// Abort closes the socket at once.
+// Abort closes the socket at once. It waits for nothing: closing may have to
+// wait for the reader, which is in its read while it calls Idle.
 func (c *Conn) Abort() {
 	c.out.mu.Lock()
 	c.fail()
 	c.out.mu.Unlock()
-	c.cut()
+	go c.cut() // ends when the reader has let go of the socket
 }
 
 // cut closes the socket at once, or as soon as the write on its descriptor

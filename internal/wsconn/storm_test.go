@@ -75,8 +75,10 @@ func TestStorm(t *testing.T) {
 		kind := stormKinds[i%len(stormKinds)]
 		w := worlds[i/len(stormKinds)%len(worlds)]
 		p, s := w.dialPath("/" + kind)
-		all[i] = &stormConn{kind: kind, way: w.way, p: p, s: s, over: make(chan struct{}),
-			rnd: rand.New(rand.NewPCG(seed, uint64(i)))} //nolint:gosec // a test
+		all[i] = &stormConn{
+			kind: kind, way: w.way, p: p, s: s, over: make(chan struct{}),
+			rnd: rand.New(rand.NewPCG(seed, uint64(i))),
+		} //nolint:gosec // a test
 		if i%2 == 0 && w.way != overTLS {
 			smallBuffers(t, p, s)
 		}

@@ -583,6 +583,4 @@ func TestSendAllocatesNothing(t *testing.T) {
 // onlyReader hides the methods by which io.Copy would do something clever.
 type onlyReader struct{ io.Reader }
 
-var (
-	_ net.Conn = (*Conn)(nil)
-)
+var _ net.Conn = (*Conn)(nil)

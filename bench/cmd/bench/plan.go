@@ -32,7 +32,9 @@ func ackP50(r result.Run) float64        { return r.Ack.P50 }
 func allocsPerDelivery(r result.Run) float64 {
 	return float64(r.ServerAllocs) / float64(max(r.Delivered, 1))
 }
+
 func allocsPerMessage(r result.Run) float64 { return float64(r.ServerAllocs) / float64(max(r.Sent, 1)) }
+
 func idle(f func(*result.Idle) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Idle == nil || r.Idle.Conns == 0 {
@@ -41,6 +43,7 @@ func idle(f func(*result.Idle) float64) func(result.Run) float64 {
 		return f(r.Idle)
 	}
 }
+
 func slow(f func(*result.Slow) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Slow == nil {
@@ -57,7 +60,8 @@ var plans = []plan{
 		metrics: []metric{
 			{name: "k deliveries/s", of: kDeliveries},
 			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 3, ratio: true, target: "≤1.3"},
-			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "p50 ms", of: p50, digits: 1},
+			{name: "p99 ms", of: p99, digits: 1},
 			{name: "allocs/delivery", of: allocsPerDelivery, digits: 4},
 		},
 	},
@@ -67,7 +71,8 @@ var plans = []plan{
 		metrics: []metric{
 			{name: "k deliveries/s", of: kDeliveries},
 			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 3, ratio: true},
-			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "p50 ms", of: p50, digits: 1},
+			{name: "p99 ms", of: p99, digits: 1},
 			{name: "allocs/delivery", of: allocsPerDelivery, digits: 4},
 		},
 	},
@@ -77,7 +82,8 @@ var plans = []plan{
 		metrics: []metric{
 			{name: "k deliveries/s", of: kDeliveries},
 			{name: "CPU-s per 1M", of: cpuPerMillion, digits: 2, ratio: true, target: "≤1.1"},
-			{name: "p50 ms", of: p50, digits: 2}, {name: "p99 ms", of: p99, digits: 2},
+			{name: "p50 ms", of: p50, digits: 2},
+			{name: "p99 ms", of: p99, digits: 2},
 			{name: "allocs/message", of: allocsPerMessage, digits: 1},
 		},
 	},
@@ -87,7 +93,8 @@ var plans = []plan{
 		metrics: []metric{
 			{name: "k msg/s", of: kMessages, digits: 1},
 			{name: "CPU µs/msg", of: cpuPerMessage, digits: 1, ratio: true, target: "≤1.15"},
-			{name: "p50 ms", of: p50, digits: 1}, {name: "p99 ms", of: p99, digits: 1},
+			{name: "p50 ms", of: p50, digits: 1},
+			{name: "p99 ms", of: p99, digits: 1},
 			{name: "ack p50 ms", of: ackP50, digits: 1},
 			{name: "allocs/msg", of: allocsPerMessage, digits: 1},
 		},

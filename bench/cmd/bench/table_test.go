@@ -14,7 +14,8 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 	records := []record{
 		rec("hub", 0, 2), rec("floor", 0, 1),
 		rec("hub", 1, 30), rec("floor", 1, 10), // a slow moment for both
-		{Server: "hub", Round: 2, Error: "failed"}, rec("floor", 2, 1),
+		{Server: "hub", Round: 2, Error: "failed"},
+		rec("floor", 2, 1),
 	}
 	m := metric{name: "cpu", of: cpuPerMillion, digits: 1, ratio: true, target: "≤1.3"}
 	got := ratios(records, "hub", "floor", m)

@@ -5,9 +5,10 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gohub/gohub/bench/internal/result"
 	"github.com/gohub/gohub/bench/internal/stats"
-	"golang.org/x/sys/unix"
 )
 
 // bench is one scenario being played.

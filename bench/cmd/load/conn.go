@@ -9,8 +9,9 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/gohub/gohub/bench/internal/frame"
 	"golang.org/x/sys/unix"
+
+	"github.com/gohub/gohub/bench/internal/frame"
 )
 
 // conn is one client connection: a socket and a few words, no goroutine.
@@ -78,7 +79,7 @@ func (c *conn) open(host, target, room string) error {
 	if err := c.writeAll([]byte(request)); err != nil {
 		return err
 	}
-	var head string
+	var head strings.Builder
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := unix.Read(c.fd, buf)
@@ -88,15 +89,15 @@ func (c *conn) open(host, target, room string) error {
 		if err != nil || n <= 0 {
 			return fmt.Errorf("handshake: read %d: %w", n, orEOF(err))
 		}
-		head += string(buf[:n])
-		if h, rest, ok := strings.Cut(head, "\r\n\r\n"); ok {
+		head.WriteString(string(buf[:n]))
+		if h, rest, ok := strings.Cut(head.String(), "\r\n\r\n"); ok {
 			if !strings.HasPrefix(h, "HTTP/1.1 101 ") {
-				return fmt.Errorf("handshake: %.300q", head)
+				return fmt.Errorf("handshake: %.300q", head.String())
 			}
 			c.held = []byte(rest)
 			break
 		}
-		if len(head) > 16<<10 {
+		if len(head.String()) > 16<<10 {
 			return errors.New("handshake: answer too long")
 		}
 	}

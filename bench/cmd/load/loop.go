@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gohub/gohub/bench/internal/frame"
 	"golang.org/x/sys/unix"
+
+	"github.com/gohub/gohub/bench/internal/frame"
 )
 
 // counters only grow.

@@ -5,10 +5,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gohub/gohub/bench/internal/debug"
 	"github.com/gohub/gohub/bench/internal/result"
 	"github.com/gohub/gohub/bench/internal/stats"
-	"golang.org/x/sys/unix"
 )
 
 // slow is (e): the paced room measured once with everybody reading, and once

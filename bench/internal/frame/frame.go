@@ -116,9 +116,9 @@ func Field(payload []byte, key string) []byte {
 		return nil
 	}
 	rest := payload[i+len(key):]
-	end := bytes.IndexByte(rest, '"')
-	if end < 0 {
+	before, _, ok := bytes.Cut(rest, []byte{'"'})
+	if !ok {
 		return nil
 	}
-	return rest[:end]
+	return before
 }
