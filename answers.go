@@ -40,9 +40,7 @@ func (c *Client) history(cmd *wire.Command) error {
 	default:
 		q.Before, q.Newest = cmd.Before, true
 	}
-	if c.hub.local == nil {
-		c.conn.Uncork()
-	}
+	c.waits()
 	ms, more, err := c.hub.read(c.hub.ctx, q)
 	if err != nil {
 		return c.hub.blame(err, "history", q.Room)
@@ -153,14 +151,18 @@ func (r *room) present(cursor string, limit int) PresencePage {
 
 // listRooms answers with the user's rooms.
 func (c *Client) listRooms(cmd *wire.Command) error {
-	if c.hub.local == nil {
-		c.conn.Uncork()
-	}
+	c.waits()
 	h, ctx := c.hub, c.hub.ctx
-	h.marks.flush(ctx) // a join of a moment ago counts
+	h.marks.flush(ctx)                                   // a join of a moment ago counts
+	coming := h.persist.direct(c.who.Tenant, c.who.User) // before the Store is asked
 	states, err := h.store.Rooms(ctx, c.who.Tenant, c.who.User)
 	if err != nil {
 		return h.blame(err, "rooms", RoomID{Tenant: c.who.Tenant})
+	}
+	for _, id := range coming {
+		if !slices.ContainsFunc(states, func(s RoomState) bool { return s.Room == id }) {
+			states = append(states, RoomState{Room: id})
+		}
 	}
 	out := make([]wire.RoomState, len(states))
 	for i, s := range states {
@@ -189,15 +191,16 @@ func (c *Client) withLogged(s RoomState) (RoomState, error) {
 	if len(newest) > 0 {
 		s.Head = max(s.Head, newest[0].Seq)
 	}
-	unread, _, err := h.read(ctx, Query{Room: s.Room, Viewer: c.who.User, After: s.Seen, Limit: 2 * MaxUnread})
+	unread, _, err := h.read(ctx, Query{Room: s.Room, Viewer: c.who.User, After: s.Seen, Newest: true, Limit: 2 * MaxUnread})
 	if err != nil {
 		return s, err
 	}
-	s.Unread = 0
+	n := 0
 	for i := range unread {
-		if unread[i].Sender != c.who.User && s.Unread < MaxUnread {
-			s.Unread++
+		if unread[i].Sender != c.who.User {
+			n++
 		}
 	}
+	s.Unread = max(s.Unread, min(n, MaxUnread))
 	return s, nil
 }

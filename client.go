@@ -101,6 +101,14 @@ func (c *Client) Idle() {
 	c.conn.Uncork()
 }
 
+// waits comes before what may wait for the Broker or the Store: nothing that
+// the session has done, or is sent meanwhile, waits with it.
+func (c *Client) waits() {
+	if c.hub.local == nil || c.hub.persist.memory == nil {
+		c.Idle()
+	}
+}
+
 func (c *Client) hangUp(err error) {
 	switch {
 	case errors.Is(err, wsconn.ErrTooBig):
@@ -307,9 +315,7 @@ func (c *Client) leave(cmd *wire.Command) error {
 		return err
 	}
 	c.forget(m)
-	if c.hub.local == nil {
-		c.conn.Uncork()
-	}
+	c.waits()
 	c.unlist(m.room.id)
 	c.send(wire.AppendLeft(nil, cmd.Ref, m.room.id.Name))
 	return nil

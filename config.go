@@ -166,8 +166,8 @@ func (c Config) resolve() (Config, error) {
 	switch {
 	case c.MaxPendingBytes == 0:
 		c.MaxPendingBytes = 64 << 20
-	case c.MaxPendingBytes < int64(c.MaxBody):
-		return c, fmt.Errorf("gohub: Config.MaxPendingBytes is %d: less than MaxBody, %d", c.MaxPendingBytes, c.MaxBody)
+	case c.MaxPendingBytes < int64(c.MaxBody)+1024:
+		return c, fmt.Errorf("gohub: Config.MaxPendingBytes is %d: the least is MaxBody, %d, and 1024", c.MaxPendingBytes, c.MaxBody)
 	}
 	times := []struct {
 		name string

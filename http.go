@@ -123,7 +123,7 @@ type negotiation struct {
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
 	t, ok := h.tickets.issue(who)
 	if !ok {
-		problem(w, errBusy)
+		problem(w, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
 		return
 	}
 	at := h.cfg.URL

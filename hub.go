@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -161,7 +162,7 @@ func (h *Hub) acquire(ctx context.Context, id RoomID) (*room, error) {
 				r = &room{hub: h, id: id, refs: 1, opened: make(chan struct{}), left: make(chan struct{})}
 				s.rooms[id] = r
 				s.mu.Unlock()
-				h.open(ctx, r)
+				h.open(h.ctx, r)
 				if r.openErr != nil {
 					h.release(r)
 					return nil, r.openErr
@@ -192,10 +193,10 @@ func (h *Hub) acquire(ctx context.Context, id RoomID) (*room, error) {
 	}
 }
 
-// open subscribes to the room and reads its newest messages. Messages that
-// arrive meanwhile are in ring already, behind which those read are put.
+// open subscribes to the room and reads its newest messages. What arrives
+// meanwhile is read again afterwards: whether something was lost before it
+// cannot be told yet.
 func (h *Hub) open(ctx context.Context, r *room) {
-	defer close(r.opened)
 	err := h.broker.Subscribe(ctx, receiver{h}, r.id)
 	var ms []Message
 	var more bool
@@ -204,25 +205,21 @@ func (h *Hub) open(ctx context.Context, r *room) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		r.openErr = err
+	defer close(r.opened)
+	if r.openErr = err; err != nil {
 		return
-	}
-	if r.base > 0 {
-		return // so many came that the ring was trimmed: what was read is older
 	}
 	if more {
 		r.base = ms[0].Seq - 1
 	}
-	var older []frame
 	for i := range ms {
-		if len(r.ring) == 0 || ms[i].Seq < r.ring[0].seq {
-			older = append(older, encode(&ms[i]))
-			r.last = max(r.last, ms[i].Seq)
-		}
+		f := encode(&ms[i])
+		r.ring = append(r.ring, f)
+		r.ringBytes += len(f.bytes)
+		r.last = f.seq
 	}
-	if len(older) > 0 {
-		r.ring = append(older, r.ring...)
+	if r.missed {
+		r.suspect()
 	}
 }
 
@@ -256,9 +253,18 @@ func (h *Hub) drop(r *room) {
 // ordered and not yet stored is there, and what moves from one to the other
 // meanwhile is seen at least once.
 func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err error) {
-	logged, _, err := h.broker.Log(ctx, q.Room, q.After, h.cfg.MaxPending)
-	if err != nil && !(errors.Is(err, ErrUnavailable) && q.Newest && q.Before > 0) {
+	logged, top, err := h.broker.Log(ctx, q.Room, q.After, h.cfg.MaxPending)
+	unlogged := err != nil
+	if unlogged && !(errors.Is(err, ErrUnavailable) && q.Newest && q.Before > 0) {
 		return nil, false, err
+	}
+	// What is ordered after the log was read may be stored with holes in it: it
+	// belongs to a later page.
+	if n := len(logged); n > 0 && top < math.MaxInt64 {
+		top = max(top, logged[n-1].Seq)
+	}
+	if !unlogged && top < math.MaxInt64 && (q.Before == 0 || q.Before > top+1) {
+		q.Before = top + 1
 	}
 	ms, more, err = h.store.History(ctx, q)
 	if err != nil {
@@ -350,8 +356,12 @@ func (rc receiver) Suspect(rooms ...RoomID) {
 			return
 		}
 		r.mu.Lock()
-		if r.isOpen() && !r.gone {
+		switch {
+		case r.gone:
+		case r.isOpen():
 			r.suspect()
+		default:
+			r.missed = true
 		}
 		r.mu.Unlock()
 	}
@@ -488,7 +498,15 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		c.send(wire.AppendGoaway(nil, int64(i)%mostSpread.Milliseconds(), 0, ""))
 	}
 	err := h.persist.drain(ctx)
-	h.marks.tick(ctx)
+	told := make(chan struct{})
+	h.run(func() { // ends with ctx, or when h.cancel has ended the tick before it
+		h.marks.tick(ctx)
+		close(told)
+	})
+	select {
+	case <-told:
+	case <-ctx.Done():
+	}
 	for _, c := range h.allSessions() {
 		c.close(CloseRestart, "this node is shutting down")
 	}
@@ -498,6 +516,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { // ends when every goroutine of the hub has
 		h.readers.Wait()
+		h.marks.tick(ctx) // the sessions' last receipts
 		h.cancel()
 		h.wg.Wait()
 		close(done)

@@ -28,9 +28,10 @@ func (c *Client) join(cmd *wire.Command) error {
 	if old := c.member(id.Name); old != nil {
 		c.forget(old) // joining again replays again
 	}
-	if c.hub.local == nil {
-		c.conn.Uncork() // what follows may wait
+	if !c.conn.SendPaced(nil) { // the replay before this one first: it is not bounded by MaxQueue
+		return ErrClosed
 	}
+	c.waits()
 	return c.enter(id, cmd.Ref, q, since, true)
 }
 
@@ -45,16 +46,25 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 		return c.hub.blame(err, "join", id)
 	}
 	defer c.hub.release(r)
-	send := c.conn.SendPaced
+	send := func(f []byte) bool { c.conn.Queue(f); return true }
 	if paced {
 		c.conn.Cork()
-	} else {
-		send = func(f []byte) bool { c.conn.Queue(f); return true }
+		send = func(f []byte) bool {
+			ok := c.conn.SendPaced(f)
+			c.conn.Uncork() // what follows may wait
+			return ok
+		}
 	}
 	m := &member{client: c, room: r, place: -1}
 	r.mu.Lock()
+	r.joining++
 	r.enter(c)
 	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.joining--
+		r.mu.Unlock()
+	}()
 	if err := c.replay(m, ref, q, since, send); err != nil {
 		r.leave(m)
 		return c.hub.blame(err, "replay", id)
@@ -84,7 +94,7 @@ func (c *Client) mayJoin(id RoomID) error {
 		return nil
 	}
 	c.Idle() // it may wait for something
-	return c.hub.cfg.MayJoin(c.hub.ctx, c.who, id)
+	return guard(c.hub, "MayJoin", func() error { return c.hub.cfg.MayJoin(c.hub.ctx, c.who, id) })
 }
 
 // canJoin checks what holds for everybody.
@@ -126,18 +136,21 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	r.mu.Unlock()
 
 	// The log and the Store know more than the ring.
+	if !send(nil) { // what follows may wait
+		return ErrClosed
+	}
+	head, err := c.hub.head(r, user) // before the messages: what comes in between must be among them
+	if err != nil {
+		return err
+	}
 	var ms []Message
-	var err error
 	if q.Limit > 0 {
 		if ms, truncated, err = c.hub.read(c.hub.ctx, q); err != nil {
 			return err
 		}
 	}
-	var head int64
 	if len(ms) > 0 {
 		head = ms[len(ms)-1].Seq
-	} else if head, err = c.hub.head(r, user); err != nil {
-		return err
 	}
 	r.mu.Lock()
 	members := len(r.users)
@@ -148,7 +161,7 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	at := head // sent up to here; not q.After, which may lie in the future
 	for {
 		r.mu.Lock()
-		base := r.base // before what is read below
+		known := r.last // before what is read below
 		r.mu.Unlock()
 		if !sendAll(ms, send) {
 			return ErrClosed
@@ -164,8 +177,8 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 			return err
 		}
 		if len(ms) == 0 {
-			// Nothing visible after at: what the ring lacked then is not for this user.
-			at = max(at, base)
+			// Nothing up to known is for this user.
+			at = max(at, known)
 		}
 	}
 }
@@ -211,7 +224,9 @@ func (c *Client) flip(m *member, at int64) bool {
 	i := len(r.ring)
 	for i > 0 && r.ring[i-1].seq > at {
 		i--
-		size += len(r.ring[i].bytes)
+		if r.ring[i].visible(user) {
+			size += len(r.ring[i].bytes)
+		}
 	}
 	if size > flipBytes {
 		return false
@@ -259,6 +274,7 @@ func (c *Client) implicit(id RoomID) (*member, error) {
 	if most := c.hub.cfg.MaxRooms; most > 0 && c.roomCount() >= most {
 		return nil, Errorf(CodeForbidden, "a session may join %d rooms", most)
 	}
+	c.waits()
 	r, err := c.hub.acquire(c.hub.ctx, id)
 	if err != nil {
 		return nil, c.hub.blame(err, "join", id)

@@ -163,6 +163,7 @@ func (c *Client) receipt(cmd *wire.Command) error {
 	if cmd.Has&(wire.HasDelivered|wire.HasSeen) == 0 {
 		return Errorf(CodeBadRequest, "receipt needs delivered or seen")
 	}
+	c.waits()
 	head, err := c.hub.head(m.room, c.who.User)
 	if err != nil {
 		return c.hub.blame(err, "receipt", m.room.id)

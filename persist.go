@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -163,6 +164,23 @@ func (p *persister) attach(m *Message, w waiter) (found bool, err error) {
 	return true, nil
 }
 
+// direct lists the user's direct rooms that a message on its way will list:
+// who comes after its invite, and before it is stored, asks for the list.
+func (p *persister) direct(tenant, user string) (rooms []RoomID) {
+	for i := range p.lanes {
+		l := &p.lanes[i]
+		l.mu.Lock()
+		for _, cm := range l.queue {
+			a, b, ok := cm.m.Room.Direct()
+			if ok && cm.m.Room.Tenant == tenant && (a == user || b == user) && cm.m.VisibleTo(user) && !slices.Contains(rooms, cm.m.Room) {
+				rooms = append(rooms, cm.m.Room)
+			}
+		}
+		l.mu.Unlock()
+	}
+	return rooms
+}
+
 func (p *persister) tell(w waiter, m *Message, out Ordered, duplicate bool) {
 	if out.Err != nil {
 		w.refused(m.ID, out.Err)
@@ -224,7 +242,7 @@ func (p *persister) store(l *lane, batch []*commit) error {
 		bad := batch[row.Index]
 		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
 		l.remove(batch[row.Index : row.Index+1])
-		p.finish(bad, Ordered{Err: fmt.Errorf("message cannot be stored: %w", row.Err)})
+		p.finish(bad, Ordered{Err: fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)})
 		return nil
 	case err != nil:
 		return err
@@ -258,10 +276,10 @@ func (l *lane) remove(run []*commit) {
 // finish tells what became of a message that has left the lane.
 func (p *persister) finish(cm *commit, out Ordered) {
 	p.hub.broker.Stored(cm.m)
-	p.cancel(cm.room, cm.size)
 	for _, w := range cm.waiters {
 		p.tell(w.w, &cm.m, out, w.duplicate)
 	}
+	p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
 }
 
 // drain waits until everything reserved is stored.

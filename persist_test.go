@@ -199,7 +199,8 @@ func TestRowThatCannotBeStoredIsRefusedAlone(t *testing.T) {
 			return f["id"] == id && (f["type"] == "ack" || f["type"] == "error")
 		})
 		if i == 2 {
-			require.Equal(t, "internal", f["code"])
+			require.Equal(t, "bad_request", f["code"])
+			require.Nil(t, f["retry_ms"], "trying again does not help")
 			require.NotContains(t, f["message"], "secret")
 		} else {
 			require.Equal(t, "ack", f["type"])

@@ -22,9 +22,10 @@ type Publish struct {
 	// then is acked without the middleware.
 	Retry bool
 
-	room  *room
-	id    string
-	taken bool // by the hub: it will be answered
+	room    *room
+	id      string
+	taken   bool // by the hub, with this outcome
+	outcome error
 }
 
 // A PublishFunc takes a message further. A nil error means that it was
@@ -104,7 +105,15 @@ func (c *Client) publish(cmd *wire.Command) error {
 	seen := m
 	p := &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r, id: m.ID}
 	err = guard(c.hub, "middleware", func() error { return c.hub.chain(c.hub.ctx, p) })
-	if err == nil && !p.taken {
+	switch {
+	case p.taken && p.outcome == nil: // the ack will come: no error besides it
+		if err != nil {
+			c.hub.log.Error("middleware returned an error after next had taken the message", "err", err)
+		}
+		return nil
+	case p.taken && err == nil:
+		return p.outcome
+	case err == nil:
 		return errors.New("middleware neither called next nor returned an error")
 	}
 	return err
@@ -148,8 +157,9 @@ func (h *Hub) accept(ctx context.Context, p *Publish) error {
 	if err := h.valid(m); err != nil {
 		return err
 	}
-	p.taken = true
-	return h.take(ctx, c, p.room, m, false)
+	p.taken, p.outcome = true, errInternal // should take panic
+	p.outcome = h.take(ctx, c, p.room, m, false)
+	return p.outcome
 }
 
 // valid checks a message that a program made or changed: what the wire's
@@ -225,9 +235,12 @@ func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
 		return h.local.publish1(floor, m)
 	}
 	pause := newBackoff()
-	for {
+	for unknown := false; ; ctx = h.ctx { // the caller's giving up would leave the outcome unknown
 		out := h.broker.Publish(ctx, floor, *m)[0]
-		if !errors.Is(out.Err, ErrUnknown) || !pause.wait(h.ctx) { //nolint:contextcheck // giving up would leave the outcome unknown
+		unknown = unknown || errors.Is(out.Err, ErrUnknown)
+		// After ErrUnknown, ErrUnavailable says of the repetition only that it was not ordered.
+		again := unknown && (errors.Is(out.Err, ErrUnknown) || errors.Is(out.Err, ErrUnavailable))
+		if !again || !pause.wait(h.ctx) { //nolint:contextcheck // giving up would leave the outcome unknown
 			return out
 		}
 	}

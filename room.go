@@ -10,9 +10,10 @@ import (
 )
 
 const (
-	ringKeep    = 32   // messages a room holds for joins; the ring grows to twice that between trims
-	ringJoining = 1024 // while a join is under way
-	inlineRuns  = 2    // batches a publisher writes out itself before a goroutine takes over
+	ringKeep    = 32      // messages a room holds for joins; the ring grows to twice that between trims
+	ringJoining = 1024    // while a join is under way
+	ringMost    = 1 << 20 // bytes of them
+	inlineRuns  = 2       // batches a publisher writes out itself before a goroutine takes over
 	batchBytes  = 128 << 10
 )
 
@@ -42,18 +43,28 @@ type room struct {
 	gone      bool  // being forgotten: acquire again once left is closed
 	left      chan struct{}
 	refs      int // joins and publishes under way
+	joining   int // the joins among them
 	members   []*member
 	shared    bool // flush is reading members: change a copy
 	users     map[string]*occupant
 	last      int64 // seq of the newest message delivered here, or the Store's head
 	ring      []frame
+	ringBytes int
 	base      int64 // every message after base is in ring
 	pending   []frame
 	spare     []frame // pending's other half
 	flushing  bool
 	repairing bool
-	missed    bool // messages came while repairing
+	missed    bool   // more was lost while repairing
+	held      []held // came while repairing
 	events    roomEvents
+}
+
+const heldMost = 256
+
+type held struct {
+	m    Message
+	prev int64
 }
 
 // A member is one session's place in a room.
@@ -97,12 +108,19 @@ func (r *room) deliver(m *Message, prev int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case !r.isOpen():
+		r.missed = true
+		return
 	case m.Seq <= r.last: // known already
 		return
 	case r.repairing:
-		r.missed = true
+		if len(r.held) < heldMost {
+			r.held = append(r.held, held{*m, prev})
+		} else {
+			r.missed = true
+		}
 		return
-	case prev > r.last && r.isOpen():
+	case prev > r.last:
 		r.suspect()
 		return
 	}
@@ -126,12 +144,24 @@ func (r *room) add(m *Message) {
 		r.pending = append(r.pending, f)
 	}
 	r.ring = append(r.ring, f)
+	r.ringBytes += len(f.bytes)
 	keep := ringKeep
-	if r.refs > 0 {
+	if r.joining > 0 {
 		keep = ringJoining
 	}
+	cut := 0
 	if len(r.ring) >= 2*keep {
-		cut := len(r.ring) - keep
+		cut = len(r.ring) - keep
+	}
+	if r.ringBytes > ringMost {
+		for size := r.ringBytes; size > ringMost/2 && cut < len(r.ring)-1; cut++ {
+			size -= len(r.ring[cut].bytes)
+		}
+	}
+	if cut > 0 {
+		for i := range r.ring[:cut] {
+			r.ringBytes -= len(r.ring[i].bytes)
+		}
 		r.base = r.ring[cut-1].seq
 		n := copy(r.ring, r.ring[cut:])
 		clear(r.ring[n:])
@@ -304,7 +334,7 @@ func join(batch []frame, size int, keep func(*frame) bool) []byte {
 	return b
 }
 
-// enter counts a session's user in; leaveLocked and leave count it out.
+// enter counts a session's user in; leave counts it out.
 func (r *room) enter(c *Client) {
 	o := r.users[c.who.User]
 	if o == nil {
@@ -411,9 +441,20 @@ func (r *room) repair(ctx context.Context) {
 				r.add(&ms[i])
 			}
 		}
+		for i := range r.held {
+			switch x := &r.held[i]; {
+			case x.prev > r.last:
+				r.missed = true
+			case x.m.Seq > r.last:
+				r.add(&x.m)
+			}
+		}
+		more = more && len(r.held) == 0 // else what is held goes on from the page
+		clear(r.held)
+		r.held = r.held[:0]
 		done := !more && !r.missed
 		if done {
-			r.repairing = false
+			r.repairing, r.held = false, nil
 		}
 		r.mu.Unlock()
 		r.flush()
