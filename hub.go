@@ -162,7 +162,7 @@ func (h *Hub) acquire(ctx context.Context, id RoomID) (*room, error) {
 				r = &room{hub: h, id: id, refs: 1, opened: make(chan struct{}), left: make(chan struct{})}
 				s.rooms[id] = r
 				s.mu.Unlock()
-				h.open(h.ctx, r)
+				h.open(h.ctx, r) //nolint:contextcheck // others wait for it too, whose contexts go on
 				if r.openErr != nil {
 					h.release(r)
 					return nil, r.openErr

@@ -230,7 +230,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 
 // order publishes until the outcome is known: the sender's next message must
 // not overtake this one.
-func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
+func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered { //nolint:contextcheck // giving up would leave the outcome unknown
 	if h.local != nil {
 		return h.local.publish1(floor, m)
 	}
@@ -240,7 +240,7 @@ func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered {
 		unknown = unknown || errors.Is(out.Err, ErrUnknown)
 		// After ErrUnknown, ErrUnavailable says of the repetition only that it was not ordered.
 		again := unknown && (errors.Is(out.Err, ErrUnknown) || errors.Is(out.Err, ErrUnavailable))
-		if !again || !pause.wait(h.ctx) { //nolint:contextcheck // giving up would leave the outcome unknown
+		if !again || !pause.wait(h.ctx) {
 			return out
 		}
 	}

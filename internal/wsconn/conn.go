@@ -182,10 +182,19 @@ func (h *hijacker) WriteHeaderNow() {
 // that answer may still be waiting in the queue. Finish closes the socket.
 func (c *Conn) Close() error { return nil }
 
-func (c *Conn) LocalAddr() net.Addr                { return c.nc.LocalAddr() }
-func (c *Conn) RemoteAddr() net.Addr               { return c.nc.RemoteAddr() }
-func (c *Conn) SetDeadline(t time.Time) error      { return c.nc.SetDeadline(t) }
-func (c *Conn) SetReadDeadline(t time.Time) error  { return c.nc.SetReadDeadline(t) }
+// LocalAddr is the socket's.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// RemoteAddr is the socket's.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// SetDeadline sets the socket's.
+func (c *Conn) SetDeadline(t time.Time) error { return c.nc.SetDeadline(t) }
+
+// SetReadDeadline sets the socket's.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.nc.SetReadDeadline(t) }
+
+// SetWriteDeadline sets the socket's.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
 
 // Shutdown queues a Close frame behind what waits, lets nothing follow it,

@@ -293,7 +293,7 @@ func TestAbort(t *testing.T) {
 		require.ErrorIs(t, s.ended(t), ErrLatched)
 		_, err := io.ReadAll(p.br)
 		if way == overTLS {
-			require.True(t, errors.Is(err, io.ErrUnexpectedEOF) || err == nil, fmt.Sprint(err)) //nolint:testifylint // either
+			require.True(t, errors.Is(err, io.ErrUnexpectedEOF) || err == nil, fmt.Sprint(err))
 			return
 		}
 		require.NoError(t, err)

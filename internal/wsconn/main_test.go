@@ -129,12 +129,12 @@ func (w *world) listen(t testing.TB) {
 		w.ln, w.dialer = ln, ln.dial
 	case overUnix:
 		path := filepath.Join(t.TempDir(), "s")
-		w.ln, err = net.Listen("unix", path)                                  //nolint:noctx // closed by the cleanup
-		w.dialer = func() (net.Conn, error) { return net.Dial("unix", path) } //nolint:noctx // local
+		w.ln, err = net.Listen("unix", path)
+		w.dialer = func() (net.Conn, error) { return net.Dial("unix", path) }
 	default:
-		w.ln, err = net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed by the cleanup
+		w.ln, err = net.Listen("tcp", "127.0.0.1:0")
 		addr := w.ln.Addr().String()
-		w.dialer = func() (net.Conn, error) { return net.Dial("tcp", addr) } //nolint:noctx // local
+		w.dialer = func() (net.Conn, error) { return net.Dial("tcp", addr) }
 	}
 	require.NoError(w.t, err)
 	if w.way == overTLS || w.way == overTLSPipe {
@@ -149,7 +149,7 @@ func overTheTop(ln net.Listener, dial func() (net.Conn, error)) (net.Listener, f
 		if err != nil {
 			return nil, err
 		}
-		return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), nil //nolint:gosec // a test's own certificate
+		return tls.Client(nc, &tls.Config{InsecureSkipVerify: true}), nil
 	}
 }
 
@@ -372,7 +372,7 @@ func (p *peer) expect(op byte, payload string) {
 	require.NoError(p.t, err)
 	require.Equal(p.t, op, gotOp, "%q", brief(got))
 	require.Equal(p.t, brief([]byte(payload)), brief(got))
-	require.True(p.t, payload == string(got))
+	require.Equal(p.t, payload, string(got))
 }
 
 func brief(b []byte) string {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"github.com/coder/websocket"
 )
 
 // errBetween is what coder gets when it asks for bytes between two messages
@@ -35,10 +37,9 @@ type inbox struct {
 	payload  *[]byte // of the message returned last; nil while idle
 	readable func(fd uintptr) bool
 	err      error // of the socket
-	eof      bool
-	told     bool // Idle was called for this wait
-	since    int  // messages since the last Idle
-	own      bool // buf is this connection's own, not the pool's
+	told     bool  // Idle was called for this wait
+	since    int   // messages since the last Idle
+	own      bool  // buf is this connection's own, not the pool's
 }
 
 func (in *inbox) init(c *Conn) {
@@ -101,7 +102,7 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 		case err != nil:
 			return false, nil, c.explain(err)
 		}
-		if binary = byte(typ) == opBinary; !binary && !utf8.Valid(payload) {
+		if binary = typ == websocket.MessageBinary; !binary && !utf8.Valid(payload) {
 			return false, nil, ErrInvalidUTF8
 		}
 		return binary, payload, nil
@@ -256,7 +257,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	case n > 0:
 		in.buf, in.w = buf, n
 		return true
-	case err == syscall.EAGAIN:
+	case errors.Is(err, syscall.EAGAIN):
 		readBufs.Put(buf)
 		if !in.told {
 			in.told, in.since = true, 0

@@ -78,7 +78,7 @@ func TestStorm(t *testing.T) {
 		all[i] = &stormConn{
 			kind: kind, way: w.way, p: p, s: s, over: make(chan struct{}),
 			rnd: rand.New(rand.NewPCG(seed, uint64(i))),
-		} //nolint:gosec // a test
+		}
 		if i%2 == 0 && w.way != overTLS {
 			smallBuffers(t, p, s)
 		}
@@ -155,7 +155,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 	for i := range stormSenders {
 		wg.Go(func() {
 			defer c.alive.Add(-1)
-			rnd := rand.New(rand.NewPCG(seeds[i], 0)) //nolint:gosec // a test
+			rnd := rand.New(rand.NewPCG(seeds[i], 0))
 			for n := range frames {
 				if c.s.closing() {
 					return
@@ -179,7 +179,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 	}
 	// The moment of this side's own.
 	wg.Go(func() {
-		rnd := rand.New(rand.NewPCG(seeds[stormSenders], 0)) //nolint:gosec // a test
+		rnd := rand.New(rand.NewPCG(seeds[stormSenders], 0))
 		switch c.kind {
 		case good, slow:
 			for c.alive.Load() > 0 || c.sent.Load() > c.got.Load() && !c.s.closing() {
@@ -210,7 +210,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 		return true
 	}
 	wg.Go(func() {
-		rnd := rand.New(rand.NewPCG(seeds[stormSenders+1], 0)) //nolint:gosec // a test
+		rnd := rand.New(rand.NewPCG(seeds[stormSenders+1], 0))
 		c.talk(rnd, write)
 	})
 	wg.Go(func() {

@@ -22,7 +22,7 @@ type Sweeper struct {
 	now    atomic.Int64 // coarse clock, ns since start, set each tick
 	start  time.Time
 	shards []shard
-	next   atomic.Uint32
+	next   atomic.Uint64
 	wg     sync.WaitGroup
 	stop   chan struct{}
 	ping   time.Duration
@@ -63,7 +63,7 @@ func (s *Sweeper) Stop() {
 
 func (s *Sweeper) add(c *Conn) {
 	c.lastRead.Store(s.now.Load())
-	sh := &s.shards[s.next.Add(1)%uint32(len(s.shards))]
+	sh := &s.shards[s.next.Add(1)%uint64(len(s.shards))]
 	sh.mu.Lock()
 	c.shard, c.place = sh, len(sh.conns)
 	sh.conns = append(sh.conns, c)

@@ -85,7 +85,7 @@ func parse() settings {
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "bench [flags] [-- flags for cmd/load]")
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "bench [flags] [-- flags for cmd/load]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -105,7 +105,7 @@ func run(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
 	for _, name := range s.scenarios {
 		p, ok := planByName(name)

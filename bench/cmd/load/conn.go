@@ -83,7 +83,7 @@ func (c *conn) open(host, target, room string) error {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := unix.Read(c.fd, buf)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil || n <= 0 {
@@ -120,7 +120,7 @@ func (c *conn) await(kind string, buf []byte) error {
 		op, payload, size := frame.Next(c.held)
 		if size == 0 {
 			n, err := unix.Read(c.fd, buf)
-			if err == unix.EINTR {
+			if errors.Is(err, unix.EINTR) {
 				continue
 			}
 			if err != nil || n <= 0 {
@@ -147,7 +147,7 @@ func (c *conn) await(kind string, buf []byte) error {
 func (c *conn) writeAll(b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(c.fd, b)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -162,7 +162,7 @@ func (c *conn) writeAll(b []byte) error {
 func (c *conn) flush() error {
 	for len(c.out) > 0 {
 		n, err := rawWrite(c.fd, c.out)
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			return nil
 		}
 		if err != nil {

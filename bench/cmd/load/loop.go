@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -150,10 +151,10 @@ func (l *loop) read(c *conn, toTheEnd bool) {
 	for {
 		at := copy(l.buf, c.held)
 		n, err := rawRead(c.fd, l.buf[at:])
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			return
 		}
 		if err != nil || n == 0 {

@@ -63,7 +63,7 @@ func run() error {
 	mux.Handle("/ws", hub.Handler())
 	mux.HandleFunc("POST /kick", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		fmt.Fprint(w, hub.Kick(q.Get("tenant"), q.Get("user"), "kicked by a test"))
+		_, _ = fmt.Fprint(w, hub.Kick(q.Get("tenant"), q.Get("user"), "kicked by a test"))
 	})
 
 	listener, err := net.Listen("tcp", *addr)
