@@ -29,6 +29,7 @@ in-each = failed=0; for dir in $(1); do (cd "$$dir" && $(2)) || failed=1; done; 
 GOTESTFLAGS ?= -timeout=8m
 BENCH ?= .
 BENCHTIME ?= 1s
+ROUNDS ?= 5
 FUZZTIME ?= 30s
 
 .PHONY: help
@@ -109,8 +110,9 @@ fmt: ## format the Go code (gofumpt, goimports)
 ## Measuring
 
 .PHONY: bench
-bench: ## Go benchmarks; BENCH=regexp BENCHTIME=1s
-	@$(call in-each,. $(filter bench,$(NESTED)),go test -run='^$$' -bench='$(BENCH)' -benchtime=$(BENCHTIME) -benchmem -timeout=0 ./...)
+bench: ## Go benchmarks (BENCH=regexp BENCHTIME=1s), then the hub beside its floors (BENCHFLAGS, ROUNDS=5)
+	go test -run='^$$' -bench='$(BENCH)' -benchtime=$(BENCHTIME) -benchmem -timeout=0 ./...
+	cd bench && go run ./cmd/bench -rounds $(ROUNDS) $(BENCHFLAGS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=30s

@@ -34,17 +34,19 @@ func (s plainStore) Append(ctx context.Context, batch []gohub.Message) ([]gohub.
 // plainBroker is a Broker of no known kind.
 type plainBroker struct{ gohub.Broker }
 
+// kinds make a Config of each kind. They are called where it is used, in the
+// bubble of a test in virtual time for instance.
+var kinds = map[string]func(gohub.Config) gohub.Config{"memory": forTests, "plain": plain}
+
 // backends runs f once with each kind.
-func backends(t *testing.T, f func(t *testing.T, cfg gohub.Config)) {
+func backends(t *testing.T, f func(t *testing.T, kind func(gohub.Config) gohub.Config)) {
 	t.Helper()
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		f(t, gohub.Config{})
-	})
-	t.Run("plain", func(t *testing.T) {
-		t.Parallel()
-		f(t, plain(gohub.Config{}))
-	})
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, kind)
+		})
+	}
 }
 
 // plain gives cfg a Store and a Broker of no known kind.
@@ -82,6 +84,16 @@ type pausingStore struct {
 
 func newPausingStore(s gohub.Store, paused func(q gohub.Query) bool) *pausingStore {
 	return &pausingStore{Store: s, paused: paused, reached: make(chan struct{}), resume: make(chan struct{})}
+}
+
+// await waits for it to stop.
+func (s *pausingStore) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.reached:
+	case <-time.After(patience):
+		require.FailNow(t, "the Store was not asked")
+	}
 }
 
 func (s *pausingStore) History(ctx context.Context, q gohub.Query) ([]gohub.Message, bool, error) {

@@ -36,10 +36,9 @@ type Client struct {
 	ctx   context.Context //nolint:containedctx // made with the first call, ends with the session
 
 	// The reader's own.
-	faults   faults
-	refusals faults
-	touched  []*room // to be flushed
-	acks     []byte  // to be sent after that
+	wrongs  *wrongs // nil: it has done nothing wrong yet
+	touched []*room // to be flushed
+	acks    []byte  // to be sent after that
 }
 
 // ID is the session's id, as "welcome" tells it.
@@ -177,6 +176,16 @@ func (c *Client) joined(name []byte) (*member, error) {
 	return nil, Errorf(CodeNotJoined, "room %q is not joined", clip(string(name)))
 }
 
+type wrongs struct{ faults, refusals faults }
+
+// wrong gives the session's record, which few sessions need.
+func (c *Client) wrong() *wrongs {
+	if c.wrongs == nil {
+		c.wrongs = new(wrongs)
+	}
+	return c.wrongs
+}
+
 // faults are the times, in Unix ns, at which a client did something wrong in
 // the last ten seconds.
 type faults []int64
@@ -222,7 +231,7 @@ func (c *Client) handle(binary bool, p []byte) {
 // refuse answers a frame that the rate limiter did not let through. It is
 // read only for the id to answer to.
 func (c *Client) refuse(cmd *wire.Command, binary bool, p []byte, retry time.Duration) {
-	if c.refusals.add(time.Now()) > mostRefusals {
+	if c.wrong().refusals.add(time.Now()) > mostRefusals {
 		c.close(CloseRateLimited, "rate limit ignored")
 		return
 	}
@@ -246,7 +255,7 @@ func (c *Client) fail(cmd *wire.Command, err error) {
 		if we.Code == string(CodeBadRequest) {
 			return
 		}
-		if c.faults.add(time.Now()) >= mostFaults {
+		if c.wrong().faults.add(time.Now()) >= mostFaults {
 			c.close(CloseProtocolError, "too many frames that are not the protocol")
 		}
 		return

@@ -10,8 +10,8 @@ import (
 
 func TestDirectMessage(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, alice2 := w.as("alice"), w.as("alice")
 		bob, carol := w.as("bob"), w.as("carol")
 		there := w.as("bob", "@alice,bob") // has the room open already
@@ -121,8 +121,8 @@ func TestDirectRoomWithOneself(t *testing.T) {
 
 func TestDirectRoomIsListedForBoth(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice := w.as("alice")
 		first := alice.say("", "are you there?", "to", "bob").num("seq")
 		listed := func(u *user) frame {
@@ -155,8 +155,8 @@ func TestDirectRoomIsListedForBoth(t *testing.T) {
 // A note to oneself in a direct room is the business of one user alone.
 func TestPrivateInADirectRoom(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob := w.as("alice", "@alice,bob"), w.as("bob")
 		alice.say("@alice,bob", "draft", "to", "alice")
 		require.Nil(t, roomIn(t, bob.ask(frame{"type": "rooms"}, "rooms"), "@alice,bob"))

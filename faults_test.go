@@ -15,13 +15,13 @@ import (
 	"github.com/gohub/gohub"
 )
 
-// A droppingBroker loses deliveries at random.
+// A droppingBroker loses deliveries at random, and repeats as many.
 type droppingBroker struct {
 	gohub.Broker
 	mu   sync.Mutex
 	rcv  *droppingReceiver
 	rng  *rand.Rand
-	odds int // one in so many
+	odds int // one in so many; 0: none
 }
 
 type droppingReceiver struct {
@@ -35,9 +35,16 @@ func newDroppingBroker(b gohub.Broker, seed uint64, odds int) *droppingBroker {
 
 func (d *droppingReceiver) Deliver(m gohub.Message, prev int64) {
 	d.b.mu.Lock()
-	lost := d.b.odds > 0 && d.b.rng.IntN(d.b.odds) == 0
+	dice := -1
+	if d.b.odds > 0 {
+		dice = d.b.rng.IntN(d.b.odds)
+	}
 	d.b.mu.Unlock()
-	if !lost {
+	if dice == 0 {
+		return
+	}
+	d.Receiver.Deliver(m, prev)
+	if dice == 1 {
 		d.Receiver.Deliver(m, prev)
 	}
 }

@@ -24,8 +24,8 @@ func (u *user) history(room string, fields ...any) frame {
 
 func TestHistoryPages(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		const n = 300
 		s := w.fill("r", n)
 		u := w.as("alice", "r")
@@ -71,8 +71,8 @@ func TestHistoryPages(t *testing.T) {
 
 func TestHistoryWalksBothWays(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		var want []int64 // what alice may see
 		for i := range 120 {
 			m := gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "bot", Body: fmt.Append(nil, i)}
@@ -100,6 +100,44 @@ func TestHistoryWalksBothWays(t *testing.T) {
 		}
 		require.Equal(t, want, forth)
 	})
+}
+
+// What is ordered and not stored yet is in the pages like the rest.
+func TestHistoryOfWhatIsNotStored(t *testing.T) {
+	t.Parallel()
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store})
+	want := w.fill("r", 10)
+	alice, bob := w.as("alice", "r"), w.as("bob")
+	alice.collect("r", 10)
+	store.hold()
+	for i := range 20 {
+		alice.publish("r", i)
+	}
+	want = append(want, seqsOf(alice.collect("r", 20))...)
+	bob.join("r")
+	for name, c := range map[string]struct {
+		ask  []any
+		want []int64
+		more bool
+	}{
+		"the newest":               {[]any{"limit", 5}, want[25:], true},
+		"newest, of both":          {[]any{"limit", 25}, want[5:], true},
+		"newest, all":              {[]any{"limit", 30}, want, false},
+		"the oldest":               {[]any{"after", 0, "limit", 5}, want[:5], true},
+		"oldest, all stored":       {[]any{"after", 0, "limit", 10}, want[:10], true},
+		"oldest, of both":          {[]any{"after", 0, "limit", 15}, want[:15], true},
+		"oldest, all":              {[]any{"after", 0, "limit", 30}, want, false},
+		"after, none stored":       {[]any{"after", want[14], "limit", 5}, want[15:20], true},
+		"after, up to the last":    {[]any{"after", want[14], "limit", 15}, want[15:], false},
+		"before, of both":          {[]any{"before", want[15], "limit", 10}, want[5:15], true},
+		"before, down to the last": {[]any{"before", want[15], "limit", 15}, want[:15], false},
+	} {
+		page := bob.history("r", c.ask...)
+		require.Equal(t, c.want, seqsOf(messagesIn(page)), name)
+		require.Equal(t, c.more, page["more"], name)
+	}
+	store.release()
 }
 
 func TestHistoryRefusals(t *testing.T) {
@@ -209,8 +247,8 @@ func TestHistoryHasBinaryAsBase64(t *testing.T) {
 
 func TestHistoryWatermarks(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob, carol, dave := w.as("alice", "r"), w.as("bob", "r"), w.as("carol", "r"), w.as("dave", "r")
 		m1 := alice.say("r", 1).num("seq")
 		m2 := alice.say("r", 2).num("seq")

@@ -15,36 +15,40 @@ import (
 
 func TestJoinReplays(t *testing.T) {
 	t.Parallel()
-	const limit = 25
 	cases := map[string]struct {
-		since     func(seqs []int64) int64
-		want      int // of the newest
+		since     func(seqs []int64, limit int) int64
+		want      int // of the newest; -1: the limit
 		truncated bool
 	}{
 		"without since, the last 20":        {nil, 20, false},
-		"since the head":                    {func(s []int64) int64 { return s[len(s)-1] }, 0, false},
-		"since the last but one":            {func(s []int64) int64 { return s[len(s)-2] }, 1, false},
-		"since longer ago than the last 20": {func(s []int64) int64 { return s[len(s)-22] }, 21, false},
-		"since between two messages":        {func(s []int64) int64 { return s[len(s)-6] - 1 }, 6, false},
-		"since exactly the limit":           {func(s []int64) int64 { return s[len(s)-limit-1] }, limit, false},
-		"since one more than the limit":     {func(s []int64) int64 { return s[len(s)-limit-2] }, limit, true},
-		"since 0":                           {func([]int64) int64 { return 0 }, limit, true},
-		"since before the first":            {func([]int64) int64 { return 1 }, limit, true},
-		"since an hour ahead":               {func(s []int64) int64 { return s[len(s)-1] + 3_600_000_000 }, 0, false},
-		"since the largest number there is": {func([]int64) int64 { return math.MaxInt64 }, 0, false},
+		"since the head":                    {func(s []int64, _ int) int64 { return s[len(s)-1] }, 0, false},
+		"since the last but one":            {func(s []int64, _ int) int64 { return s[len(s)-2] }, 1, false},
+		"since longer ago than the last 20": {func(s []int64, _ int) int64 { return s[len(s)-22] }, 21, false},
+		"since between two messages":        {func(s []int64, _ int) int64 { return s[len(s)-6] - 1 }, 6, false},
+		"since exactly the limit":           {func(s []int64, n int) int64 { return s[len(s)-n-1] }, -1, false},
+		"since one more than the limit":     {func(s []int64, n int) int64 { return s[len(s)-n-2] }, -1, true},
+		"since 0":                           {func([]int64, int) int64 { return 0 }, -1, true},
+		"since before the first":            {func([]int64, int) int64 { return 1 }, -1, true},
+		"since an hour ahead":               {func(s []int64, _ int) int64 { return s[len(s)-1] + 3_600_000_000 }, 0, false},
+		"since the largest number there is": {func([]int64, int) int64 { return math.MaxInt64 }, 0, false},
 	}
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		cfg.ReplayLimit = limit
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
 		i := 0
-		// Of 30 messages the room's ring has all, of 150 it lacks some, opened or
-		// kept open.
-		for _, n := range []int{30, 150} {
+		for _, c := range []struct{ messages, limit int }{
+			{30, 25},  // the room holds all of them in memory
+			{150, 25}, // it holds as many as are replayed
+			{150, 70}, // it does not
+		} {
+			w := start(t, kind(gohub.Config{ReplayLimit: c.limit}))
+			n, limit := c.messages, c.limit
 			for _, open := range []bool{false, true} {
 				for name, c := range cases {
+					if c.want < 0 {
+						c.want = limit
+					}
 					i++
 					room := fmt.Sprint("room-", i)
-					t.Run(fmt.Sprintf("%d messages, open %t, %s", n, open, name), func(t *testing.T) {
+					t.Run(fmt.Sprintf("%d of %d, open %t, %s", limit, n, open, name), func(t *testing.T) {
 						if open {
 							w.as("watcher", room)
 						}
@@ -52,7 +56,7 @@ func TestJoinReplays(t *testing.T) {
 						u := w.as("alice")
 						join := frame{"type": "join", "room": room}
 						if c.since != nil {
-							join["since"] = c.since(seqs)
+							join["since"] = c.since(seqs, limit)
 						}
 						j := u.ask(join, "joined")
 						require.Equal(t, seqs[n-1], j.num("head"))
@@ -103,8 +107,8 @@ func TestJoinReplayCanBeTurnedOff(t *testing.T) {
 
 func TestJoinAgainReplaysAgain(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		seqs := w.fill("r", 10)
 		u := w.as("alice", "r")
 		require.Equal(t, seqs, seqsOf(u.collect("r", 10)))
@@ -124,8 +128,8 @@ func TestJoinAgainReplaysAgain(t *testing.T) {
 
 func TestJoinHeadIsTheNewestVisible(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		secret := func(room string, n int) (last int64) {
 			for range n {
 				last = w.post(gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "alice", To: "bob"})
@@ -145,8 +149,11 @@ func TestJoinHeadIsTheNewestVisible(t *testing.T) {
 			}
 			u := w.as("carol", room)
 			require.Equal(t, public, seqsOf(u.collect(room, 3)), "the last 20 are 20 visible ones")
+			early := w.as("carol") // who asks for messages of the future
+			early.join(room, last+3_600_000_000)
 			live := w.fill(room, 1)
 			require.Equal(t, live, seqsOf(u.collect(room, 1)))
+			require.Equal(t, live, seqsOf(early.collect(room, 1)))
 		}
 		last := secret("only-secrets", 100)
 		require.Zero(t, w.as("carol").join("only-secrets", 0).num("head"))
@@ -230,8 +237,8 @@ func TestMaxRooms(t *testing.T) {
 
 func TestNothingOfTheRoomAfterLeft(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		bob := w.as("bob", "r")
 		for round := range 20 {
 			alice := w.as("alice", "r")
@@ -264,7 +271,7 @@ func TestNothingOfTheRoomAfterLeft(t *testing.T) {
 // A client that reads slowly gets a replay many times its queue's limit, at
 // its own pace, and what is said meanwhile.
 func TestSlowJoinerGetsEverything(t *testing.T) {
-	for name, kind := range map[string]func(gohub.Config) gohub.Config{"memory": forTests, "plain": plain} {
+	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			virtual(t, func(t *testing.T) {
 				cfg := kind(gohub.Config{MaxQueue: 32 << 10, ReplayLimit: 400})
@@ -320,7 +327,7 @@ func TestJoinIsOvertakenByManyMessages(t *testing.T) {
 	}
 	carol := w.as("carol")
 	carol.send(frame{"type": "join", "room": "r", "ref": 1})
-	<-store.reached
+	store.await(t)
 	want = append(want, w.fill("r", 3000)...)
 	close(store.resume)
 	carol.expect("joined")
@@ -337,12 +344,12 @@ func TestRoomOpensWhileManyMessagesCome(t *testing.T) {
 	here := start(t, gohub.Config{Store: store, Broker: broker, ReplayLimit: 5000})
 	want := there.fill("r", 100)
 	u := here.as("alice")
-	u.send(frame{"type": "join", "room": "r", "ref": 1, "since": 0})
-	<-store.reached
+	u.send(frame{"type": "join", "room": "r", "ref": 1, "since": want[79]})
+	store.await(t)
 	want = append(want, there.fill("r", 3000)...)
 	close(store.resume)
 	require.Equal(t, false, u.expect("joined")["truncated"])
-	require.Equal(t, want, seqsOf(u.collect("r", len(want))))
+	require.Equal(t, want[80:], seqsOf(u.collect("r", len(want)-80)))
 	want = there.fill("r", 1)
 	require.Equal(t, want, seqsOf(u.collect("r", 1)))
 }

@@ -204,8 +204,8 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 	o := r.users[reader]
 	var shown Watermark
 	if o != nil {
-		shown = o.shown
-		o.shown = w
+		shown.Delivered, shown.Seen = o.shown[0], o.shown[1]
+		o.shown = [2]int64{w.Delivered, w.Seen}
 	}
 	recent := r.ring
 	all := r.base == 0

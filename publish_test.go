@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
@@ -18,8 +20,8 @@ import (
 
 func TestOneOrderForAll(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		const writers, each = 4, 100
 		watchers := []*user{w.as("ann", "r"), w.as("ben", "r"), w.as("ben", "r")}
 		acks := make([]map[string]int64, writers) // seq by id
@@ -71,6 +73,43 @@ func TestOneOrderForAll(t *testing.T) {
 	})
 }
 
+// In a room where nothing else happens a message does not wait for anything,
+// the Store least of all.
+func TestMessagesDoNotWait(t *testing.T) {
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				store := newSlowStore()
+				cfg := gohub.Config{}
+				if name == "plain" {
+					cfg.Store = store
+				}
+				w := startVirtual(t, kind(cfg))
+				alice, bob := w.as("alice", "r"), w.as("bob", "r")
+				pass(time.Minute)
+				store.hold()
+				began := time.Now()
+				alice.publish("r", "from a client")
+				synctest.Wait()
+				require.Len(t, bob.messages("r"), 1)
+				go func() { // ends with the Store's answer
+					_, _ = w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "bot", Body: []byte("1")})
+				}()
+				synctest.Wait()
+				require.Len(t, bob.messages("r"), 1, "from the program")
+				for i := range 200 { // more than a batch
+					alice.publish("r", i)
+				}
+				synctest.Wait()
+				require.Len(t, bob.messages("r"), 200)
+				require.Equal(t, name == "memory", len(alice.all("ack")) == 201, "ack after the Store has it")
+				require.Zero(t, time.Since(began))
+				store.release()
+			})
+		})
+	}
+}
+
 func TestSeqIsTheTime(t *testing.T) {
 	t.Parallel()
 	w := start(t, gohub.Config{})
@@ -84,8 +123,8 @@ func TestSeqIsTheTime(t *testing.T) {
 
 func TestDuplicateIsAckedWithTheFirstSeq(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob := w.as("alice", "r"), w.as("bob", "r")
 		id := alice.publish("r", "first")
 		first := alice.expect("ack", "id", id)
@@ -116,8 +155,8 @@ func TestDuplicateIsAckedWithTheFirstSeq(t *testing.T) {
 
 func TestRetryOfWhatNeverCameIsPublished(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob := w.as("alice", "r"), w.as("bob", "r")
 		ack := alice.say("r", "lost on the way", "retry", true)
 		require.Equal(t, "ack", ack["type"])
@@ -149,8 +188,8 @@ func TestRetryAsksTheStore(t *testing.T) {
 
 func TestIDOfAnotherSender(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, mallory := w.as("alice", "r"), w.as("mallory", "r")
 		ack := alice.say("r", "hers")
 		for _, retry := range []bool{false, true} {
@@ -259,8 +298,8 @@ func (u *user) sendBinary(header frame, body []byte) {
 
 func TestBinaryBothWays(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob := w.as("alice", "r"), w.as("bob", "r")
 		bodies := []string{"", "\x00\xff\xfe not UTF-8", `{"type":"message"}`, strings.Repeat("\x80", 3000)}
 		var ids []string
@@ -300,8 +339,8 @@ func TestBinaryBothWays(t *testing.T) {
 // Rule 5: private stays private: live, replayed, paged, counted and previewed.
 func TestPrivateStaysPrivate(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		alice, bob, carol := w.as("alice", "r"), w.as("bob", "r"), w.as("carol", "r")
 		alice2, bob2 := w.as("alice", "r"), w.as("bob", "r")
 		public := alice.say("r", "public").num("seq")
@@ -377,8 +416,8 @@ func roomIn(t *testing.T, rooms frame, name string) frame {
 
 func TestHubPublish(t *testing.T) {
 	t.Parallel()
-	backends(t, func(t *testing.T, cfg gohub.Config) {
-		w := start(t, cfg)
+	backends(t, func(t *testing.T, kind func(gohub.Config) gohub.Config) {
+		w := start(t, kind(gohub.Config{}))
 		room := gohub.RoomID{Name: "r"}
 		body := []byte(`{"n":1}`)
 		m, err := w.hub.Publish(t.Context(), gohub.Message{Room: room, Sender: "bot", Body: body, Seq: 7})

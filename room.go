@@ -80,7 +80,7 @@ type member struct {
 type occupant struct {
 	name     string
 	sessions int
-	shown    Watermark // what authors have been told
+	shown    [2]int64 // delivered and seen, as authors have been told
 }
 
 // A frame is one encoded frame and who shall get it.

@@ -32,9 +32,9 @@ type memRow struct {
 	room            RoomID
 	user            string
 	delivered, seen int64
-	listed          bool
 	batch           uint64 // the last Advance that moved it,
-	at              int    // and where in its answer
+	at              int32  // and where in its answer
+	listed          bool
 }
 
 func (t *memRows) init(limit int64) {
@@ -74,7 +74,7 @@ func (t *memRows) advance(ws []Watermark) (moved []Watermark) {
 		if seen != r.seen || delivered != r.delivered {
 			r.seen, r.delivered = seen, delivered
 			if r.batch != t.batch {
-				r.batch, r.at = t.batch, len(moved)
+				r.batch, r.at = t.batch, int32(len(moved)) //nolint:gosec // as many as rows fit in memory
 				moved = append(moved, Watermark{})
 			}
 			moved[r.at] = r.watermark()

@@ -119,6 +119,7 @@ func (w *world) bare(query string) *bare {
 	require.NoError(w.t, err)
 	nc, err := w.raw(context.Background(), "tcp", u.Host)
 	require.NoError(w.t, err)
+	require.NoError(w.t, nc.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	w.t.Cleanup(func() { _ = nc.Close() })
 	_, err = fmt.Fprintf(nc, "GET /?%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query, u.Host)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,6 +285,44 @@ func TestPeerGoesWhileWriting(t *testing.T) {
 	require.False(t, s.Shutdown(1000, ""))
 }
 
+// Nor does it take the reader to close the socket: it may be busy.
+func TestAbortWhileBusy(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		busy, free := make(chan struct{}), make(chan struct{})
+		w := start(t, way, options(), func(*session, bool, []byte) {
+			close(busy)
+			<-free
+		})
+		p, s := w.dial()
+		p.send(clientText("work"))
+		<-busy
+		s.Abort()
+		_, err := io.ReadAll(p.br)
+		require.True(t, err == nil || errors.Is(err, io.ErrUnexpectedEOF), fmt.Sprint(err))
+		close(free)
+		require.ErrorIs(t, s.ended(t), ErrLatched)
+	})
+}
+
+// Abort does not wait for a reader that is busy in Idle, and may be called
+// there.
+func TestAbortWithinIdle(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		w := start(t, way, options(), nil)
+		var armed atomic.Bool
+		w.idle = func(s *session) {
+			if armed.Load() {
+				s.Abort()
+			}
+		}
+		p, s := w.dial()
+		eventually(t, "Idle", func() bool { return s.idle.Load() > 0 })
+		armed.Store(true) // for the first Idle, if that is not over, or the next
+		_, _ = p.nc.Write(clientText("x"))
+		require.ErrorIs(t, s.ended(t), ErrLatched)
+	})
+}
+
 func TestAbort(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, way string) {
 		w := start(t, way, options(), nil)
@@ -366,6 +405,12 @@ func TestAbortDuringAWrite(t *testing.T) {
 			s.Abort()
 		}()
 		<-aborted
+		eventually(t, "the socket is to be closed", func() bool {
+			s.out.mu.Lock()
+			defer s.out.mu.Unlock()
+			return s.out.closing
+		})
+		time.Sleep(10 * time.Millisecond) // as long as it would take to close it
 		open <- s.raw.Control(func(uintptr) {})
 	})
 	p.send(clientText("question")) // answered by Idle

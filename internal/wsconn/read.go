@@ -37,8 +37,8 @@ type inbox struct {
 	payload  *[]byte // of the message returned last; nil while idle
 	readable func(fd uintptr) bool
 	err      error // of the socket
+	since    int32 // messages since the last Idle
 	told     bool  // Idle was called for this wait
-	since    int   // messages since the last Idle
 	own      bool  // buf is this connection's own, not the pool's
 }
 

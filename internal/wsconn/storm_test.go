@@ -157,7 +157,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 			defer c.alive.Add(-1)
 			rnd := rand.New(rand.NewPCG(seeds[i], 0))
 			for n := range frames {
-				if c.s.closing() {
+				if c.s.latched() {
 					return
 				}
 				f := stormFrame(i+1, n, stormSize(rnd))
@@ -171,7 +171,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 				case 2:
 					runtime.Gosched()
 				}
-				for patient && c.sent.Load()-c.got.Load() > stormQueue/8 && !c.s.closing() {
+				for patient && c.sent.Load()-c.got.Load() > stormQueue/8 && !c.s.latched() {
 					time.Sleep(100 * time.Microsecond)
 				}
 			}
@@ -182,7 +182,7 @@ func (c *stormConn) start(wg *sync.WaitGroup) {
 		rnd := rand.New(rand.NewPCG(seeds[stormSenders], 0))
 		switch c.kind {
 		case good, slow:
-			for c.alive.Load() > 0 || c.sent.Load() > c.got.Load() && !c.s.closing() {
+			for c.alive.Load() > 0 || c.sent.Load() > c.got.Load() && !c.s.latched() {
 				time.Sleep(time.Millisecond)
 			}
 			c.s.Shutdown(1001, "end")
@@ -231,8 +231,6 @@ func stormSize(rnd *rand.Rand) int {
 	}
 	return rnd.IntN(200)
 }
-
-func (c *Conn) closing() bool { return c.latched() }
 
 // talk is the peer's sending half.
 func (c *stormConn) talk(rnd *rand.Rand, write func(...[]byte) bool) {

@@ -76,6 +76,7 @@ func TestRestOfAFrame(t *testing.T) {
 			w.hooked = true
 			p, s := w.dial()
 			smallBuffers(t, p, s)
+			eventually(t, "the reader's first Idle", func() bool { return s.idle.Load() > 0 })
 			// A reader at work: the goroutine that would write the rest ends at once,
 			// and the rest waits in the queue.
 			s.hook(s.Cork)
@@ -103,6 +104,28 @@ func TestRestOfAFrame(t *testing.T) {
 			p.expectClose(slowCode)
 			require.NoError(t, ignoreLatched(s.ended(t)))
 		})
+	}
+}
+
+// What was joined for one write, and could not be written, is not in the
+// pool's hands while the next connection joins its own.
+func TestRestOfManyFrames(t *testing.T) {
+	w := start(t, overUnix, options(), nil)
+	for range 10 {
+		p1, s1 := w.dial()
+		p2, s2 := w.dial()
+		smallBuffers(t, p1, s1)
+		for i, s := range []*session{s1, s2} {
+			s.Cork()
+			for range 8 {
+				s.Send(text(fmt.Sprint(i, filler(7000))), false, nil)
+			}
+			s.Uncork()
+		}
+		for range 8 {
+			p1.expect(opText, "0"+filler(7000))
+			p2.expect(opText, "1"+filler(7000))
+		}
 	}
 }
 
@@ -280,6 +303,32 @@ func TestCork(t *testing.T) {
 	require.Equal(t, before+1, writes.Load())
 	s.Uncork() // not corked: does nothing
 	require.Equal(t, before+1, writes.Load())
+}
+
+// A cork that is long in place does not make a slow consumer of a client:
+// what fills a write goes out.
+func TestCorkHoldsLittle(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		o := options()
+		o.MaxQueue = 256 << 10
+		received := make(chan struct{})
+		w := start(t, way, o, func(s *session, _ bool, _ []byte) {
+			for range 4 {
+				s.Send(text(filler(40_000)), false, nil)
+			}
+			<-received
+		})
+		p, s := w.dial()
+		p.send(clientText("x"))
+		for range 2 {
+			p.expect(opText, filler(40_000))
+		}
+		close(received)
+		for range 2 {
+			p.expect(opText, filler(40_000))
+		}
+		require.Zero(t, s.CloseCode())
+	})
 }
 
 // Whoever sends does not have to write for others for ever.
@@ -578,6 +627,21 @@ func TestSendAllocatesNothing(t *testing.T) {
 	}
 	require.Zero(t, testing.AllocsPerRun(1000, send))
 	require.Zero(t, testing.AllocsPerRun(1000, cork))
+}
+
+// Nor does receiving.
+func TestNextAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes pools forget")
+	}
+	answer := text(filler(128))
+	w := start(t, overTCP, options(), func(s *session, _ bool, _ []byte) { s.Send(answer, false, nil) })
+	p, _ := w.dial()
+	question, got := clientText(filler(128)), make([]byte, len(answer))
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		_, _ = p.nc.Write(question)
+		_, _ = io.ReadFull(p.br, got)
+	}))
 }
 
 // onlyReader hides the methods by which io.Copy would do something clever.
