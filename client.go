@@ -66,8 +66,8 @@ func (c *Client) Rooms() []string {
 func (c *Client) Close(code int, reason string) { c.close(code, reason) }
 
 func (c *Client) close(code int, reason string) {
+	c.conn.Shutdown(code, reason) // first: the reader that sees ended says goodbye by it
 	c.ended.Store(true)
-	c.conn.Shutdown(code, reason)
 }
 
 // read is the session's goroutine; it ends with the connection, or hands over

@@ -66,8 +66,7 @@ type Handler interface {
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: not a plain socket; reads and writes block
-	fd  uintptr         // raw's
-	// wrote, if a test has set it, is called after each write on fd.
+	// wrote, if a test has set it, is called after each write on raw.
 	wrote func()
 	ws    *websocket.Conn
 	br    *bufio.Reader // coder's; ours to look into
@@ -154,7 +153,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	case *net.UnixConn:
 		c.raw, _ = s.SyscallConn()
 	}
-	if !rawReads || c.raw != nil && c.raw.Control(func(fd uintptr) { c.fd = fd }) != nil {
+	if !rawReads {
 		c.raw = nil
 	}
 	c.in.init(c)

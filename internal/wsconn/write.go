@@ -37,7 +37,7 @@ type outbox struct {
 	partial bool      // the first of queue is the rest of a frame: it must go out whole
 	latched bool      // a Close frame is queued, or dead: nothing is taken any more
 	dead    bool      // the socket failed: nothing can be written any more
-	direct  bool      // a write on fd is under way: the socket must not be closed
+	direct  bool      // a write that never waits is under way: closing is for after it
 	closing bool      // the socket is to be closed after it
 	code    int       // of the Close frame this side queued
 	low     chan struct{}
@@ -317,9 +317,9 @@ func (c *Conn) indirect() {
 // at once; but not for ever, since its caller has other things to do. The
 // caller has set writing and direct.
 //
-// It writes on the descriptor itself, which costs a twentieth less than going
-// through net. A closed descriptor's number is given to the next socket, so
-// the socket is closed only when direct is off: see cut.
+// It writes through net's RawConn, which holds the descriptor meanwhile: a bare
+// write would cost a twentieth less, but if the program closed the connection
+// behind the hub's back, it would reach whichever socket got the number next.
 func (c *Conn) flush(first []byte) {
 	o := &c.out
 	op := writeOps.Get().(*writeOp)
@@ -329,9 +329,7 @@ func (c *Conn) flush(first []byte) {
 	for round := 0; ; round++ {
 		n, err := 0, error(nil)
 		if len(b) > 0 {
-			if n, err = writeFD(c.fd, b); err == syscall.EAGAIN { //nolint:errorlint // it is that value
-				n, err = 0, nil
-			}
+			n, err = op.write(c.raw, b)
 			if c.wrote != nil {
 				c.wrote()
 			}
@@ -489,9 +487,37 @@ func (c *Conn) writeFailed(err error) {
 type writeOp struct {
 	join    []byte
 	resumes bool // what was taken begins with the rest of a frame
+
+	b   []byte // of the write at hand, and what came of it
+	n   int
+	err error
+	try func(fd uintptr) bool
+}
+
+// write is one write that never waits; EAGAIN is zero bytes written.
+func (op *writeOp) write(raw syscall.RawConn, b []byte) (int, error) {
+	op.b = b
+	err := raw.Write(op.try)
+	op.b = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(op.err, syscall.EAGAIN):
+		return 0, nil
+	}
+	return op.n, op.err
+}
+
+func (op *writeOp) once(fd uintptr) bool {
+	op.n, op.err = writeFD(fd, op.b)
+	return true
 }
 
 var (
-	writeOps = sync.Pool{New: func() any { return &writeOp{join: make([]byte, 0, joinSize)} }}
-	queues   = sync.Pool{New: func() any { q := make([]queued, 0, 8); return &q }}
+	writeOps = sync.Pool{New: func() any {
+		op := &writeOp{join: make([]byte, 0, joinSize)}
+		op.try = op.once
+		return op
+	}}
+	queues = sync.Pool{New: func() any { q := make([]queued, 0, 8); return &q }}
 )
