@@ -214,18 +214,9 @@ func (c *Conn) Abort() {
 	go c.cut() // ends when the reader has let go of the socket
 }
 
-// cut closes the socket at once, or as soon as the write on its descriptor
-// that is under way, and never waits, is over. A tls.Conn's own Close may try
-// for five seconds to say goodbye to a peer that does not read.
+// cut closes the socket at once. A tls.Conn's own Close may try for five
+// seconds to say goodbye to a peer that does not read.
 func (c *Conn) cut() {
-	c.out.mu.Lock()
-	c.out.latched, c.out.dead = true, true // no write begins from here on
-	c.out.closing = c.out.direct
-	wait := c.out.closing
-	c.out.mu.Unlock()
-	if wait {
-		return
-	}
 	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok {
 		_ = t.NetConn().Close()
 	}

@@ -37,8 +37,6 @@ type outbox struct {
 	partial bool      // the first of queue is the rest of a frame: it must go out whole
 	latched bool      // a Close frame is queued, or dead: nothing is taken any more
 	dead    bool      // the socket failed: nothing can be written any more
-	direct  bool      // a write that never waits is under way: closing is for after it
-	closing bool      // the socket is to be closed after it
 	code    int       // of the Close frame this side queued
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
@@ -72,7 +70,7 @@ func (c *Conn) Send(frames []byte, volatile bool, g *Gate) {
 		return
 	}
 	if c.raw != nil && !o.writing && !o.corked && len(o.queue) == 0 {
-		o.writing, o.direct = true, true
+		o.writing = true
 		o.mu.Unlock()
 		c.flush(frames)
 		return
@@ -250,7 +248,7 @@ func (c *Conn) Uncork() {
 		o.mu.Unlock()
 		return
 	}
-	o.writing, o.direct = true, true
+	o.writing = true
 	o.mu.Unlock()
 	c.flush(nil)
 }
@@ -299,27 +297,14 @@ func (c *Conn) waitBelow(n int) bool {
 	return !o.dead
 }
 
-// indirect ends the writing on fd: mu is let go, and the socket closed if that
-// was waiting.
-func (c *Conn) indirect() {
-	o := &c.out
-	o.direct = false
-	closing := o.closing
-	o.mu.Unlock()
-	if closing {
-		// Close waits for the reader to let go of the socket, and that may be who
-		// is here, by way of Idle.
-		go func() { _ = c.nc.Close() }()
-	}
-}
-
 // flush writes first, and then what waits, for as long as the kernel takes it
 // at once; but not for ever, since its caller has other things to do. The
-// caller has set writing and direct.
+// caller has set writing.
 //
-// It writes through net's RawConn, which holds the descriptor meanwhile: a bare
-// write would cost a twentieth less, but if the program closed the connection
-// behind the hub's back, it would reach whichever socket got the number next.
+// It writes within net's RawConn.Control, which holds the descriptor meanwhile:
+// if somebody closed the connection, a bare write could reach whichever socket
+// got the number next. RawConn.Write would do the same and costs more: it also
+// readies the poller for a wait that never comes.
 func (c *Conn) flush(first []byte) {
 	o := &c.out
 	op := writeOps.Get().(*writeOp)
@@ -337,11 +322,11 @@ func (c *Conn) flush(first []byte) {
 		o.mu.Lock()
 		switch {
 		case o.dead:
-			c.indirect()
+			o.mu.Unlock()
 			return
 		case err != nil:
 			c.writeFailed(err)
-			c.indirect()
+			o.mu.Unlock()
 			return
 		}
 		if counted {
@@ -360,11 +345,11 @@ func (c *Conn) flush(first []byte) {
 		switch {
 		case n < len(b) || round == mostRounds && len(o.queue) > 0:
 			go c.writeLoop() // it inherits writing
-			c.indirect()
+			o.mu.Unlock()
 			return
 		case len(o.queue) == 0 || c.held():
 			o.writing = false
-			c.indirect()
+			o.mu.Unlock()
 			return
 		}
 		b, shared = o.take(op)
@@ -491,13 +476,13 @@ type writeOp struct {
 	b   []byte // of the write at hand, and what came of it
 	n   int
 	err error
-	try func(fd uintptr) bool
+	try func(fd uintptr)
 }
 
 // write is one write that never waits; EAGAIN is zero bytes written.
 func (op *writeOp) write(raw syscall.RawConn, b []byte) (int, error) {
 	op.b = b
-	err := raw.Write(op.try)
+	err := raw.Control(op.try)
 	op.b = nil
 	switch {
 	case err != nil:
@@ -508,10 +493,7 @@ func (op *writeOp) write(raw syscall.RawConn, b []byte) (int, error) {
 	return op.n, op.err
 }
 
-func (op *writeOp) once(fd uintptr) bool {
-	op.n, op.err = writeFD(fd, op.b)
-	return true
-}
+func (op *writeOp) once(fd uintptr) { op.n, op.err = writeFD(fd, op.b) }
 
 var (
 	writeOps = sync.Pool{New: func() any {
