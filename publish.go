@@ -57,7 +57,23 @@ func (h *Hub) Use(mw ...func(next PublishFunc) PublishFunc) {
 	h.used = true
 }
 
-// publish checks a client's message and hands it to the middleware.
+// publishOwed is publish, counted until its outcome has been told: a draining
+// hub closes no session before that (see dismiss).
+func (c *Client) publishOwed(cmd *wire.Command) error {
+	c.unacked.Add(1)
+	if c.leaving.Load() {
+		c.unacked.Add(-1)
+		return errDraining
+	}
+	err := c.publish(cmd)
+	if err != nil {
+		c.unacked.Add(-1)
+	}
+	return err
+}
+
+// publish checks a client's message and hands it to the middleware. Without an
+// error the client is told the outcome by stored or refused.
 func (c *Client) publish(cmd *wire.Command) error {
 	if err := c.check(cmd); err != nil {
 		return err
@@ -150,7 +166,7 @@ func (c *Client) check(cmd *wire.Command) error {
 // for storing.
 func (h *Hub) accept(ctx context.Context, p *Publish) error {
 	m, c := p.Message, p.Client
-	if h.draining.Load() {
+	if h.closing.Load() {
 		return errDraining
 	}
 	m.ID, m.Room, m.Sender = p.id, p.room.id, c.who.User // these are not the middleware's to change
@@ -207,7 +223,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	if !h.persist.reserve(r, size) {
 		return errBusy
 	}
-	if h.draining.Load() { // again: Shutdown waits for what is reserved
+	if h.closing.Load() { // again: Shutdown waits for what is reserved
 		h.persist.cancel(r, size)
 		return errDraining
 	}
@@ -223,6 +239,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 		return h.duplicate(ctx, r, m, out.Seq, size, w)
 	}
 	m.Seq = out.Seq
+	h.count.published.Add(1)
 	h.persist.commit(r, m, size, w, false)
 	h.invite(m)
 	return nil
@@ -341,6 +358,8 @@ func (c *Client) flush() {
 	if len(c.acks) > 0 {
 		c.send(c.acks)
 		c.acks = nil
+		c.unacked.Add(-c.gathered)
+		c.gathered = 0
 	}
 }
 
@@ -352,13 +371,18 @@ func (c *Client) stored(room, id string, seq int64, duplicate bool) {
 			c.acks = make([]byte, 0, 128+len(room))
 		}
 		c.acks = wire.AppendAck(c.acks, id, room, seq, duplicate)
+		c.gathered++
 		return
 	}
 	c.send(wire.AppendAck(make([]byte, 0, 128+len(room)), id, room, seq, duplicate))
+	c.unacked.Add(-1)
 }
 
 // refused says that a message which was ordered will not be stored.
-func (c *Client) refused(id string, err error) { c.sendError(nil, id, clientError(err)) }
+func (c *Client) refused(id string, err error) {
+	c.sendError(nil, id, clientError(err))
+	c.unacked.Add(-1)
+}
 
 // blame logs a Store's or Broker's error and gives what the client may know.
 func (h *Hub) blame(err error, doing string, id RoomID) error {
