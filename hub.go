@@ -34,13 +34,14 @@ type Hub struct {
 	seed    maphash.Seed
 	shards  []hubShard
 
-	mu       sync.RWMutex // guards sessions, handlers, middle, chain, closed
+	mu       sync.RWMutex // guards sessions, handlers, middle, chain, commands, closed
 	sessions map[string]*Client
 	handlers map[string]callHandler
 	middle   []func(next PublishFunc) PublishFunc
 	chain    PublishFunc // middle around accept; set before serving, like used
 	used     bool
-	closed   bool // run starts nothing more
+	commands []Command // set before serving, too
+	closed   bool      // run starts nothing more
 
 	draining atomic.Bool
 	finished chan struct{}   // closed when Shutdown is through
