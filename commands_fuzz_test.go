@@ -79,8 +79,15 @@ func TestSlips(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"", "ab", 2}, {"who", "who", 0}, {"whp", "who", 1}, {"wh", "who", 1}, {"whoo", "who", 1},
-		{"hlep", "help", 1}, {"shurgg", "shrug", 2}, {"abcd", "wxyz", 4},
+		{"", "", 0},
+		{"", "ab", 2},
+		{"who", "who", 0},
+		{"whp", "who", 1},
+		{"wh", "who", 1},
+		{"whoo", "who", 1},
+		{"hlep", "help", 1},
+		{"shurgg", "shrug", 2},
+		{"abcd", "wxyz", 4},
 	} {
 		require.Equal(t, c.want, slips(c.a, c.b), c)
 		require.Equal(t, c.want, slips(c.b, c.a), c)

@@ -59,7 +59,7 @@ func me(_ context.Context, p *Publish, args string) error {
 	return nil
 }
 
-func msg(_ context.Context, p *Publish, args string) error { //nolint:contextcheck // joining a room ends with the hub
+func msg(_ context.Context, p *Publish, args string) error {
 	i := strings.IndexFunc(args, unicode.IsSpace)
 	if i < 0 {
 		return ErrUsage
