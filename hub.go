@@ -33,14 +33,15 @@ type Hub struct {
 	seed    maphash.Seed
 	shards  []hubShard
 
-	mu       sync.RWMutex // guards sessions, parting, handlers, middle, chain, closed
+	mu       sync.RWMutex // guards sessions, parting, handlers, middle, chain, commands, closed
 	sessions map[string]*Client
 	parting  map[*Client]struct{} // those that have ended and are saying goodbye
 	handlers map[string]callHandler
 	middle   []func(next PublishFunc) PublishFunc
 	chain    PublishFunc // middle around accept; set before serving, like used
 	used     bool
-	closed   bool // run starts nothing more
+	commands []Command // set before serving, too
+	closed   bool      // run starts nothing more
 
 	draining atomic.Bool           // Shutdown has begun: no new session
 	closing  atomic.Bool           // the drain is over: no publish either

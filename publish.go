@@ -28,6 +28,35 @@ type Publish struct {
 	outcome error
 }
 
+// Text gives the text of the message: its body when that is a JSON string, or
+// what an object has under "text" when that is one. Without a text, and when
+// the message is binary, ok is false.
+func (p *Publish) Text() (s string, ok bool) {
+	if p.Message.Binary {
+		return "", false
+	}
+	return wire.Text(p.Message.Body)
+}
+
+// SetText gives the message another text. The other fields of an object stay; a
+// body without a text becomes a JSON string. Bytes that are not UTF-8 become
+// U+FFFD.
+func (p *Publish) SetText(s string) {
+	m := p.Message
+	if m.Binary {
+		m.Body, m.Binary = nil, false
+	}
+	m.Body = wire.WithText(m.Body, s)
+}
+
+// Reply makes of the message an answer to its sender, whom nobody else sees:
+// private to them, of kind "notice", with this text. It is stored and replayed
+// like any private message.
+func (p *Publish) Reply(text string) {
+	p.Message.To, p.Message.Kind = p.Message.Sender, "notice"
+	p.SetText(text)
+}
+
 // A PublishFunc takes a message further. A nil error means that it was
 // accepted: the client learns by "ack" when it is stored. An error refuses it,
 // before anybody has seen it, and is what the client is told. To refuse for
@@ -81,11 +110,7 @@ func (c *Client) publish(cmd *wire.Command) error {
 	var mem *member
 	var err error
 	if cmd.Room == nil {
-		id := DirectRoom(c.who.Tenant, c.who.User, string(cmd.To))
-		if err := c.mayJoin(id); err != nil {
-			return err
-		}
-		mem, err = c.implicit(id)
+		mem, err = c.direct(string(cmd.To))
 	} else {
 		mem, err = c.joined(cmd.Room)
 	}
@@ -109,10 +134,11 @@ func (c *Client) publish(cmd *wire.Command) error {
 		Body:   buf[n:len(buf):len(buf)],
 		Binary: cmd.Binary,
 	}
-	if !c.hub.used {
+	command := c.hub.isCommand(&m)
+	if !c.hub.used && !command {
 		return c.hub.take(c.hub.ctx, c, r, &m, cmd.Retry)
 	}
-	c.Idle()       // the middleware may wait for something
+	c.Idle()       // the command and the middleware may wait for something
 	if cmd.Retry { // what is stored is not judged again
 		if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
 			return err
@@ -120,6 +146,16 @@ func (c *Client) publish(cmd *wire.Command) error {
 	}
 	seen := m
 	p := &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r, id: m.ID}
+	if command {
+		if err := c.hub.command(c.hub.ctx, p); err != nil {
+			return err
+		}
+		if m.Room = p.room.id; cmd.Retry && p.room != r { // that is where it was stored, if it was
+			if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
+				return err
+			}
+		}
+	}
 	err = guard(c.hub, "middleware", func() error { return c.hub.chain(c.hub.ctx, p) })
 	switch {
 	case p.taken && p.outcome == nil: // the ack will come: no error besides it
@@ -133,6 +169,16 @@ func (c *Client) publish(cmd *wire.Command) error {
 		return errors.New("middleware neither called next nor returned an error")
 	}
 	return err
+}
+
+// direct makes the session a member of its user's direct room with another,
+// if it may join that.
+func (c *Client) direct(user string) (*member, error) {
+	id := DirectRoom(c.who.Tenant, c.who.User, user)
+	if err := c.mayJoin(id); err != nil {
+		return nil, err
+	}
+	return c.implicit(id)
 }
 
 func kindOf(b []byte) string {

@@ -81,6 +81,7 @@ func newApp(conf config, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
+	hub.Commands(gohub.StandardCommands()...)
 	a := &app{hub: hub, log: log, drain: conf.drain}
 
 	mux := http.NewServeMux()
