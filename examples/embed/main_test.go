@@ -40,30 +40,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// start runs the service until the test ends or calls stop, which gives the
-// error that run returns.
-func start(t *testing.T) (base string, stop func() error) {
+// start runs the service until the test ends or calls stop; ended then gives
+// the error that run returns.
+func start(t *testing.T) (base string, stop func(), ended <-chan error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	addr, ended := make(chan string, 1), make(chan error, 1)
+	addr, result := make(chan string, 1), make(chan error, 1)
 	go func() {
-		ended <- run(ctx, "127.0.0.1:0", func(a net.Addr) { addr <- a.String() })
-		close(ended)
+		result <- run(ctx, "127.0.0.1:0", func(a net.Addr) { addr <- a.String() })
+		close(result)
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-ended
+		<-result
 	})
-	stop = func() error {
-		cancel()
-		return <-ended
-	}
 	select {
 	case a := <-addr:
-		return "http://" + a, stop
-	case err := <-ended:
-		require.NoError(t, err)
-		return "", nil
+		return "http://" + a, cancel, result
+	case err := <-result:
+		require.FailNow(t, "does not serve", "%v", err)
+		return "", nil, nil
 	}
 }
 
@@ -162,7 +158,7 @@ func login(t *testing.T, base, user string) *http.Client {
 }
 
 func TestLoginToAck(t *testing.T) {
-	base, stop := start(t)
+	base, stop, ended := start(t)
 	c := login(t, base, "alice")
 
 	status, body := answer(t)(c.Get(base + "/ws"))
@@ -189,13 +185,14 @@ func TestLoginToAck(t *testing.T) {
 	m := expect(t, other, "message")
 	require.Equal(t, []any{"alice", "hello"}, []any{m["sender"], m["body"]})
 
-	require.NoError(t, stop())
+	stop()
 	require.Equal(t, gohub.CloseRestart, closes(t, ws))
 	require.Equal(t, gohub.CloseRestart, closes(t, other))
+	require.NoError(t, <-ended)
 }
 
 func TestStrangersAreRefused(t *testing.T) {
-	base, _ := start(t)
+	base, _, _ := start(t)
 	_, status, problem := connect(t, browser(t), base+"/ws", "")
 	require.Equal(t, http.StatusUnauthorized, status)
 	require.Equal(t, "unauthorized", problem["code"])
@@ -211,7 +208,7 @@ func TestStrangersAreRefused(t *testing.T) {
 }
 
 func TestLogoutEndsSessions(t *testing.T) {
-	base, _ := start(t)
+	base, _, _ := start(t)
 	c := login(t, base, "alice")
 	ws, _, _ := connect(t, c, base+"/ws", "")
 	expect(t, ws, "welcome")
