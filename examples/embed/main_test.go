@@ -73,30 +73,34 @@ func browser(t *testing.T) *http.Client {
 	return c
 }
 
+func get(t *testing.T, c *http.Client, target string) (status int, body string) {
+	t.Helper()
+	res, err := c.Get(target)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(b)
+}
+
 func post(t *testing.T, c *http.Client, target string, form url.Values) (status int, body string) {
 	t.Helper()
-	return answer(t)(c.PostForm(target, form))
+	res, err := c.PostForm(target, form)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(b)
 }
 
-func answer(t *testing.T) func(res *http.Response, err error) (int, string) {
-	return func(res *http.Response, err error) (int, string) {
-		t.Helper()
-		require.NoError(t, err)
-		defer res.Body.Close()
-		b, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		return res.StatusCode, string(b)
-	}
-}
-
-// connect does the handshake; a refusal is its status and its problem.
-func connect(t *testing.T, c *http.Client, target, origin string) (ws *websocket.Conn, status int, problem map[string]any) {
+// connect does the handshake; a refusal is its status and its problem's code.
+func connect(t *testing.T, c *http.Client, target, origin string) (ws *websocket.Conn, status int, code string) {
 	t.Helper()
 	header := http.Header{}
 	if origin != "" {
 		header.Set("Origin", origin)
 	}
-	dialer := &http.Client{Jar: c.Jar, Transport: c.Transport}
+	dialer := &http.Client{Jar: c.Jar, Transport: c.Transport} // without the timeout, which would be the session's
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	ws, res, err := websocket.Dial(ctx, target, &websocket.DialOptions{
@@ -104,12 +108,13 @@ func connect(t *testing.T, c *http.Client, target, origin string) (ws *websocket
 	})
 	if err == nil {
 		t.Cleanup(func() { _ = ws.CloseNow() })
-		return ws, res.StatusCode, nil
+		return ws, res.StatusCode, ""
 	}
 	require.NotNil(t, res, "%v", err)
 	require.Equal(t, "application/problem+json", res.Header.Get("Content-Type"))
+	var problem struct{ Code string }
 	require.NoError(t, json.NewDecoder(res.Body).Decode(&problem))
-	return nil, res.StatusCode, problem
+	return nil, res.StatusCode, problem.Code
 }
 
 // expect reads on to the first frame of a type.
@@ -161,7 +166,7 @@ func TestLoginToAck(t *testing.T) {
 	base, stop, ended := start(t)
 	c := login(t, base, "alice")
 
-	status, body := answer(t)(c.Get(base + "/ws"))
+	status, body := get(t, c, base+"/ws")
 	require.Equal(t, http.StatusOK, status, body)
 	var n struct{ URL, Ticket string }
 	require.NoError(t, json.Unmarshal([]byte(body), &n))
@@ -193,15 +198,15 @@ func TestLoginToAck(t *testing.T) {
 
 func TestStrangersAreRefused(t *testing.T) {
 	base, _, _ := start(t)
-	_, status, problem := connect(t, browser(t), base+"/ws", "")
+	_, status, code := connect(t, browser(t), base+"/ws", "")
 	require.Equal(t, http.StatusUnauthorized, status)
-	require.Equal(t, "unauthorized", problem["code"])
-	status, _ = answer(t)(browser(t).Get(base + "/ws"))
+	require.Equal(t, "unauthorized", code)
+	status, _ = get(t, browser(t), base+"/ws")
 	require.Equal(t, http.StatusUnauthorized, status)
 
-	_, status, problem = connect(t, login(t, base, "alice"), base+"/ws", "https://evil.example")
+	_, status, code = connect(t, login(t, base, "alice"), base+"/ws", "https://evil.example")
 	require.Equal(t, http.StatusForbidden, status)
-	require.Equal(t, "forbidden", problem["code"])
+	require.Equal(t, "forbidden", code)
 
 	status, _ = post(t, browser(t), base+"/login", url.Values{"user": {"<script>"}})
 	require.Equal(t, http.StatusBadRequest, status)

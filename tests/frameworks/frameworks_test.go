@@ -104,31 +104,14 @@ func header(user, origin string) http.Header {
 	return h
 }
 
-func (s *site) handshake(h http.Header) (*websocket.Conn, *http.Response, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	ws, res, err := websocket.Dial(ctx, s.url, &websocket.DialOptions{
-		HTTPClient: s.client, HTTPHeader: h, Subprotocols: []string{"gohub.v1"},
-	})
-	if err == nil {
-		s.t.Cleanup(func() { _ = ws.CloseNow() })
-	}
-	return ws, res, err
+// An answer is an HTTP response, read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
 }
 
-// get is a plain GET, as negotiate is.
-func (s *site) get(h http.Header) (*http.Response, []byte) {
-	s.t.Helper()
-	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url, nil)
-	require.NoError(s.t, err)
-	r.Header = h
-	res, err := s.client.Do(r)
-	require.NoError(s.t, err)
-	return res, s.body(res)
-}
-
-// body is the body of a response, which middleware may have compressed.
-func (s *site) body(res *http.Response) []byte {
+func (s *site) read(res *http.Response) answer {
 	s.t.Helper()
 	defer res.Body.Close()
 	from := io.Reader(res.Body)
@@ -139,19 +122,46 @@ func (s *site) body(res *http.Response) []byte {
 	}
 	b, err := io.ReadAll(from)
 	require.NoError(s.t, err)
-	return b
+	return answer{res.StatusCode, res.Header, b}
+}
+
+// handshake returns no connection when it is refused.
+func (s *site) handshake(h http.Header) (*websocket.Conn, answer) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	ws, res, err := websocket.Dial(ctx, s.url, &websocket.DialOptions{
+		HTTPClient: s.client, HTTPHeader: h, Subprotocols: []string{"gohub.v1"},
+	})
+	if err != nil {
+		require.NotNil(s.t, res, "%v", err)
+		return nil, s.read(res)
+	}
+	s.t.Cleanup(func() { _ = ws.CloseNow() })
+	return ws, answer{status: res.StatusCode, header: res.Header}
+}
+
+// get is a plain GET, as negotiate is.
+func (s *site) get(url string, h http.Header) answer {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, url, nil)
+	require.NoError(s.t, err)
+	r.Header = h
+	res, err := s.client.Do(r)
+	require.NoError(s.t, err)
+	return s.read(res)
 }
 
 // isProblem checks what a refusal must look like, whatever is in between.
-func (s *site) isProblem(res *http.Response, body []byte, status int, code string) (detail string) {
+func (s *site) isProblem(a answer, status int, code string) (detail string) {
 	s.t.Helper()
-	require.Equal(s.t, status, res.StatusCode, "%s", body)
-	require.Equal(s.t, "application/problem+json", res.Header.Get("Content-Type"))
+	require.Equal(s.t, status, a.status, "%s", a.body)
+	require.Equal(s.t, "application/problem+json", a.header.Get("Content-Type"))
 	var p struct {
 		Status       int
 		Code, Detail string
 	}
-	require.NoError(s.t, json.Unmarshal(body, &p), "%s", body)
+	require.NoError(s.t, json.Unmarshal(a.body, &p), "%s", a.body)
 	require.Equal(s.t, status, p.Status)
 	require.Equal(s.t, code, p.Code)
 	return p.Detail
@@ -159,13 +169,12 @@ func (s *site) isProblem(res *http.Response, body []byte, status int, code strin
 
 func (s *site) refused(h http.Header, status int, code string) (detail string) {
 	s.t.Helper()
-	_, res, err := s.handshake(h)
-	require.Error(s.t, err)
-	require.NotNil(s.t, res, "%v", err)
-	return s.isProblem(res, s.body(res), status, code)
+	ws, a := s.handshake(h)
+	require.Nil(s.t, ws)
+	return s.isProblem(a, status, code)
 }
 
-func exchange(t *testing.T, ws *websocket.Conn, say map[string]any, answer string) map[string]any {
+func exchange(t *testing.T, ws *websocket.Conn, say map[string]any, want string) map[string]any {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -176,10 +185,10 @@ func exchange(t *testing.T, ws *websocket.Conn, say map[string]any, answer strin
 	}
 	for {
 		_, p, err := ws.Read(ctx)
-		require.NoError(t, err, "waiting for %s", answer)
+		require.NoError(t, err, "waiting for %s", want)
 		var f map[string]any
 		require.NoError(t, json.Unmarshal(p, &f))
-		if f["type"] == answer {
+		if f["type"] == want {
 			return f
 		}
 		require.NotEqual(t, "error", f["type"], "%v", f)
@@ -190,16 +199,16 @@ func exchange(t *testing.T, ws *websocket.Conn, say map[string]any, answer strin
 func (s *site) works() {
 	t := s.t
 	t.Helper()
-	res, body := s.get(header("alice", ""))
-	require.Equal(t, http.StatusOK, res.StatusCode, "%s", body)
+	a := s.get(s.url, header("alice", ""))
+	require.Equal(t, http.StatusOK, a.status, "%s", a.body)
 	var n struct{ URL, Ticket string }
-	require.NoError(t, json.Unmarshal(body, &n), "%s", body)
+	require.NoError(t, json.Unmarshal(a.body, &n), "%s", a.body)
 	require.Equal(t, "ws"+strings.TrimPrefix(s.url, "http"), n.URL)
 	require.NotEmpty(t, n.Ticket)
 
-	ws, res, err := s.handshake(header("alice", strings.TrimSuffix(s.url, "/api/ws")))
-	require.NoError(t, err)
-	require.Empty(t, res.Header.Get("Content-Encoding"))
+	ws, a := s.handshake(header("alice", strings.TrimSuffix(s.url, "/api/ws")))
+	require.NotNil(t, ws, "%s", a.body)
+	require.Empty(t, a.header.Get("Content-Encoding"))
 	require.Equal(t, "gohub.v1", ws.Subprotocol())
 	require.Equal(t, "alice", exchange(t, ws, nil, "welcome")["user"])
 	exchange(t, ws, map[string]any{"type": "join", "ref": 1, "room": "r"}, "joined")
@@ -209,8 +218,7 @@ func (s *site) works() {
 
 	require.Equal(t, "log in first", s.refused(header("", ""), http.StatusUnauthorized, "unauthorized"))
 	s.refused(header("alice", "https://evil.example"), http.StatusForbidden, "forbidden")
-	res, body = s.get(header("", ""))
-	s.isProblem(res, body, http.StatusUnauthorized, "unauthorized")
+	s.isProblem(s.get(s.url, header("", "")), http.StatusUnauthorized, "unauthorized")
 
 	require.NoError(t, ws.Close(websocket.StatusNormalClosure, ""))
 	require.Empty(t, s.server.String(), "net/http has something to say")
@@ -222,8 +230,7 @@ func (s *site) works() {
 func (s *site) fails(writer string) {
 	t := s.t
 	t.Helper()
-	res, _ := s.get(header("alice", ""))
-	require.Equal(t, http.StatusOK, res.StatusCode, "negotiate needs no connection")
+	require.Equal(t, http.StatusOK, s.get(s.url, header("alice", "")).status, "negotiate needs no connection")
 	require.Contains(t, s.refused(header("alice", ""), http.StatusNotImplemented, "internal"), "log")
 	require.Contains(t, s.hub.String(), "level=ERROR")
 	require.Contains(t, s.hub.String(), "writer="+writer)

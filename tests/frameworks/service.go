@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gohub/gohub"
@@ -19,10 +20,8 @@ func Rules(teams map[string][]string) (gohub.Config, func(hub *gohub.Hub)) {
 		Origins: []string{"https://app.example.com"},
 		// Rooms are named after teams; whoever is not in one learns nothing of it.
 		MayJoin: func(_ context.Context, who gohub.Identity, room gohub.RoomID) error {
-			for _, member := range teams[room.Name] {
-				if member == who.User {
-					return nil
-				}
+			if slices.Contains(teams[room.Name], who.User) {
+				return nil
 			}
 			return gohub.Errorf(gohub.CodeForbidden, "this is another team's room")
 		},

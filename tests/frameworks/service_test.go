@@ -26,15 +26,13 @@ func TestService(t *testing.T) {
 		Health(mux, hub, draining)
 		return mux
 	})
-	res, body := s.get(header("alice", ""))
-	require.Equal(t, http.StatusOK, res.StatusCode)
 	var n struct{ URL string }
-	require.NoError(t, json.Unmarshal(body, &n))
+	require.NoError(t, json.Unmarshal(s.get(s.url, header("alice", "")).body, &n))
 	require.Equal(t, "wss://chat.example.com/api/ws", n.URL)
 
 	as := func(user string) *websocket.Conn {
-		ws, _, err := s.handshake(header(user, "https://app.example.com"))
-		require.NoError(t, err)
+		ws, a := s.handshake(header(user, "https://app.example.com"))
+		require.NotNil(t, ws, "%s", a.body)
 		exchange(t, ws, nil, "welcome")
 		return ws
 	}
@@ -51,8 +49,7 @@ func TestService(t *testing.T) {
 	for range 2 {
 		res, err := s.client.PostForm(base+"/deployed/red", url.Values{"id": {id}, "version": {"7"}})
 		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		require.Equal(t, http.StatusNoContent, res.StatusCode)
+		require.Equal(t, http.StatusNoContent, s.read(res).status)
 	}
 	plain := map[string]any{"type": "publish", "id": gohub.NewID(), "room": "red", "body": "thanks"}
 	exchange(t, alice, plain, "ack")
@@ -60,19 +57,12 @@ func TestService(t *testing.T) {
 	require.Equal(t, []any{id, "system", "deployed", map[string]any{"version": "7"}}, []any{m["id"], m["sender"], m["kind"], m["body"]})
 	require.Equal(t, "thanks", exchange(t, bob, nil, "message")["body"], "the repeated request is one message")
 
-	health := func(path string) (int, string) {
-		res, err := s.client.Get(base + path)
-		require.NoError(t, err)
-		return res.StatusCode, string(s.body(res))
-	}
-	status, text := health("/healthz")
-	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, text, `"Sessions":3`)
-	status, _ = health("/readyz")
-	require.Equal(t, http.StatusNoContent, status)
+	health := s.get(base+"/healthz", nil)
+	require.Equal(t, http.StatusOK, health.status)
+	require.Contains(t, string(health.body), `"Sessions":3`)
+	require.Equal(t, http.StatusNoContent, s.get(base+"/readyz", nil).status)
 	close(draining)
-	status, _ = health("/readyz")
-	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Equal(t, http.StatusServiceUnavailable, s.get(base+"/readyz", nil).status)
 }
 
 // A hub that is gone says so to the program, too.
