@@ -52,7 +52,8 @@ func start(t *testing.T) (base string, stop func(), ended <-chan error) {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-result
+		for range result { // until it is closed
+		}
 	})
 	select {
 	case a := <-addr:

@@ -132,7 +132,8 @@ var ofBodies = map[string]bool{
 	"Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Trailer": true, "Transfer-Encoding": true,
 }
 
-// answer is the 101 with coder's fields and the program's own, such as cookies.
+// answer is the 101 with coder's header fields and what the program had set
+// before, such as cookies.
 func (h *handshaker) answer() []byte {
 	var b bytes.Buffer
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")

@@ -121,9 +121,15 @@ func TestHeaderOf101(t *testing.T) {
 	w := start(t, overTCP, o, echo)
 	w.wrap = func(rw http.ResponseWriter) http.ResponseWriter {
 		for _, f := range [][2]string{
-			{"Set-Cookie", "a=1"}, {"Set-Cookie", "b=2"}, {"X-Split", "a\r\nEvil: b"},
-			{"Content-Encoding", "gzip"}, {"Content-Length", "7"}, {"Content-Type", "text/html"}, {"Transfer-Encoding", "chunked"},
-			{"Upgrade", "h2c"}, {"Connection", "close"},
+			{"Set-Cookie", "a=1"},
+			{"Set-Cookie", "b=2"},
+			{"X-Split", "a\r\nEvil: b"},
+			{"Content-Encoding", "gzip"},
+			{"Content-Length", "7"},
+			{"Content-Type", "text/html"},
+			{"Transfer-Encoding", "chunked"},
+			{"Upgrade", "h2c"},
+			{"Connection", "close"},
 		} {
 			rw.Header().Add(f[0], f[1])
 		}
@@ -190,7 +196,8 @@ func TestRefusals(t *testing.T) {
 			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, http.Header{}, "HTTP/1.1"},
 			"no Connection": {
 				func(r *http.Request) { r.Header.Del("Connection") }, 426,
-				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, "Connection",
+				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+				"Connection",
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
