@@ -32,8 +32,8 @@ func ExampleClient_ExpectMessage() {
 	run(func(t testing.TB) {
 		hub := hubtest.New(t, gohub.Config{})
 		alice := hub.Dial("alice")
-		alice.Join("general")
-		alice.SendText(`{"type":"ping","ref":"mine"}`)
+		alice.Send("ping", "ref", "mine")
+		alice.Ping()
 		hub.Kick("", "alice", "enough")
 		alice.ExpectClose(gohub.CloseKicked)
 		alice.ExpectMessage("general", "hello")

@@ -39,15 +39,15 @@ func (s *FaultyStore) Fail(err error) {
 	s.err = err
 }
 
-// Delay lets everything take so much longer; 0: no longer.
+// Delay lets every Append take so much longer; 0: no longer.
 func (s *FaultyStore) Delay(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.delay = d
 }
 
-// Hold lets everything that writes wait for Release: nothing is stored, so
-// nothing is acked. What the hub then reads is as it was.
+// Hold lets every Append wait for Release: no message is stored, so none is
+// acked. Reads show what was stored before.
 func (s *FaultyStore) Hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,35 +73,42 @@ func (s *FaultyStore) heal() {
 	s.Release()
 }
 
-// fault does what is to be done before a call; an error: instead of it.
-func (s *FaultyStore) fault(ctx context.Context, writes bool) error {
-	s.mu.Lock()
-	delay, held := s.delay, s.held
-	s.mu.Unlock()
-	if delay > 0 {
-		t := time.NewTimer(delay)
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if writes && held != nil {
-		select {
-		case <-held:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+// fails gives the error that is to be returned in place of a call.
+func (s *FaultyStore) fails() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
+// wait waits as Delay and Hold say.
+func (s *FaultyStore) wait(ctx context.Context) error {
+	s.mu.Lock()
+	delay, held := s.delay, s.held
+	s.mu.Unlock()
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if held == nil {
+		return nil
+	}
+	select {
+	case <-held:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Append is the Store's.
 func (s *FaultyStore) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Ordered, error) {
-	if err := s.fault(ctx, true); err != nil {
+	if err := s.wait(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.fails(); err != nil {
 		return nil, err
 	}
 	return s.Store.Append(ctx, batch)
@@ -109,7 +116,7 @@ func (s *FaultyStore) Append(ctx context.Context, batch []gohub.Message) ([]gohu
 
 // Lookup is the Store's.
 func (s *FaultyStore) Lookup(ctx context.Context, room gohub.RoomID, id string) (gohub.Message, bool, error) {
-	if err := s.fault(ctx, false); err != nil {
+	if err := s.fails(); err != nil {
 		return gohub.Message{}, false, err
 	}
 	return s.Store.Lookup(ctx, room, id)
@@ -117,7 +124,7 @@ func (s *FaultyStore) Lookup(ctx context.Context, room gohub.RoomID, id string) 
 
 // History is the Store's.
 func (s *FaultyStore) History(ctx context.Context, q gohub.Query) ([]gohub.Message, bool, error) {
-	if err := s.fault(ctx, false); err != nil {
+	if err := s.fails(); err != nil {
 		return nil, false, err
 	}
 	return s.Store.History(ctx, q)
@@ -125,7 +132,7 @@ func (s *FaultyStore) History(ctx context.Context, q gohub.Query) ([]gohub.Messa
 
 // Advance is the Store's.
 func (s *FaultyStore) Advance(ctx context.Context, ws []gohub.Watermark) ([]gohub.Watermark, error) {
-	if err := s.fault(ctx, true); err != nil {
+	if err := s.fails(); err != nil {
 		return nil, err
 	}
 	return s.Store.Advance(ctx, ws)
@@ -133,7 +140,7 @@ func (s *FaultyStore) Advance(ctx context.Context, ws []gohub.Watermark) ([]gohu
 
 // Watermarks is the Store's.
 func (s *FaultyStore) Watermarks(ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
-	if err := s.fault(ctx, false); err != nil {
+	if err := s.fails(); err != nil {
 		return nil, err
 	}
 	return s.Store.Watermarks(ctx, room, limit)
@@ -141,7 +148,7 @@ func (s *FaultyStore) Watermarks(ctx context.Context, room gohub.RoomID, limit i
 
 // Rooms is the Store's.
 func (s *FaultyStore) Rooms(ctx context.Context, tenant, user string) ([]gohub.RoomState, error) {
-	if err := s.fault(ctx, false); err != nil {
+	if err := s.fails(); err != nil {
 		return nil, err
 	}
 	return s.Store.Rooms(ctx, tenant, user)
