@@ -117,7 +117,11 @@ func (c *Client) read(ws *websocket.Conn) {
 		typ, p, err := ws.Read(context.Background())
 		if err != nil {
 			_ = ws.CloseNow()
-			c.change(func() { c.ended = err })
+			c.change(func() {
+				if c.ended == nil { // or Close has said how
+					c.ended = err
+				}
+			})
 			return
 		}
 		f := decode(typ == websocket.MessageBinary, p)

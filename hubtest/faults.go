@@ -29,9 +29,13 @@ func (c *Client) over() {
 // Close ends the connection as a client does that is no longer needed: with
 // code 1000.
 func (c *Client) Close() {
-	c.mu.Lock()
-	ws := c.ws
-	c.mu.Unlock()
+	var ws *websocket.Conn
+	c.change(func() {
+		ws = c.ws
+		if c.ended == nil { // coder's reader may not see the hub's answer
+			c.ended = websocket.CloseError{Code: websocket.StatusNormalClosure}
+		}
+	})
 	_ = ws.Close(websocket.StatusNormalClosure, "")
 	c.over()
 }

@@ -239,3 +239,26 @@ func TestDelayedStore(t *testing.T) {
 		require.Equal(t, 3*time.Second, time.Since(start))
 	})
 }
+
+// What was stored while its sender was away is not made again: the repeat says
+// that it is one, so the next hub looks for it in the Store.
+func TestResumeRepeatsAsARetry(t *testing.T) {
+	both(t, func(t *testing.T) {
+		store := hubtest.Faulty(nil)
+		hub := hubtest.New(t, gohub.Config{Store: store})
+		alice, bob := hub.Dial("alice"), hub.Dial("bob")
+		alice.Join("general")
+		bob.Join("general")
+		store.Hold()
+		id := alice.Publish("general", "hello")
+		bob.ExpectMessage("general", "hello")
+		alice.Cut()
+		store.Release()
+		hub.Restart() // stores it
+		hub.Crash()   // forgets that it was there, but for the Store
+		bob.Resume()
+		alice.Resume()
+		require.True(t, alice.ExpectAck(id).Duplicate)
+		require.Len(t, bob.Messages("general"), 1)
+	})
+}
