@@ -100,6 +100,7 @@ func (c *Client) connect(s *Server) {
 	c.mu.Lock()
 	c.welcome = f
 	c.mu.Unlock()
+	s.world.add(c)
 }
 
 // end is the client's cleanup.

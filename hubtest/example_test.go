@@ -3,6 +3,8 @@ package hubtest_test
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/hubtest"
@@ -42,6 +44,22 @@ func ExampleClient_ExpectMessage() {
 	// hubtest: alice waited for message room="general" body="hello": the connection has ended, closed with 4503 "enough"
 	// These came and were not expected:
 	//	{"type":"pong","ref":"mine"}
+}
+
+// In a synctest bubble time costs nothing: who does not answer pings for twice
+// Config.PingInterval is closed at once.
+func ExampleClient_Freeze() {
+	TestHeartbeat := func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			hub := hubtest.New(t, gohub.Config{PingInterval: 25 * time.Second})
+			alice := hub.Dial("alice")
+			alice.Freeze()
+			time.Sleep(52 * time.Second) // it is looked after once a second
+			alice.Thaw()
+			alice.ExpectClose(gohub.CloseHeartbeatTimeout)
+		})
+	}
+	_ = TestHeartbeat // go test calls it
 }
 
 // run runs what would be a test, and prints how it fails.

@@ -71,8 +71,9 @@ func (c *Client) Resume() {
 	c.ResumeAt(c.at())
 }
 
-// ResumeAt resumes at another server, of the same cluster for instance:
-// alice.ResumeAt(hubs[1].Server).
+// ResumeAt resumes at another server: at another hub of a cluster, as in
+// alice.ResumeAt(hubs[1].Server), or at the next life of the program. The
+// options that were given to Dial are in force there, too.
 func (c *Client) ResumeAt(s *Server) {
 	c.t.Helper()
 	c.Cut()

@@ -162,6 +162,19 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// Restart leaves nothing unread that the old hub has said.
+func TestRestartWaitsForTheClients(t *testing.T) {
+	both(t, func(t *testing.T) {
+		hub := hubtest.New(t, gohub.Config{})
+		alice := hub.Dial("alice")
+		for range 20 {
+			hub.Restart()
+			alice.Resume()
+			alice.Expect("goaway")
+		}
+	})
+}
+
 // What is seen and not acked may be lost in a crash; its sender brings it
 // back, and nobody has it twice in the end.
 func TestCrashLosesWhatIsNotAcked(t *testing.T) {

@@ -82,6 +82,7 @@ func fill(t testing.TB, cfg gohub.Config, node string) gohub.Config {
 	if cfg.Logger == nil {
 		cfg.Logger = quiet(t)
 	}
+	// The place for what makes Shutdown spread clients over time: off in tests.
 	return cfg
 }
 
@@ -136,8 +137,9 @@ func (h *Hub) ready() {
 
 // Restart shuts the hub down, which stores what is ordered and closes every
 // session with 1012, and brings up a new one with the same Config, so the same
-// Store and Broker. It returns when the clients know, but for frozen and slow
-// ones. They resume when they are told to, by [Client.Resume].
+// Store and Broker. Clients have read all that the old one said when it
+// returns, but for frozen and slow ones, which hold it up for
+// Config.CloseTimeout. They resume when they are told to, by [Client.Resume].
 //
 // h.Hub is another hub then: Restart and Crash belong on the test's goroutine,
 // while no other uses h.
@@ -147,11 +149,6 @@ func (h *Hub) Restart() {
 	defer cancel()
 	if err := h.Shutdown(ctx); err != nil {
 		h.t.Fatalf("hubtest: Restart: %v", err)
-	}
-	for _, c := range h.mine() {
-		if c.reachable() {
-			c.over() // soon: the hub has closed it
-		}
 	}
 	h.next()
 }

@@ -29,6 +29,7 @@ func TestEveryCommand(t *testing.T) {
 		require.Equal(t, id, m.ID)
 		require.Equal(t, ack.Seq, m.Seq)
 		require.Equal(t, "number", m.Kind)
+		alice.Expect("message", "id", id, "to", "", "binary", false) // has neither
 		require.Equal(t, ack.Seq, bob.Last("general"))
 
 		alice.Say("general", []byte{0x89, 0xff})
@@ -167,6 +168,57 @@ func TestServeTakesTheProgramsHandler(t *testing.T) {
 		require.NoError(t, json.NewDecoder(res.Body).Decode(&n))
 		require.Equal(t, "ws://hub.test/ws", n.URL)
 		s.Dial("bob", hubtest.Path("/ws?ticket="+n.Ticket))
+	})
+}
+
+// Clients that have moved are asked where they are now.
+func TestResumeAtTheNextLifeOfTheProgram(t *testing.T) {
+	both(t, func(t *testing.T) {
+		store := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+		serve := func() *hubtest.Server {
+			hub, err := gohub.New(gohub.Config{Store: store, Authenticator: gohub.AuthenticatorFunc(hubtest.Authenticate)})
+			require.NoError(t, err)
+			s := hubtest.Serve(t, hub.Handler())
+			t.Cleanup(func() { require.NoError(t, hub.Shutdown(context.Background())) })
+			return s
+		}
+		first, second := serve(), serve()
+		alice, bob := first.Dial("alice"), first.Dial("bob")
+		alice.Join("general")
+		bob.Join("general")
+		alice.Say("general", "before")
+		bob.ExpectMessage("general", "before")
+		alice.ResumeAt(second)
+		bob.ResumeAt(second)
+		for i := range 50 {
+			alice.Publish("general", i)
+			require.Len(t, bob.Messages("general"), i+2)
+		}
+	})
+}
+
+// lateBroker is a Broker that takes its time to run.
+type lateBroker struct{ gohub.Broker }
+
+func (b lateBroker) Run(ctx context.Context, r gohub.Receiver) error {
+	select {
+	case <-time.After(20 * time.Millisecond):
+		return b.Broker.Run(ctx, r)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func TestNewWaitsForTheBroker(t *testing.T) {
+	both(t, func(t *testing.T) {
+		hub := hubtest.New(t, gohub.Config{Broker: lateBroker{gohub.NewMemoryBroker()}})
+		alice := hub.Dial("alice")
+		alice.Join("general")
+		hub.Restart()
+		alice.Resume()
+		hub.Crash()
+		alice.Resume()
+		alice.Say("general", "hello")
 	})
 }
 

@@ -44,7 +44,9 @@ type world struct {
 func (w *world) add(c *Client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.clients = append(w.clients, c)
+	if !slices.Contains(w.clients, c) {
+		w.clients = append(w.clients, c)
+	}
 }
 
 func (w *world) all() []*Client {
@@ -55,7 +57,8 @@ func (w *world) all() []*Client {
 
 // Serve serves the program's own handler, hub and all, until the test ends.
 // The hub in it is the program's to shut down, in a t.Cleanup after Serve: a
-// cleanup that is registered later runs earlier.
+// cleanup that is registered later runs earlier. For the program's own restart
+// serve its successor, too, and let clients move with [Client.ResumeAt].
 func Serve(t testing.TB, handler http.Handler) *Server {
 	t.Helper()
 	return serve(t, handler, new(world))
@@ -174,7 +177,6 @@ func (s *Server) Dial(user string, opts ...Option) *Client {
 	c := &Client{t: s.t, user: user, to: s, dialing: dialingOf(user, opts), news: make(chan struct{}), last: make(map[string]int64)}
 	s.t.Cleanup(c.end)
 	c.connect(s)
-	s.world.add(c)
 	return c
 }
 
