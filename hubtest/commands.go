@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/gohub/gohub"
 )
@@ -106,7 +107,7 @@ func (c *Client) Receipt(room string, delivered, seen int64) {
 // are "before", "after" and "limit".
 func (c *Client) History(room string, fields ...any) Frame {
 	c.t.Helper()
-	all, err := fieldsOf(append(fields, "room", room))
+	all, err := fieldsOf(append(slices.Clip(fields), "room", room))
 	if err != nil {
 		c.t.Fatalf("hubtest: %s asks for history: %v", c.user, err)
 	}

@@ -80,7 +80,7 @@ func fill(t testing.TB, cfg gohub.Config, node string) gohub.Config {
 		cfg.Node = node
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = quiet(t)
+		cfg.Logger = quiet(t, "the hub")
 	}
 	// The place for what makes Shutdown spread clients over time: off in tests.
 	return cfg
@@ -154,8 +154,9 @@ func (h *Hub) Restart() {
 }
 
 // Crash ends the hub as the end of its process does, and brings up a new one
-// on the same Store. Every client is cut, what was ordered and not stored is
-// lost, and so is the Broker, unless it came with cfg or is a cluster's.
+// on the same Store. Every client is cut. The Broker ends, too, and what was
+// ordered and not stored is lost with it; a Broker that came with cfg or is a
+// cluster's stays, and has it still.
 func (h *Hub) Crash() {
 	h.t.Helper()
 	for _, c := range h.mine() {
@@ -194,11 +195,14 @@ func (h *Hub) mine() []*Client {
 }
 
 // quiet makes a logger whose last lines are shown if the test fails.
-func quiet(t testing.TB) *slog.Logger {
+func quiet(t testing.TB, who string) *slog.Logger {
 	l := new(lines)
 	t.Cleanup(func() {
-		if t.Failed() && len(l.last) > 0 {
-			t.Logf("hubtest: the hub logged:\n%s", strings.Join(l.last, ""))
+		l.mu.Lock()
+		last := strings.Join(l.last, "")
+		l.mu.Unlock()
+		if t.Failed() && last != "" {
+			t.Logf("hubtest: %s logged:\n%s", who, last)
 		}
 	})
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -261,3 +261,16 @@ func TestTheLogIsQuietWithoutAFailure(t *testing.T) {
 		require.Empty(t, r.all())
 	})
 }
+
+func TestAPanicOfTheHandlerIsShown(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		r := try(t, func(t testing.TB) {
+			s := hubtest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("at the disco") }))
+			s.Dial("alice")
+		})
+		require.Contains(t, r.fatal, "alice cannot connect (status 0)")
+		require.Len(t, r.logs, 1)
+		require.Contains(t, r.logs[0], "the HTTP server logged")
+		require.Contains(t, r.logs[0], "at the disco")
+	})
+}

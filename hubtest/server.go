@@ -91,7 +91,7 @@ func serve(t testing.TB, handler http.Handler, w *world) *Server {
 			(*s.handler.Load()).ServeHTTP(w, r)
 		}),
 		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorLog:          slog.NewLogLogger(quiet(t, "the HTTP server").Handler(), slog.LevelError),
 	}
 	done := make(chan struct{})
 	go func() { // ends with srv.Close
