@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,6 +36,7 @@ type settings struct {
 	patience  time.Duration
 	procs     int
 	nice      int
+	pin       bool
 	profile   string
 	out       string
 	window    time.Duration
@@ -80,6 +82,15 @@ func parse() settings {
 	flag.DurationVar(&s.patience, "patience", 20*time.Second, "wait before each run for the machine to fall quiet, at most")
 	flag.IntVar(&s.nice, "nice", 0, "scheduling priority of server and load; below 0 needs root and hurts others")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
+	flag.BoolVar(&s.pin, "pin", false, "server on processor 0 and load on 1: else they may get in each other's way on one while the other idles")
+	flag.Func("program", "`name=path` of another build of gohubserver, to be named in -servers", func(v string) error {
+		name, path, ok := strings.Cut(v, "=")
+		if !ok || name == "" || path == "" {
+			return errors.New("want name=path")
+		}
+		servers = append(servers, server{name: name, cmd: []string{path}})
+		return nil
+	})
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
@@ -232,7 +243,11 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 	if s.pkg != "" {
 		argv = []string{b.programs[s.pkg]}
 	}
-	j, err := startServer(ctx, append(argv, s.args...), b.procs, b.nice)
+	server, client := place{nice: b.nice}, place{nice: b.nice}
+	if b.pin {
+		server.cpu, client.cpu = "0", "1"
+	}
+	j, err := startServer(ctx, append(argv, s.args...), b.procs, server)
 	if err != nil {
 		return result.Run{}, err
 	}
@@ -250,7 +265,7 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		}
 		args = append(args, "-profile", filepath.Join(b.profile, fmt.Sprintf("%s-%s-%d.pprof", p.name, name, round+1)))
 	}
-	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...), b.nice)
+	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...), client)
 }
 
 // save writes everything so far.

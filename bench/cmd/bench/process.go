@@ -37,13 +37,13 @@ type job struct {
 }
 
 // startServer returns once the server answers. Whoever calls it stops the job.
-func startServer(ctx context.Context, argv []string, procs, nice int) (*job, error) {
+func startServer(ctx context.Context, argv []string, procs int, at place) (*job, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
 	j := &job{addr: ports[0], debug: ports[1], stderr: new(bytes.Buffer)}
-	argv = niced(append(argv[:len(argv):len(argv)], "-addr", j.addr, "-debug", j.debug), nice)
+	argv = at.of(append(argv[:len(argv):len(argv)], "-addr", j.addr, "-debug", j.debug))
 	j.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	j.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
 	j.cmd.Stderr = j.stderr
@@ -91,10 +91,10 @@ func (j *job) stop() {
 }
 
 // load plays a scenario against a server and returns what it said.
-func load(ctx context.Context, program string, args []string, nice int) (r result.Run, err error) {
+func load(ctx context.Context, program string, args []string, at place) (r result.Run, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // its own limit is below
 	defer cancel()
-	argv := niced(append([]string{program}, args...), nice)
+	argv := at.of(append([]string{program}, args...))
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=2")
 	var out, stderr bytes.Buffer
@@ -116,13 +116,21 @@ func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// niced runs a command through nice(1), which then is that command. 0 leaves
-// it as it is.
-func niced(argv []string, nice int) []string {
-	if nice == 0 {
-		return argv
+// A place says how the kernel is to run a command: through nice(1) and
+// taskset(1), which then are that command.
+type place struct {
+	nice int
+	cpu  string // the only ones to run on; empty: any
+}
+
+func (p place) of(argv []string) []string {
+	if p.nice != 0 {
+		argv = append([]string{"nice", "-n", strconv.Itoa(p.nice)}, argv...)
 	}
-	return append([]string{"nice", "-n", strconv.Itoa(nice)}, argv...)
+	if p.cpu != "" {
+		argv = append([]string{"taskset", "-c", p.cpu}, argv...)
+	}
+	return argv
 }
 
 // freePorts returns loopback addresses that nobody listened on a moment ago.
