@@ -248,6 +248,7 @@ func TestExpiryIsTheServices(t *testing.T) {
 func TestSignalsEndIt(t *testing.T) {
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel() // a client that ignores goaway is given five seconds
 			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "-addr", "127.0.0.1:0")

@@ -74,6 +74,7 @@ func serve(t *testing.T, mount func(hub *gohub.Hub) http.Handler) *site {
 func serveWith(t *testing.T, cfg gohub.Config, mount func(hub *gohub.Hub) http.Handler) *site {
 	t.Helper()
 	s := &site{t: t, client: &http.Client{Transport: &http.Transport{DisableCompression: true}}}
+	cfg.DrainTime = -1
 	cfg.Logger = slog.New(slog.NewTextHandler(&s.hub, nil))
 	hub, err := NewHub(cfg)
 	require.NoError(t, err)

@@ -62,20 +62,28 @@ func Deployed(hub *gohub.Hub) http.HandlerFunc {
 	}
 }
 
-// Health adds the two questions that a balancer asks: whether the process is
-// there, and whether it wants more connections. draining is closed just before
-// the hub's Shutdown begins.
-func Health(mux *http.ServeMux, hub *gohub.Hub, draining <-chan struct{}) {
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(hub.Stats())
-	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		select {
-		case <-draining:
-			http.Error(w, "shutting down", http.StatusServiceUnavailable)
-		default:
+// Health adds the two questions that a balancer and a supervisor ask: whether
+// the process can go on, and whether it wants more connections.
+func Health(mux *http.ServeMux, hub *gohub.Hub) {
+	probe := func(check func() error) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if err := check(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
 			w.WriteHeader(http.StatusNoContent)
 		}
-	})
+	}
+	mux.HandleFunc("GET /healthz", probe(hub.Health)) // no: restart the process
+	mux.HandleFunc("GET /readyz", probe(hub.Ready))   // no: send new clients elsewhere
+}
+
+// Observed joins every session to its user's own room and counts how sessions
+// end, as an example of what an Observer is for.
+func Observed(cfg gohub.Config, hub func() *gohub.Hub, ended func(code int)) gohub.Config {
+	cfg.Observer = gohub.Observer{
+		SessionOpened: func(c *gohub.Client) { _ = hub().Join(c.ID(), "news-"+c.User()) },
+		SessionClosed: func(_ *gohub.Client, end gohub.SessionEnd) { ended(end.Code) },
+	}
+	return cfg
 }

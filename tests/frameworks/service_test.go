@@ -17,13 +17,16 @@ import (
 // What docs/embedding.md says of rules, publishing and health is so.
 func TestService(t *testing.T) {
 	cfg, rules := Rules(map[string][]string{"red": {"alice", "bob"}})
-	draining := make(chan struct{})
-	s := serveWith(t, cfg, func(hub *gohub.Hub) http.Handler {
+	var hub *gohub.Hub
+	codes := make(chan int, 3)
+	cfg = Observed(cfg, func() *gohub.Hub { return hub }, func(code int) { codes <- code })
+	s := serveWith(t, cfg, func(h *gohub.Hub) http.Handler {
+		hub = h
 		rules(hub)
 		mux := http.NewServeMux()
 		mux.Handle("/api/", NetHTTP(hub))
 		mux.Handle("POST /deployed/{team}", Deployed(hub))
-		Health(mux, hub, draining)
+		Health(mux, hub)
 		return mux
 	})
 	var n struct{ URL string }
@@ -57,12 +60,19 @@ func TestService(t *testing.T) {
 	require.Equal(t, []any{id, "system", "deployed", map[string]any{"version": "7"}}, []any{m["id"], m["sender"], m["kind"], m["body"]})
 	require.Equal(t, "thanks", exchange(t, bob, nil, "message")["body"], "the repeated request is one message")
 
-	health := s.get(base+"/healthz", nil)
-	require.Equal(t, http.StatusOK, health.status)
-	require.Contains(t, string(health.body), `"Sessions":3`)
+	require.Equal(t, 1, hub.RoomStats(gohub.RoomID{Name: "news-alice"}).Users)
+
+	require.Equal(t, http.StatusNoContent, s.get(base+"/healthz", nil).status)
 	require.Equal(t, http.StatusNoContent, s.get(base+"/readyz", nil).status)
-	close(draining)
+	for _, ws := range []*websocket.Conn{alice, bob, carol} {
+		ws.CloseRead(t.Context()) // says goodbye
+	}
+	require.NoError(t, hub.Shutdown(t.Context()))
 	require.Equal(t, http.StatusServiceUnavailable, s.get(base+"/readyz", nil).status)
+	require.Equal(t, http.StatusNoContent, s.get(base+"/healthz", nil).status)
+	for range 3 {
+		require.Equal(t, gohub.CloseRestart, <-codes)
+	}
 }
 
 // A hub that is gone says so to the program, too.
