@@ -149,6 +149,9 @@ func closes(t *testing.T, ws *websocket.Conn) int {
 	defer cancel()
 	for {
 		if _, _, err := ws.Read(ctx); err != nil {
+			if websocket.CloseStatus(err) == -1 {
+				t.Log(err)
+			}
 			return int(websocket.CloseStatus(err))
 		}
 	}
@@ -253,6 +256,7 @@ func TestSignalsEndIt(t *testing.T) {
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "-addr", "127.0.0.1:0")
 			cmd.Env = append(os.Environ(), asProgram+"=1")
+			cmd.Stderr = os.Stderr
 			out, err := cmd.StdoutPipe()
 			require.NoError(t, err)
 			require.NoError(t, cmd.Start())
@@ -261,8 +265,9 @@ func TestSignalsEndIt(t *testing.T) {
 			base := regexp.MustCompile(`http://[0-9.:]+`).FindString(line)
 			ws, _, _ := connect(t, login(t, base, "alice"), base+"/ws", "")
 			require.NoError(t, cmd.Process.Signal(sig))
-			require.Equal(t, gohub.CloseRestart, closes(t, ws))
-			require.NoError(t, cmd.Wait(), "exit status")
+			code := closes(t, ws)
+			require.NoError(t, cmd.Wait(), "exit status; close code %d", code)
+			require.Equal(t, gohub.CloseRestart, code)
 		})
 	}
 }

@@ -65,7 +65,13 @@ func TestService(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, s.get(base+"/healthz", nil).status)
 	require.Equal(t, http.StatusNoContent, s.get(base+"/readyz", nil).status)
 	for _, ws := range []*websocket.Conn{alice, bob, carol} {
-		ws.CloseRead(t.Context()) // says goodbye
+		go func() { // reads on, so that it says goodbye; ends with the connection
+			for {
+				if _, _, err := ws.Read(t.Context()); err != nil {
+					return
+				}
+			}
+		}()
 	}
 	require.NoError(t, hub.Shutdown(t.Context()))
 	require.Equal(t, http.StatusServiceUnavailable, s.get(base+"/readyz", nil).status)
