@@ -24,6 +24,7 @@ type Client struct {
 	id      string
 	who     Identity
 	limit   SessionLimiter
+	place   pass         // until the socket is closed
 	expires atomic.Int64 // Unix ms; 0: never
 	ended   atomic.Bool
 
@@ -138,6 +139,7 @@ func (c *Client) end() {
 	}
 	c.hub.unregister(c)
 	c.conn.Finish()
+	c.place.release()
 }
 
 // sweep looks at a session once a second.
