@@ -32,16 +32,16 @@ func (t *addrTable) count(tb testing.TB) (conns, idle, all int) {
 		s.mu.Lock()
 		ring := 0
 		for e := s.idle.next; e != &s.idle; e = e.next {
-			require.Same(tb, e, s.m[e.key])
-			require.Zero(tb, e.conns)
-			require.Same(tb, e, e.next.prev)
+			if s.m[e.key] != e || e.conns != 0 || e.next.prev != e {
+				tb.Fatalf("%v is idle and is not", e.key)
+			}
 			ring++
 		}
 		require.Equal(tb, ring, s.size)
 		for k, e := range s.m {
-			require.Equal(tb, k, e.key)
-			require.GreaterOrEqual(tb, e.conns, 0)
-			require.Equal(tb, e.conns == 0, e.next != nil, "idle, or not")
+			if e.key != k || e.conns < 0 || (e.conns == 0) != (e.next != nil) {
+				tb.Fatalf("the entry of %v is wrong: %+v", k, e)
+			}
 			conns += e.conns
 		}
 		all += len(s.m)
@@ -125,7 +125,7 @@ func TestAddressesAreForgotten(t *testing.T) {
 // and the limits hold.
 func TestPlacesProperty(t *testing.T) {
 	t.Parallel()
-	for range 50 {
+	for range 30 {
 		synctest.Test(t, func(t *testing.T) {
 			cfg := Config{MaxConns: rand.IntN(40) - 1, MaxConnsPerIP: rand.IntN(6) - 1}
 			if rand.IntN(2) == 0 {
@@ -137,7 +137,7 @@ func TestPlacesProperty(t *testing.T) {
 			p := perimeterOf(t, cfg)
 			held := make(map[int][]pass)
 			live := 0
-			for range 2000 {
+			for range 1000 {
 				who := rand.IntN(12)
 				switch rand.IntN(5) {
 				case 0, 1:
@@ -169,7 +169,7 @@ func TestPlacesProperty(t *testing.T) {
 					require.EqualValues(t, live, p.conns.Load())
 					require.LessOrEqual(t, live, cfg.MaxConns)
 				}
-				if cfg.MaxConnsPerIP > 0 {
+				if cfg.MaxConnsPerIP > 0 && rand.IntN(10) == 0 {
 					conns, _, _ := p.addrs.count(t)
 					require.Equal(t, live, conns)
 					require.LessOrEqual(t, len(held[who]), cfg.MaxConnsPerIP)
