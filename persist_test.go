@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -174,41 +175,40 @@ func TestBusyWhenTheQueueHasTooManyBytes(t *testing.T) {
 
 // However much waits, a Store gets it in pieces that one statement can take.
 func TestAppendsAreBounded(t *testing.T) {
-	store := newSlowStore()
-	w := start(t, gohub.Config{Store: store, MaxFrame: 1 << 20})
-	for room, c := range map[string]struct{ n, size int }{"many": {600, 10}, "big": {6, 900_000}} {
-		var wg sync.WaitGroup
-		post := func() {
-			body := []byte(`"` + strings.Repeat("x", c.size) + `"`)
-			_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "bot", Body: body})
-			assert.NoError(t, err)
-		}
-		store.hold()
-		wg.Go(post)
-		<-store.called // with one, which waits; the others gather behind it
-		for range c.n {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store, MaxFrame: 1 << 20})
+		for room, c := range map[string]struct{ n, size int }{"many": {600, 10}, "big": {6, 900_000}} {
+			var wg sync.WaitGroup
+			post := func() {
+				body := []byte(`"` + strings.Repeat("x", c.size) + `"`)
+				_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "bot", Body: body})
+				assert.NoError(t, err)
+			}
+			store.hold()
 			wg.Go(post)
+			synctest.Wait() // it is being stored; the others gather behind it
+			for range c.n {
+				wg.Go(post)
+			}
+			synctest.Wait()
+			store.release()
+			wg.Wait()
 		}
-		require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == int64(c.n+1) }, patience, time.Millisecond)
-		store.release()
-		wg.Wait()
-		for len(store.called) > 0 {
-			<-store.called
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		total, most := 0, 0
+		for _, batch := range store.batches {
+			size := 0
+			for _, m := range batch {
+				size += len(m.Body)
+			}
+			require.LessOrEqual(t, size, 4<<20)
+			total, most = total+len(batch), max(most, len(batch))
 		}
-	}
-	store.mu.Lock()
-	defer store.mu.Unlock()
-	total, most := 0, 0
-	for _, batch := range store.batches {
-		size := 0
-		for _, m := range batch {
-			size += len(m.Body)
-		}
-		require.LessOrEqual(t, size, 4<<20)
-		total, most = total+len(batch), max(most, len(batch))
-	}
-	require.Equal(t, 608, total)
-	require.Equal(t, 512, most)
+		require.Equal(t, 608, total)
+		require.Equal(t, 512, most)
+	})
 }
 
 func TestStoreThatFailsIsTriedAgainInOrder(t *testing.T) {

@@ -30,6 +30,7 @@ func TestServerTimeouts(t *testing.T) {
 			nc, err := w.raw(t.Context(), "tcp", "")
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = nc.Close() })
+			require.NoError(t, nc.SetReadDeadline(time.Now().Add(time.Minute)))
 			go func() { _, _ = io.WriteString(nc, says) }() // ends when it is read, or the connection ends
 			return nc
 		}
