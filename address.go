@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (p proxies) client(r *http.Request) netip.Addr {
 			// An entry that is no address ends the walk, an empty one too: it
 			// says that the proxy does not know, so that what is left of it
 			// has no one to vouch for it.
-			next, ok := parseAddr(strings.Trim(entry, " \t"))
+			next, ok := parseAddr(textproto.TrimString(entry))
 			if !ok {
 				return at
 			}

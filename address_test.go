@@ -3,6 +3,7 @@ package gohub
 import (
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strings"
 	"testing"
 
@@ -154,7 +155,7 @@ func FuzzForwardedFor(f *testing.F) {
 		want := peer
 		entries := strings.Split(first+","+second, ",")
 		for i := len(entries) - 1; i >= 0 && trusted.contains(want); i-- {
-			a, ok := parseAddr(strings.Trim(entries[i], " \t"))
+			a, ok := parseAddr(textproto.TrimString(entries[i]))
 			if !ok {
 				break
 			}
