@@ -50,7 +50,10 @@ func (c *Client) history(cmd *wire.Command) error {
 	if err != nil {
 		return c.hub.blame(err, "watermarks", q.Room)
 	}
-	c.send(wire.AppendHistory(nil, cmd.Ref, q.Room.Name, page, more || cut, seen))
+	// A page may have a MiB: the next command waits until it is nearly out.
+	if !c.conn.SendPaced(wire.AppendHistory(nil, cmd.Ref, q.Room.Name, page, more || cut, seen)) {
+		return ErrClosed
+	}
 	return nil
 }
 

@@ -33,7 +33,7 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if err := h.valid(&m); err != nil {
 		return m, err
 	}
-	if h.draining.Load() {
+	if h.closing.Load() {
 		return m, errDraining
 	}
 	m.Body = append([]byte(nil), m.Body...) // the caller keeps its own
@@ -155,46 +155,6 @@ func (h *Hub) Presence(id RoomID, cursor string, limit int) PresencePage {
 		return PresencePage{}
 	}
 	return r.present(cursor, limit)
-}
-
-// RoomStats says how a room is doing on this node.
-type RoomStats struct {
-	Sessions    int
-	Users       int
-	Head        int64 // Seq of its newest message; 0: none
-	Uncommitted int64 // messages on their way to the Store
-}
-
-// RoomStats reports on a room; zero if nobody is in it here.
-func (h *Hub) RoomStats(id RoomID) RoomStats {
-	r := h.find(id)
-	if r == nil {
-		return RoomStats{}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return RoomStats{len(r.members), len(r.users), r.last, r.uncommitted.Load()}
-}
-
-// Stats says how a hub is doing.
-type Stats struct {
-	Sessions    int
-	Rooms       int   // with members here, or in use
-	Uncommitted int64 // messages on their way to the Store
-}
-
-// Stats reports on this hub.
-func (h *Hub) Stats() Stats {
-	s := Stats{Uncommitted: h.persist.messages.Load()}
-	h.mu.RLock()
-	s.Sessions = len(h.sessions)
-	h.mu.RUnlock()
-	for i := range h.shards {
-		h.shards[i].mu.RLock()
-		s.Rooms += len(h.shards[i].rooms)
-		h.shards[i].mu.RUnlock()
-	}
-	return s
 }
 
 // Sessions lists the live sessions of a user on this node.

@@ -27,6 +27,10 @@ type Client struct {
 	place   pass         // until the socket is closed
 	expires atomic.Int64 // Unix ms; 0: never
 	ended   atomic.Bool
+	heard   atomic.Bool  // it has sent a frame
+	began   time.Time    // when it was accepted
+	leaving atomic.Bool  // its time to leave a draining hub has come: it publishes no more
+	unacked atomic.Int32 // publishes whose outcome it has not been told
 
 	moving sync.Mutex // held by a join from beginning to end: one at a time
 
@@ -37,9 +41,13 @@ type Client struct {
 	ctx   context.Context //nolint:containedctx // made with the first call, ends with the session
 
 	// The reader's own.
-	wrongs  *wrongs // nil: it has done nothing wrong yet
-	touched []*room // to be flushed
-	acks    []byte  // to be sent after that
+	wrongs   *wrongs // nil: it has done nothing wrong yet
+	touched  []*room // to be flushed
+	acks     []byte  // to be sent after that
+	gathered int32   // how many they are
+	frames   int64   // received and not yet counted in the hub's totals
+	bytes    int64
+	now      time.Time // when the frames at hand came, about; zero: to be read anew
 }
 
 // ID is the session's id, as "welcome" tells it.
@@ -71,6 +79,12 @@ func (c *Client) close(code int, reason string) {
 	c.ended.Store(true)
 }
 
+// start begins the session, in a goroutine of its own.
+func (c *Client) start() {
+	c.opened()
+	go c.read() // with a small stack, whatever opened took
+}
+
 // read is the session's goroutine; it ends with the connection, or hands over
 // to a new one, whose stack is small, when the client has been silent.
 func (c *Client) read() {
@@ -90,6 +104,7 @@ func (c *Client) read() {
 		c.conn.Cork() // until Idle
 		c.handle(binary, p)
 	}
+	c.tally()
 	c.flush()
 	c.end()
 	c.hub.readers.Done()
@@ -97,8 +112,38 @@ func (c *Client) read() {
 
 // Idle sends what the client's commands have brought about.
 func (c *Client) Idle() {
+	c.now = time.Time{} // what follows takes time
+	c.tally()
 	c.flush()
 	c.conn.Uncork()
+}
+
+// tally adds to the hub's totals, which all sessions share, once for all that
+// the socket had waiting.
+func (c *Client) tally() {
+	if c.frames > 0 {
+		c.hub.count.framesIn.Add(c.frames)
+		c.hub.count.bytesIn.Add(c.bytes)
+		c.frames, c.bytes = 0, 0
+	}
+}
+
+// Extra spends on frames that carry no message of their own: whoever floods
+// with pings or with the pieces of a message that never ends is treated like
+// who floods with messages.
+func (c *Client) Extra(frames int) {
+	for ; frames > 0 && !c.ended.Load(); frames-- {
+		if c.spend(0) > 0 {
+			c.overspent()
+		}
+	}
+}
+
+func (c *Client) spend(bytes int) (retry time.Duration) {
+	if c.now.IsZero() {
+		c.now = time.Now()
+	}
+	return c.limit.Spend(c.now, bytes)
 }
 
 // waits comes before what may wait for the Broker or the Store: nothing that
@@ -138,8 +183,10 @@ func (c *Client) end() {
 		c.hub.drop(m.room)
 	}
 	c.hub.unregister(c)
+	c.closed()
 	c.conn.Finish()
 	c.place.release()
+	c.hub.gone(c)
 }
 
 // sweep looks at a session once a second.
@@ -147,6 +194,9 @@ func sweep(h wsconn.Handler, now time.Time) {
 	c := h.(*Client)
 	if at := c.expires.Load(); at != 0 && now.UnixMilli() >= at {
 		c.close(CloseTokenExpired, "token expired")
+	}
+	if most := c.hub.cfg.FirstFrameTimeout; most > 0 && !c.heard.Load() && now.Sub(c.began) >= most && c.roomCount() == 0 {
+		c.close(CloseHeartbeatTimeout, "no frame in time")
 	}
 }
 
@@ -212,7 +262,12 @@ const (
 // handle does what one frame asks for.
 func (c *Client) handle(binary bool, p []byte) {
 	var cmd wire.Command
-	if retry := c.limit.Spend(len(p)); retry > 0 {
+	if !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	c.frames++
+	c.bytes += int64(len(p))
+	if retry := c.spend(len(p)); retry > 0 {
 		c.refuse(&cmd, binary, p, retry)
 		return
 	}
@@ -233,8 +288,7 @@ func (c *Client) handle(binary bool, p []byte) {
 // refuse answers a frame that the rate limiter did not let through. It is
 // read only for the id to answer to.
 func (c *Client) refuse(cmd *wire.Command, binary bool, p []byte, retry time.Duration) {
-	if c.wrong().refusals.add(time.Now()) > mostRefusals {
-		c.close(CloseRateLimited, "rate limit ignored")
+	if c.overspent() {
 		return
 	}
 	if binary {
@@ -243,6 +297,15 @@ func (c *Client) refuse(cmd *wire.Command, binary bool, p []byte, retry time.Dur
 		_ = wire.Decode(cmd, p)
 	}
 	c.fail(cmd, &Error{Code: CodeRateLimited, Message: "too many frames", RetryAfter: retry})
+}
+
+// overspent counts a refusal of the rate limiter; true: there were too many.
+func (c *Client) overspent() bool {
+	if c.wrong().refusals.add(c.now) <= mostRefusals {
+		return false
+	}
+	c.close(CloseRateLimited, "rate limit ignored")
+	return true
 }
 
 // fail answers a command with an error.
@@ -270,6 +333,7 @@ func (c *Client) fail(cmd *wire.Command, err error) {
 }
 
 func (c *Client) sendError(ref []byte, id string, e *Error) {
+	count(&c.hub.count.mu, c.hub.count.errors, e.Code)
 	ms := e.RetryAfter.Milliseconds()
 	if e.RetryAfter > 0 && ms == 0 {
 		ms = 1
@@ -286,7 +350,7 @@ func (c *Client) do(cmd *wire.Command) error {
 	}
 	switch cmd.Type {
 	case wire.Publish:
-		return c.publish(cmd)
+		return c.publishOwed(cmd)
 	case wire.Join:
 		return c.join(cmd)
 	case wire.Leave:

@@ -108,6 +108,10 @@ type Config struct {
 	// MaxRooms is how many rooms a session may have joined. Defaults to 100.
 	// -1: no limit.
 	MaxRooms int
+	// MaxUserSessions is how many sessions a user may have on this hub; a new
+	// one beyond it replaces the oldest, which is closed with 4500. 1 gives
+	// each user a single session, the newest. Defaults to 100. -1: no limit.
+	MaxUserSessions int
 	// MaxPending is how many messages, ordered but not yet stored, may wait
 	// in this process. Defaults to 16,384, at least 2. Beyond it: error busy.
 	// A single room may have half of them.
@@ -128,12 +132,27 @@ type Config struct {
 	// WriteTimeout is how long a client may take to accept 16 KiB before it
 	// is cut off as a slow consumer. Defaults to 10 s.
 	WriteTimeout time.Duration
+	// FirstFrameTimeout is how long a new session may send no frame at all,
+	// pongs aside, before it is closed with 4003: what connects and is not a
+	// client shall not stay. A session that the program has joined to a room,
+	// with Hub.Join, may listen for ever. Defaults to 1 min. -1: no limit.
+	FirstFrameTimeout time.Duration
 	// CloseTimeout is how long a closing connection may take to say goodbye.
 	// Defaults to 5 s.
 	CloseTimeout time.Duration
 
-	// Logger takes what an operator should know; bodies and tickets are never
-	// logged. Defaults to slog.Default().
+	// DrainTime is how long Shutdown gives clients to move to another node: in
+	// its first half they are told, one after the other, to go, and each is
+	// closed half of it later if it is still here. Defaults to 10 s, and is
+	// never more than half of what Shutdown's context allows; Shutdown does not
+	// wait longer than there are sessions. -1: none, all are closed at once.
+	DrainTime time.Duration
+
+	// Observer is told what happens. Its zero value observes nothing.
+	Observer Observer
+	// Logger takes what an operator should know; bodies, tickets and cookies are
+	// never logged. Debug has a line for every session and every refused
+	// handshake; from Info on it is safe to run under load. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
@@ -181,6 +200,7 @@ func (c Config) resolve() (Config, error) {
 		{"MaxConns", &c.MaxConns, 0, 1, true},
 		{"MaxConnsPerIP", &c.MaxConnsPerIP, 0, 1, true},
 		{"MaxRooms", &c.MaxRooms, 100, 1, true},
+		{"MaxUserSessions", &c.MaxUserSessions, 100, 1, true},
 		{"MaxPending", &c.MaxPending, 16_384, 2, false},
 		{"ReplayLimit", &c.ReplayLimit, 500, 1, false},
 		{"JoinReplay", &c.JoinReplay, 20, 1, true},
@@ -230,17 +250,26 @@ func (c Config) resolve() (Config, error) {
 		name string
 		v    *time.Duration
 		def  time.Duration
+		off  bool // -1 means none
 	}{
-		{"PingInterval", &c.PingInterval, 25 * time.Second},
-		{"WriteTimeout", &c.WriteTimeout, 10 * time.Second},
-		{"CloseTimeout", &c.CloseTimeout, 5 * time.Second},
+		{"PingInterval", &c.PingInterval, 25 * time.Second, false},
+		{"WriteTimeout", &c.WriteTimeout, 10 * time.Second, false},
+		{"CloseTimeout", &c.CloseTimeout, 5 * time.Second, false},
+		{"FirstFrameTimeout", &c.FirstFrameTimeout, time.Minute, true},
+		{"DrainTime", &c.DrainTime, 10 * time.Second, true},
 	}
 	for _, f := range times {
-		if *f.v == 0 {
+		switch {
+		case *f.v == 0:
 			*f.v = f.def
-		}
-		if *f.v < 10*time.Millisecond {
-			return c, fmt.Errorf("gohub: Config.%s is %v: the least is 10ms", f.name, *f.v)
+		case *f.v == -1 && f.off:
+			*f.v = 0
+		case *f.v < 10*time.Millisecond:
+			none := ""
+			if f.off {
+				none = ", or -1 for none"
+			}
+			return c, fmt.Errorf("gohub: Config.%s is %v: the least is 10ms%s", f.name, *f.v, none)
 		}
 	}
 	return c, nil

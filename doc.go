@@ -24,8 +24,9 @@
 // [Config] plus an Authenticator works.
 //
 // The embedding program publishes with [Hub.Publish], puts middleware around
-// its clients' messages with [Hub.Use], answers their calls with [Handle], and
-// ends everything with [Hub.Shutdown].
+// its clients' messages with [Hub.Use], makes slash commands of them with
+// [Hub.Commands], answers calls with [Handle], and ends everything with
+// [Hub.Shutdown].
 //
 // The wire protocol is documented in docs/protocol.md.
 package gohub

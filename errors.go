@@ -24,6 +24,9 @@ var (
 	ErrClosed = errors.New("closed")
 	// ErrNoSession: no live session has that id.
 	ErrNoSession = errors.New("no such session")
+	// ErrUsage: a [Command] cannot do with its arguments. Its Run returns it,
+	// and the client is told how the command is used.
+	ErrUsage = errors.New("wrong arguments")
 )
 
 // RowError says that one message of a batch can never be stored. The hub

@@ -81,10 +81,3 @@ func SetClock(b *MemoryBroker, clock func() int64) { b.clock = clock }
 
 // Publish1 is the hub's way to publish one message.
 func Publish1(b *MemoryBroker, floor int64, m *Message) Ordered { return b.publish1(floor, m) }
-
-// SpendAt is Spend of a limiter made by NewRateLimiter, with the clock read
-// beforehand.
-func SpendAt(s SessionLimiter) (now int64, spend func(now int64, bytes int) int64) {
-	b := s.(*sessionBudget)
-	return b.limiter.now(), func(now int64, n int) int64 { return int64(b.spendAt(now, n)) }
-}

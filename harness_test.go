@@ -19,7 +19,12 @@ import (
 	"github.com/gohub/gohub"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if runAsChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long a test waits for what must come; what must not come is
 // shown by something later that does.
@@ -70,6 +75,12 @@ func forTests(cfg gohub.Config) gohub.Config {
 	}
 	if cfg.CloseTimeout == 0 {
 		cfg.CloseTimeout = time.Second
+	}
+	if cfg.DrainTime == 0 {
+		cfg.DrainTime = -1
+	}
+	if cfg.FirstFrameTimeout == 0 {
+		cfg.FirstFrameTimeout = -1
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

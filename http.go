@@ -23,7 +23,7 @@ func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	if h.draining.Load() {
-		problem(w, errDraining)
+		h.refuse(w, r, errDraining)
 		return
 	}
 	if r.Method != http.MethodGet {
@@ -33,22 +33,22 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	upgrade := isUpgrade(r)
 	if upgrade && h.cfg.RequireOrigin && len(r.Header["Origin"]) == 0 {
-		problem(w, Errorf(CodeForbidden, "a handshake needs an Origin here"))
+		h.refuse(w, r, Errorf(CodeForbidden, "a handshake needs an Origin here"))
 		return
 	}
 	if !originAllowed(r, h.cfg.Origins) {
-		problem(w, Errorf(CodeForbidden, "origin %q may not connect here", clip(r.Header.Get("Origin"))))
+		h.refuse(w, r, Errorf(CodeForbidden, "origin %q may not connect here", clip(r.Header.Get("Origin"))))
 		return
 	}
 	place, err := h.perimeter.admit(r, upgrade)
 	if err != nil {
-		problem(w, err)
+		h.refuse(w, r, err)
 		return
 	}
 	defer place.release() // unless a session has taken it over
 	who, err := h.identify(r)
 	if err != nil {
-		problem(w, err)
+		h.refuse(w, r, err)
 		return
 	}
 	if upgrade {
@@ -103,7 +103,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 	// for as long as the session does.
 	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
 	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
-	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who)}
+	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who), began: time.Now()}
 	c.expires.Store(expiry(who))
 	conn.Start(c)
 	conn.Cork() // "welcome" comes first, and when it comes the session is known
@@ -123,7 +123,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 	}
 	conn.Uncork()
 	c.place = place.take()
-	go c.read() // ends with the connection; Shutdown waits for it
+	go c.start() // ends with the connection; Shutdown waits for it
 }
 
 type negotiation struct {
@@ -136,7 +136,7 @@ type negotiation struct {
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
 	t, ok := h.tickets.issue(who)
 	if !ok {
-		problem(w, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
+		h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
 		return
 	}
 	at := h.cfg.URL

@@ -10,9 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
 )
 
@@ -28,6 +26,7 @@ type Hub struct {
 	// before it returns, so that a publisher can write to the members itself.
 	local   *MemoryBroker
 	persist *persister
+	count   counters
 	marks   *marks
 	tickets ticketBox
 	// perimeter is asked before the Authenticator is.
@@ -36,17 +35,21 @@ type Hub struct {
 	seed      maphash.Seed
 	shards    []hubShard
 
-	mu       sync.RWMutex // guards sessions, handlers, middle, chain, closed
+	mu       sync.RWMutex // guards sessions, parting, handlers, middle, chain, commands, closed
 	sessions map[string]*Client
+	parting  map[*Client]struct{} // those that have ended and are saying goodbye
 	handlers map[string]callHandler
 	middle   []func(next PublishFunc) PublishFunc
 	chain    PublishFunc // middle around accept; set before serving, like used
 	used     bool
-	closed   bool // run starts nothing more
+	commands []Command // set before serving, too
+	closed   bool      // run starts nothing more
 
-	draining atomic.Bool
-	finished chan struct{}   // closed when Shutdown is through
-	ctx      context.Context //nolint:containedctx // the hub's life: what its goroutines work under
+	draining atomic.Bool           // Shutdown has begun: no new session
+	closing  atomic.Bool           // the drain is over: no publish either
+	sick     atomic.Pointer[error] // what Health says
+	finished chan struct{}         // closed when Shutdown is through
+	ctx      context.Context       //nolint:containedctx // the hub's life: what its goroutines work under
 	cancel   context.CancelFunc
 	readers  sync.WaitGroup // the sessions' goroutines
 	wg       sync.WaitGroup // every other goroutine of the hub but the sweeper's
@@ -82,6 +85,7 @@ func New(cfg Config) (*Hub, error) {
 		seed:      maphash.MakeSeed(),
 		shards:    make([]hubShard, 4*runtime.GOMAXPROCS(0)),
 		sessions:  make(map[string]*Client),
+		parting:   make(map[*Client]struct{}),
 		handlers:  make(map[string]callHandler),
 		finished:  make(chan struct{}),
 		ctx:       ctx,
@@ -92,6 +96,7 @@ func New(cfg Config) (*Hub, error) {
 		h.shards[i].users = make(map[userID][]*Client)
 	}
 	h.chain = h.accept
+	h.count.init()
 	h.persist = newPersister(h)
 	h.marks = newMarks(h)
 	h.conns = wsconn.Options{
@@ -102,6 +107,7 @@ func New(cfg Config) (*Hub, error) {
 		CloseTimeout: cfg.CloseTimeout,
 		SlowCode:     CloseSlowConsumer,
 		SilentCode:   CloseHeartbeatTimeout,
+		Dropped:      &h.count.dropped,
 		Sweeper:      wsconn.NewSweeper(cfg.PingInterval, sweep),
 	}
 	rcv := receiver{h}
@@ -116,6 +122,7 @@ func New(cfg Config) (*Hub, error) {
 	h.run(func() { // ends with ctx
 		if err := run(ctx, rcv); err != nil && !errors.Is(err, context.Canceled) {
 			h.log.Error("broker ended", "err", err)
+			h.fails(fmt.Errorf("gohub: the broker has ended: %w", err))
 		}
 	})
 	<-ready // at once: publishes work from now on
@@ -221,8 +228,7 @@ func (h *Hub) open(ctx context.Context, r *room) {
 	}
 	for i := range ms {
 		f := encode(&ms[i])
-		r.ring = append(r.ring, f)
-		r.ringBytes += len(f.bytes)
+		r.keep(f)
 		r.last = f.seq
 	}
 	if r.missed {
@@ -414,14 +420,28 @@ func (h *Hub) register(c *Client) error {
 	copy(list, old)
 	s.users[key] = append(list, c)
 	s.mu.Unlock()
-	if c.who.Device != "" {
-		for _, o := range old {
-			if o.who.Device == c.who.Device {
-				o.close(CloseSessionReplaced, "replaced by a newer session")
-			}
+	replaced(old, c, h.cfg.MaxUserSessions)
+	return nil
+}
+
+// replaced closes those of a user's sessions, the oldest first, that have no
+// place beside c: of its device, and more than most. They leave their rooms
+// after c has begun, so that the user is not seen to go and come.
+func replaced(old []*Client, c *Client, most int) {
+	others := make([]*Client, 0, len(old))
+	for _, o := range old {
+		switch {
+		case o.ended.Load():
+		case c.who.Device != "" && o.who.Device == c.who.Device:
+			o.close(CloseSessionReplaced, "replaced by a newer session")
+		default:
+			others = append(others, o)
 		}
 	}
-	return nil
+	for most > 0 && len(others) >= most {
+		others[0].close(CloseSessionReplaced, "this user has too many sessions")
+		others = others[1:]
+	}
 }
 
 func (h *Hub) unregister(c *Client) {
@@ -443,7 +463,36 @@ func (h *Hub) unregister(c *Client) {
 	s.mu.Unlock()
 	h.mu.Lock()
 	delete(h.sessions, c.id)
+	h.parting[c] = struct{}{}
 	h.mu.Unlock()
+}
+
+// gone forgets a session whose connection is closed.
+func (h *Hub) gone(c *Client) {
+	h.mu.Lock()
+	delete(h.parting, c)
+	h.mu.Unlock()
+}
+
+// abort cuts off whoever is still connected, or of them only those to whom
+// everything has been written. It tells how many of the others there were.
+func (h *Hub) abort(written bool) (cut int) {
+	all := h.allSessions()
+	h.mu.RLock()
+	for c := range h.parting {
+		all = append(all, c)
+	}
+	h.mu.RUnlock()
+	for _, c := range all {
+		if c.conn.Waiting() > 0 {
+			if written {
+				continue
+			}
+			cut++
+		}
+		c.conn.Abort()
+	}
+	return cut
 }
 
 func (h *Hub) sessionsOf(tenant, user string) []*Client {
@@ -467,80 +516,4 @@ func (h *Hub) allSessions() []*Client {
 		all = append(all, c)
 	}
 	return all
-}
-
-// lastWait is how long Shutdown waits, after its context has ended, for what
-// was told so: only code that ignores its own context takes longer.
-const lastWait = time.Second
-
-// mostSpread is over how long clients are spread that come back after a
-// shutdown.
-const mostSpread = 30 * time.Second
-
-// Shutdown ends the hub: new connections and publishes are refused, every
-// client is told by "goaway" when to come back, each a millisecond later than
-// the one before, what is ordered is stored and acked, and every session is
-// closed with 1012, which asks its client to connect elsewhere and resume. It returns when all is
-// done or ctx ends; then what is left is cut off, and the error says how many
-// messages were ordered but not stored. Later calls wait for the first.
-//
-// http.Server.Shutdown does not know WebSocket connections: call both, this
-// one first. The Store and the Broker are the caller's to close.
-func (h *Hub) Shutdown(ctx context.Context) error {
-	if h.draining.Swap(true) {
-		select {
-		case <-h.finished:
-			return nil
-		case <-ctx.Done():
-		}
-		select {
-		case <-h.finished: // all the same
-			return nil
-		default:
-			return ctx.Err()
-		}
-	}
-	defer close(h.finished)
-	for i, c := range h.allSessions() {
-		c.send(wire.AppendGoaway(nil, int64(i)%mostSpread.Milliseconds(), 0, ""))
-	}
-	err := h.persist.drain(ctx)
-	told := make(chan struct{})
-	h.run(func() { // ends with ctx, or when h.cancel has ended the tick before it
-		h.marks.tick(ctx)
-		close(told)
-	})
-	select {
-	case <-told:
-	case <-ctx.Done():
-	}
-	for _, c := range h.allSessions() {
-		c.close(CloseRestart, "this node is shutting down")
-	}
-	h.mu.Lock()
-	h.closed = true
-	h.mu.Unlock()
-	done := make(chan struct{})
-	go func() { // ends when every goroutine of the hub has
-		h.readers.Wait()
-		h.marks.tick(ctx) // the sessions' last receipts
-		h.cancel()
-		h.wg.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		h.cancel()
-		for _, c := range h.allSessions() {
-			c.conn.Abort()
-		}
-		select {
-		case <-done:
-		case <-time.After(lastWait):
-			err = errors.Join(err, fmt.Errorf("gohub: a handler, the Store or the Broker does not return: %w", ctx.Err()))
-		}
-	}
-	h.conns.Sweeper.Stop()
-	return err
 }

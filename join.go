@@ -105,7 +105,7 @@ func (c *Client) canJoin(id RoomID) error {
 	if a, b, direct := id.Direct(); direct && a != c.who.User && b != c.who.User {
 		return Errorf(CodeForbidden, "a direct room is for its two users")
 	}
-	if c.hub.draining.Load() {
+	if c.hub.closing.Load() {
 		return errDraining
 	}
 	return nil

@@ -20,11 +20,15 @@ type RateLimiter interface {
 // A SessionLimiter is the budget of one session. It is safe for concurrent
 // use, never blocks and needs no closing: it is garbage when the session is.
 type SessionLimiter interface {
-	// Spend asks for one frame of so many bytes of payload. 0 means that it
-	// is allowed and paid for. Anything else means that it is refused and
-	// that nothing was spent: asking again after retry works, unless others
-	// spend from the same budget in between.
-	Spend(bytes int) (retry time.Duration)
+	// Spend asks for one frame of so many bytes of payload, of which the hub
+	// knew at now: the clock is read once for all frames that a socket had
+	// waiting, up to 64. 0 means that it is allowed and paid for. Anything
+	// else means that it is refused and that nothing was spent: asking again
+	// after retry works, unless others spend from the same budget in between.
+	//
+	// Frames that carry no message (pings, pongs, pieces of a fragmented
+	// message) are asked for as well, with 0 bytes.
+	Spend(now time.Time, bytes int) (retry time.Duration)
 }
 
 // A Rate says how much a session may send in the long run. A burst of twice
@@ -92,7 +96,7 @@ type bucket struct{ cost, burst int64 }
 // unlimited is the SessionLimiter of a Rate without limits.
 type unlimited struct{}
 
-func (unlimited) Spend(int) time.Duration { return 0 }
+func (unlimited) Spend(time.Time, int) time.Duration { return 0 }
 
 func (l *rateLimiter) Session(Identity) SessionLimiter {
 	if l.frame == 0 && l.perByte == 0 {
@@ -111,14 +115,11 @@ type sessionBudget struct {
 	frames, bytes atomic.Int64
 }
 
-func (s *sessionBudget) Spend(n int) time.Duration { return s.spendAt(s.limiter.now(), n) }
-
-// spendAt is Spend at a time read from limiter.now. Reading the clock is most
-// of what Spend costs: a caller that has many frames from one read of its
-// socket asks once for all of them. Times must not go back by much: a stale
-// now lets that much more time's worth through later.
-func (s *sessionBudget) spendAt(now int64, n int) time.Duration {
+// Spend may get times that go back a little, from sessions with one budget: a
+// stale now waits longer, and lets no more through.
+func (s *sessionBudget) Spend(at time.Time, n int) time.Duration {
 	l := s.limiter
+	now := int64(at.Sub(l.start)) * rateUnit
 	var byteCost int64
 	if l.perByte != 0 {
 		byteCost = int64(math.Ceil(min(float64(max(n, 0))*l.perByte, rateMaxCost)))

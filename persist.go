@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -29,7 +30,8 @@ type persister struct {
 	memory *MemoryStore // when that is the Store: no lanes, it never waits
 	lanes  [persistLanes]lane
 
-	messages atomic.Int64 // reserved
+	messages atomic.Int64          // reserved
+	failing  atomic.Pointer[error] // the last Append's; nil: it worked
 	bytes    atomic.Int64
 	mu       sync.Mutex
 	empty    chan struct{} // closed when nothing is reserved any more; nil: nobody waits
@@ -53,6 +55,7 @@ type commit struct {
 	room    *room
 	m       Message
 	size    int64
+	at      time.Time // when it was ordered; zero unless somebody wants to know
 	waiters []waiting
 }
 
@@ -103,7 +106,7 @@ func (p *persister) cancel(r *room, size int64) {
 
 // settled wakes drain when nothing is reserved any more.
 func (p *persister) settled() {
-	if !p.hub.draining.Load() {
+	if !p.hub.closing.Load() {
 		return
 	}
 	p.mu.Lock()
@@ -122,6 +125,7 @@ func (p *persister) lane(id RoomID) *lane {
 // the first of this id.
 func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate bool) {
 	if p.memory != nil {
+		began := p.hub.clock()
 		out := p.memory.append1(m)
 		if p.hub.local != nil {
 			p.hub.local.stored1(m)
@@ -130,10 +134,11 @@ func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate 
 		}
 		p.cancel(r, size)
 		p.tell(w, m, out, duplicate)
+		p.stored(m, out, began)
 		return
 	}
 	l := p.lane(m.Room)
-	cm := &commit{room: r, m: *m, size: size, waiters: []waiting{{w, duplicate}}}
+	cm := &commit{room: r, m: *m, size: size, at: p.hub.clock(), waiters: []waiting{{w, duplicate}}}
 	l.mu.Lock()
 	l.queue = append(l.queue, cm)
 	l.byID[commitID{m.Room, m.ID}] = cm
@@ -189,6 +194,17 @@ func (p *persister) tell(w waiter, m *Message, out Ordered, duplicate bool) {
 	w.stored(m.Room.Name, m.ID, out.Seq, duplicate || out.Duplicate)
 }
 
+// stored counts a message that the Store has taken, and shows it.
+func (p *persister) stored(m *Message, out Ordered, since time.Time) {
+	if out.Err != nil {
+		return
+	}
+	p.hub.count.stored.Add(1)
+	if f := p.hub.cfg.Observer.Stored; f != nil {
+		p.hub.observe("Stored", func() { f(m, time.Since(since)) })
+	}
+}
+
 // work stores a lane's queue; it ends when that is empty, or with the hub.
 func (p *persister) work(l *lane) {
 	pause := newBackoff()
@@ -200,10 +216,13 @@ func (p *persister) work(l *lane) {
 		err := p.store(l, batch)
 		switch {
 		case err == nil:
+			p.failing.Store(nil)
 			pause = newBackoff()
 		case p.hub.ctx.Err() != nil:
 			return
 		default:
+			p.failing.Store(&err)
+			p.hub.count.storeFailures.Add(1)
 			p.hub.log.Warn("store fails; trying again", "messages", len(batch), "err", err)
 			if !pause.wait(p.hub.ctx) {
 				return
@@ -279,25 +298,38 @@ func (p *persister) finish(cm *commit, out Ordered) {
 	for _, w := range cm.waiters {
 		p.tell(w.w, &cm.m, out, w.duplicate)
 	}
+	p.stored(&cm.m, out, cm.at)
 	p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
 }
 
-// drain waits until everything reserved is stored.
-func (p *persister) drain(ctx context.Context) error {
+// drain waits until everything reserved is stored, and returns how much is not
+// when ctx ends first.
+func (p *persister) drain(ctx context.Context) (unstored int64) {
 	p.mu.Lock()
 	if p.messages.Load() == 0 {
 		p.mu.Unlock()
-		return nil
+		return 0
 	}
 	p.empty = make(chan struct{})
 	empty := p.empty
 	p.mu.Unlock()
 	select {
 	case <-empty:
-		return nil
+		return 0
 	case <-ctx.Done():
-		return fmt.Errorf("gohub: %d messages were ordered but not stored: %w", p.messages.Load(), ctx.Err())
+		return p.messages.Load()
 	}
+}
+
+// ready says why the queue does not move, or is full.
+func (p *persister) ready() error {
+	if err := p.failing.Load(); err != nil {
+		return fmt.Errorf("%w: the Store fails: %w", ErrUnavailable, *err)
+	}
+	if p.messages.Load() >= int64(p.hub.cfg.MaxPending) || p.bytes.Load() >= p.hub.cfg.MaxPendingBytes {
+		return fmt.Errorf("%w: the queue to the Store is full", ErrUnavailable)
+	}
+	return nil
 }
 
 // A result is a waiter for callers that block.

@@ -28,6 +28,35 @@ type Publish struct {
 	outcome error
 }
 
+// Text gives the text of the message: its body when that is a JSON string, or
+// what an object has under "text" when that is one. Without a text, and when
+// the message is binary, ok is false.
+func (p *Publish) Text() (s string, ok bool) {
+	if p.Message.Binary {
+		return "", false
+	}
+	return wire.Text(p.Message.Body)
+}
+
+// SetText gives the message another text. The other fields of an object stay; a
+// body without a text becomes a JSON string. Bytes that are not UTF-8 become
+// U+FFFD.
+func (p *Publish) SetText(s string) {
+	m := p.Message
+	if m.Binary {
+		m.Body, m.Binary = nil, false
+	}
+	m.Body = wire.WithText(m.Body, s)
+}
+
+// Reply makes of the message an answer to its sender, whom nobody else sees:
+// private to them, of kind "notice", with this text. It is stored and replayed
+// like any private message.
+func (p *Publish) Reply(text string) {
+	p.Message.To, p.Message.Kind = p.Message.Sender, "notice"
+	p.SetText(text)
+}
+
 // A PublishFunc takes a message further. A nil error means that it was
 // accepted: the client learns by "ack" when it is stored. An error refuses it,
 // before anybody has seen it, and is what the client is told. To refuse for
@@ -57,7 +86,23 @@ func (h *Hub) Use(mw ...func(next PublishFunc) PublishFunc) {
 	h.used = true
 }
 
-// publish checks a client's message and hands it to the middleware.
+// publishOwed is publish, counted until its outcome has been told: a draining
+// hub closes no session before that (see dismiss).
+func (c *Client) publishOwed(cmd *wire.Command) error {
+	c.unacked.Add(1)
+	if c.leaving.Load() {
+		c.unacked.Add(-1)
+		return errDraining
+	}
+	err := c.publish(cmd)
+	if err != nil {
+		c.unacked.Add(-1)
+	}
+	return err
+}
+
+// publish checks a client's message and hands it to the middleware. Without an
+// error the client is told the outcome by stored or refused.
 func (c *Client) publish(cmd *wire.Command) error {
 	if err := c.check(cmd); err != nil {
 		return err
@@ -65,11 +110,7 @@ func (c *Client) publish(cmd *wire.Command) error {
 	var mem *member
 	var err error
 	if cmd.Room == nil {
-		id := DirectRoom(c.who.Tenant, c.who.User, string(cmd.To))
-		if err := c.mayJoin(id); err != nil {
-			return err
-		}
-		mem, err = c.implicit(id)
+		mem, err = c.direct(string(cmd.To))
 	} else {
 		mem, err = c.joined(cmd.Room)
 	}
@@ -93,10 +134,11 @@ func (c *Client) publish(cmd *wire.Command) error {
 		Body:   buf[n:len(buf):len(buf)],
 		Binary: cmd.Binary,
 	}
-	if !c.hub.used {
+	command := c.hub.isCommand(&m)
+	if !c.hub.used && !command {
 		return c.hub.take(c.hub.ctx, c, r, &m, cmd.Retry)
 	}
-	c.Idle()       // the middleware may wait for something
+	c.Idle()       // the command and the middleware may wait for something
 	if cmd.Retry { // what is stored is not judged again
 		if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
 			return err
@@ -104,6 +146,16 @@ func (c *Client) publish(cmd *wire.Command) error {
 	}
 	seen := m
 	p := &Publish{Client: c, Message: &seen, Retry: cmd.Retry, room: r, id: m.ID}
+	if command {
+		if err := c.hub.command(c.hub.ctx, p); err != nil {
+			return err
+		}
+		if m.Room = p.room.id; cmd.Retry && p.room != r { // that is where it was stored, if it was
+			if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
+				return err
+			}
+		}
+	}
 	err = guard(c.hub, "middleware", func() error { return c.hub.chain(c.hub.ctx, p) })
 	switch {
 	case p.taken && p.outcome == nil: // the ack will come: no error besides it
@@ -117,6 +169,16 @@ func (c *Client) publish(cmd *wire.Command) error {
 		return errors.New("middleware neither called next nor returned an error")
 	}
 	return err
+}
+
+// direct makes the session a member of its user's direct room with another,
+// if it may join that.
+func (c *Client) direct(user string) (*member, error) {
+	id := DirectRoom(c.who.Tenant, c.who.User, user)
+	if err := c.mayJoin(id); err != nil {
+		return nil, err
+	}
+	return c.implicit(id)
 }
 
 func kindOf(b []byte) string {
@@ -150,7 +212,7 @@ func (c *Client) check(cmd *wire.Command) error {
 // for storing.
 func (h *Hub) accept(ctx context.Context, p *Publish) error {
 	m, c := p.Message, p.Client
-	if h.draining.Load() {
+	if h.closing.Load() {
 		return errDraining
 	}
 	m.ID, m.Room, m.Sender = p.id, p.room.id, c.who.User // these are not the middleware's to change
@@ -207,7 +269,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	if !h.persist.reserve(r, size) {
 		return errBusy
 	}
-	if h.draining.Load() { // again: Shutdown waits for what is reserved
+	if h.closing.Load() { // again: Shutdown waits for what is reserved
 		h.persist.cancel(r, size)
 		return errDraining
 	}
@@ -223,6 +285,7 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 		return h.duplicate(ctx, r, m, out.Seq, size, w)
 	}
 	m.Seq = out.Seq
+	h.count.published.Add(1)
 	h.persist.commit(r, m, size, w, false)
 	h.invite(m)
 	return nil
@@ -341,6 +404,8 @@ func (c *Client) flush() {
 	if len(c.acks) > 0 {
 		c.send(c.acks)
 		c.acks = nil
+		c.unacked.Add(-c.gathered)
+		c.gathered = 0
 	}
 }
 
@@ -352,13 +417,18 @@ func (c *Client) stored(room, id string, seq int64, duplicate bool) {
 			c.acks = make([]byte, 0, 128+len(room))
 		}
 		c.acks = wire.AppendAck(c.acks, id, room, seq, duplicate)
+		c.gathered++
 		return
 	}
 	c.send(wire.AppendAck(make([]byte, 0, 128+len(room)), id, room, seq, duplicate))
+	c.unacked.Add(-1)
 }
 
 // refused says that a message which was ordered will not be stored.
-func (c *Client) refused(id string, err error) { c.sendError(nil, id, clientError(err)) }
+func (c *Client) refused(id string, err error) {
+	c.sendError(nil, id, clientError(err))
+	c.unacked.Add(-1)
+}
 
 // blame logs a Store's or Broker's error and gives what the client may know.
 func (h *Hub) blame(err error, doing string, id RoomID) error {

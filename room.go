@@ -143,6 +143,12 @@ func (r *room) add(m *Message) {
 	if len(r.members) > 0 {
 		r.pending = append(r.pending, f)
 	}
+	r.keep(f)
+}
+
+// keep appends a message's frame to the ring and trims that to its bounds; mu
+// is held.
+func (r *room) keep(f frame) {
 	r.ring = append(r.ring, f)
 	r.ringBytes += len(f.bytes)
 	keep := ringKeep
@@ -251,7 +257,9 @@ func (r *room) runs(n int) bool {
 		r.shared = true
 		r.mu.Unlock()
 		for rest := batch; len(rest) > 0; {
-			rest = rest[write(rest, members):]
+			n, deliveries := write(rest, members)
+			r.hub.count.deliveries.Add(deliveries)
+			rest = rest[n:]
 		}
 		clear(batch)
 		r.mu.Lock()
@@ -264,9 +272,10 @@ func (r *room) runs(n int) bool {
 }
 
 // write sends the first frames of batch, as many as fit in one write, to the
-// members, and tells how many they were.
-func write(batch []frame, members []*member) (n int) {
-	size := 0
+// members. It tells how many they were, and how many messages the members were
+// given.
+func write(batch []frame, members []*member) (n int, deliveries int64) {
+	size, messages := 0, int64(0)
 	restricted, volatile := false, true
 	var first, last int64 // message seqs in the batch
 	for n < len(batch) && (n == 0 || size+len(batch[n].bytes) <= batchBytes) {
@@ -274,6 +283,7 @@ func write(batch []frame, members []*member) (n int) {
 		size += len(f.bytes)
 		restricted = restricted || f.restricted()
 		if f.seq != 0 {
+			messages++
 			volatile = false
 			if first == 0 {
 				first = f.seq
@@ -287,6 +297,7 @@ func write(batch []frame, members []*member) (n int) {
 	var public []byte // what everybody may see, made when first needed
 	for _, m := range members {
 		if !restricted && (last == 0 || m.from < first) {
+			deliveries += messages
 			m.client.conn.Send(all, volatile, &m.gate)
 			continue
 		}
@@ -296,8 +307,11 @@ func write(batch []frame, members []*member) (n int) {
 			if !f.reaches(m) {
 				hidden = true
 				special = special || !f.restricted()
-			} else if f.restricted() {
-				special = true
+				continue
+			}
+			special = special || f.restricted()
+			if f.seq != 0 {
+				deliveries++
 			}
 		}
 		switch {
@@ -316,7 +330,7 @@ func write(batch []frame, members []*member) (n int) {
 			}
 		}
 	}
-	return n
+	return n, deliveries
 }
 
 // join puts the frames that pass keep (nil: all) into one buffer. A single
@@ -413,6 +427,7 @@ func (r *room) suspect() {
 		return
 	}
 	r.repairing, r.missed = true, false
+	r.hub.count.repairs.Add(1)
 	r.refs++
 	go r.hub.run(func() { // ends when nothing is missing, or with the hub
 		r.repair(r.hub.ctx)

@@ -2,7 +2,6 @@ package gohub_test
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -49,23 +48,5 @@ func TestServerTimeouts(t *testing.T) {
 
 		pass(time.Hour)
 		require.Equal(t, "ack", alice.say("r", "still here")["type"])
-	})
-}
-
-// A shutdown does not have all clients come back at the same moment.
-func TestShutdownSpreadsClients(t *testing.T) {
-	virtual(t, func(t *testing.T) {
-		w := startVirtual(t, gohub.Config{})
-		users := make([]*user, 50)
-		for i := range users {
-			users[i] = w.as("alice")
-		}
-		require.NoError(t, w.hub.Shutdown(context.Background()))
-		at := make(map[int64]bool)
-		for _, u := range users {
-			u.closes(gohub.CloseRestart)
-			at[u.expect("goaway").num("reconnect_ms")] = true
-		}
-		require.Len(t, at, len(users))
 	})
 }

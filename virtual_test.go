@@ -112,10 +112,12 @@ type bare struct {
 }
 
 const (
+	opPiece  = 0x0 // of a fragmented message, after the first
 	opText   = 0x1
 	opBinary = 0x2
 	opClose  = 0x8
 	opPing   = 0x9
+	opPong   = 0xa
 )
 
 // bare connects, up to and with the answer to the handshake.
@@ -164,7 +166,20 @@ func (b *bare) read() (op byte, payload []byte, err error) {
 // write sends one frame, masked with zeros.
 func (b *bare) write(first byte, payload []byte) {
 	b.t.Helper()
-	var f []byte
+	_, err := b.nc.Write(clientFrame(first, payload))
+	require.NoError(b.t, err)
+}
+
+// flood sends frames until it has sent n of each or the hub takes no more.
+func (b *bare) flood(n int, frames ...[]byte) {
+	for i := range n * len(frames) {
+		if _, err := b.nc.Write(frames[i%len(frames)]); err != nil {
+			return
+		}
+	}
+}
+
+func clientFrame(first byte, payload []byte) (f []byte) {
 	switch n := len(payload); {
 	case n < 126:
 		f = append(f, first, 0x80|byte(n))
@@ -173,9 +188,7 @@ func (b *bare) write(first byte, payload []byte) {
 	default:
 		f = binary.BigEndian.AppendUint64(append(f, first, 0x80|127), uint64(n))
 	}
-	f = append(append(f, 0, 0, 0, 0), payload...)
-	_, err := b.nc.Write(f)
-	require.NoError(b.t, err)
+	return append(append(f, 0, 0, 0, 0), payload...)
 }
 
 func (b *bare) text(format string, args ...any) {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // config is what the command line and the environment say.
@@ -18,6 +19,15 @@ type config struct {
 	node    string
 	origins []string
 	rate    int // frames a second and session; 0: unlimited
+	drain   time.Duration
+}
+
+// drainTime is drain as the hub's Config has it.
+func (c config) drainTime() time.Duration {
+	if c.drain == 0 {
+		return -1
+	}
+	return c.drain
 }
 
 // later names the flags of features that this version does not have. Asking
@@ -33,7 +43,7 @@ var later = map[string]string{
 // environment. Help goes to out and comes back as flag.ErrHelp; any other
 // error names the flag or the variable that is wrong.
 func parseConfig(args []string, getenv func(string) string, out io.Writer) (config, error) {
-	c := config{addr: "127.0.0.1:8080", rate: 50}
+	c := config{addr: "127.0.0.1:8080", rate: 50, drain: 5 * time.Second}
 	fs := flag.NewFlagSet("chat", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by the caller
 	fs.Usage = func() {}
@@ -61,6 +71,14 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 			return errors.New("want a whole number, 0 or more")
 		}
 		c.rate = n
+		return nil
+	})
+	fs.Func("drain", "`time` that clients get to move elsewhere at shutdown, such as 30s; 0: none (default 5s)", func(s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 || d > 0 && d < 10*time.Millisecond {
+			return errors.New("want a duration of 10ms or more, or 0")
+		}
+		c.drain = d
 		return nil
 	})
 	for name, usage := range later {

@@ -18,7 +18,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -63,10 +62,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 
 // An app is the hub and the HTTP routes around it.
 type app struct {
-	hub      *gohub.Hub
-	handler  http.Handler
-	log      *slog.Logger
-	draining atomic.Bool // /readyz says no, so that a balancer looks elsewhere
+	hub     *gohub.Hub
+	handler http.Handler
+	log     *slog.Logger
+	drain   time.Duration
 }
 
 func newApp(conf config, log *slog.Logger) (*app, error) {
@@ -74,6 +73,7 @@ func newApp(conf config, log *slog.Logger) (*app, error) {
 	hub, err := gohub.New(gohub.Config{
 		Authenticator: gohub.AuthenticatorFunc(users.Authenticate),
 		Node:          conf.node,
+		DrainTime:     conf.drainTime(),
 		Origins:       conf.origins,
 		RateLimiter:   gohub.NewRateLimiter(gohub.Rate{Frames: float64(conf.rate)}),
 		Logger:        log,
@@ -81,17 +81,16 @@ func newApp(conf config, log *slog.Logger) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &app{hub: hub, log: log}
+	hub.Commands(gohub.StandardCommands()...)
+	a := &app{hub: hub, log: log, drain: conf.drain}
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
 	mux.HandleFunc("POST /login", users.handleLogin)
 	mux.HandleFunc("POST /logout", users.handleLogout)
 	mux.HandleFunc("GET /session", users.handleSession)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	mux.HandleFunc("GET /readyz", a.handleReady)
+	mux.HandleFunc("GET /healthz", answer(hub.Health, "ok"))
+	mux.HandleFunc("GET /readyz", answer(hub.Ready, "ready"))
 	for path, method := range map[string]string{"/login": "POST", "/logout": "POST", "/session": "GET", "/healthz": "GET", "/readyz": "GET"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Allow", method)
@@ -118,13 +117,16 @@ func newApp(conf config, log *slog.Logger) (*app, error) {
 	return a, nil
 }
 
-func (a *app) handleReady(w http.ResponseWriter, _ *http.Request) {
-	if a.draining.Load() {
-		w.Header().Set("Retry-After", "1")
-		problem{http.StatusServiceUnavailable, "this node is shutting down"}.write(w)
-		return
+// answer answers a probe: 200, or 503 and why.
+func answer(check func() error, fine string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		if err := check(); err != nil {
+			w.Header().Set("Retry-After", "1")
+			problem{http.StatusServiceUnavailable, err.Error()}.write(w)
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]string{"status": fine})
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
 }
 
 // serve listens on addr until ctx ends, then lets everyone go: first the
@@ -159,9 +161,8 @@ func (a *app) serve(ctx context.Context, addr string, stdout io.Writer) error {
 }
 
 func (a *app) shutdown(ctx context.Context, server *http.Server) error {
-	a.draining.Store(true)
 	a.log.Info("shutting down")
-	hubCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	hubCtx, cancel := context.WithTimeout(ctx, 2*a.drain+10*time.Second) // of which half is for moving clients
 	defer cancel()
 	hubErr := a.hub.Shutdown(hubCtx)
 	serverCtx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -25,7 +25,7 @@ import (
 )
 
 func TestConfig(t *testing.T) {
-	defaults := config{addr: "127.0.0.1:8080", rate: 50}
+	defaults := config{addr: "127.0.0.1:8080", rate: 50, drain: 5 * time.Second}
 	tests := []struct {
 		name string
 		args []string
@@ -36,19 +36,19 @@ func TestConfig(t *testing.T) {
 		{name: "defaults", want: defaults},
 		{
 			name: "flags",
-			args: []string{"-addr", ":0", "-data", "/var/lib/chat", "-node", "a", "-origins", "https://a.example, http://b.example:8080,", "-rate", "0"},
+			args: []string{"-addr", ":0", "-data", "/var/lib/chat", "-node", "a", "-origins", "https://a.example, http://b.example:8080,", "-rate", "0", "-drain", "0"},
 			want: config{addr: ":0", data: "/var/lib/chat", node: "a", origins: []string{"https://a.example", "http://b.example:8080"}},
 		},
 		{
 			name: "environment",
-			env:  map[string]string{"GOHUB_ADDR": "[::1]:9000", "GOHUB_DATA": "d", "GOHUB_NODE": "b", "GOHUB_ORIGINS": "https://a.example", "GOHUB_RATE": "7"},
-			want: config{addr: "[::1]:9000", data: "d", node: "b", origins: []string{"https://a.example"}, rate: 7},
+			env:  map[string]string{"GOHUB_ADDR": "[::1]:9000", "GOHUB_DATA": "d", "GOHUB_NODE": "b", "GOHUB_ORIGINS": "https://a.example", "GOHUB_RATE": "7", "GOHUB_DRAIN": "1m"},
+			want: config{addr: "[::1]:9000", data: "d", node: "b", origins: []string{"https://a.example"}, rate: 7, drain: time.Minute},
 		},
 		{
 			name: "a flag wins, even over nonsense",
 			args: []string{"-rate", "9", "-addr=:1"},
 			env:  map[string]string{"GOHUB_RATE": "many", "GOHUB_ADDR": ":2"},
-			want: config{addr: ":1", rate: 9},
+			want: config{addr: ":1", rate: 9, drain: 5 * time.Second},
 		},
 		{name: "empty variables are unset", env: map[string]string{"GOHUB_RATE": "", "GOHUB_REDIS": ""}, want: defaults},
 		{name: "unknown variables are ignored", env: map[string]string{"GOHUB_COLOUR": "red"}, want: defaults},
@@ -58,6 +58,8 @@ func TestConfig(t *testing.T) {
 		{name: "argument", args: []string{"serve"}, err: `unexpected argument "serve"`},
 		{name: "bad rate", args: []string{"-rate", "fast"}, err: `"fast" for flag -rate: want a whole number`},
 		{name: "negative rate", env: map[string]string{"GOHUB_RATE": "-1"}, err: `"-1" for GOHUB_RATE: want a whole number`},
+		{name: "bad drain", args: []string{"-drain", "5"}, err: `"5" for flag -drain: want a duration`},
+		{name: "short drain", args: []string{"-drain", "1ms"}, err: "10ms or more"},
 		{name: "no port", args: []string{"-addr", "localhost"}, err: "-addr: want host:port"},
 		{name: "port too high", env: map[string]string{"GOHUB_ADDR": ":65536"}, err: "GOHUB_ADDR: the port"},
 		{name: "origin with a path", args: []string{"-origins", "https://a.example/"}, err: `-origins: "https://a.example/" is no origin`},
@@ -402,7 +404,7 @@ func TestErrorsAreProblems(t *testing.T) {
 	}
 
 	assert.Equal(t, http.StatusOK, do(a.handler, httptest.NewRequest("GET", "/readyz", nil)).Code)
-	a.draining.Store(true)
+	require.NoError(t, a.hub.Shutdown(t.Context()))
 	w := do(a.handler, httptest.NewRequest("GET", "/readyz", nil))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
 	assert.Contains(t, problemOf(t, w.Result()), "shutting down")

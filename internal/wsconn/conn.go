@@ -50,6 +50,7 @@ type Options struct {
 	SlowCode     int           // close code of a slow consumer
 	SilentCode   int           // close code of a client that stopped answering
 	Sweeper      *Sweeper
+	Dropped      *atomic.Int64 // counts volatile frames that were not sent; nil: nobody wants to know
 }
 
 // A Handler is told by the reading goroutine that it is about to wait.
@@ -57,6 +58,9 @@ type Handler interface {
 	// Idle is called when everything that had arrived has been returned by
 	// Next: the time to send what was held back.
 	Idle()
+	// Extra is called when frames have come that Next does not return as
+	// messages of their own: pings, pongs, continuations. There may be many.
+	Extra(frames int)
 }
 
 // A Conn is one WebSocket connection on the server's side.
@@ -221,6 +225,13 @@ func (c *Conn) cut() {
 		_ = t.NetConn().Close()
 	}
 	_ = c.nc.Close()
+}
+
+// Waiting is how many bytes are on their way to the socket and not written yet.
+func (c *Conn) Waiting() int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.bytes
 }
 
 // CloseCode is the code of the Close frame this side has queued; 0: none.

@@ -200,10 +200,13 @@ type session struct {
 	preloaded int // bytes that came with the handshake
 	after     atomic.Pointer[func()]
 	idle      atomic.Int64
+	extra     atomic.Int64
 	grown     atomic.Int64 // goroutines after the first
 	done      chan struct{}
 	err       error // of Next; after done
 }
+
+func (s *session) Extra(frames int) { s.extra.Add(int64(frames)) }
 
 func (s *session) Idle() {
 	s.idle.Add(1)
@@ -542,7 +545,8 @@ func conn(t testing.TB, nc net.Conn, maxMessage int) *Conn {
 
 type nobody struct{}
 
-func (nobody) Idle() {}
+func (nobody) Idle()     {}
+func (nobody) Extra(int) {}
 
 type hijackOf struct {
 	http.ResponseWriter

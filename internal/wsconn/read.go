@@ -167,6 +167,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	n := copy(p, (*in.buf)[in.r:in.w])
 	n = in.scan.pass(p[:n]) // coder gets nothing of what is too big
 	in.r += n
+	if extra := in.scan.extra; extra > 0 {
+		in.scan.extra = 0
+		c.h.Extra(extra)
+	}
 	if in.r == in.w && !in.own {
 		in.release1()
 	}

@@ -20,6 +20,7 @@ type scanner struct {
 	head  [10]byte
 	n     uint8 // bytes in head
 	open  bool  // inside a fragmented message
+	extra int   // headers of pings, pongs and continuations, since it was last set to 0
 
 	tooBig    bool
 	closeSeen bool // the header of a Close frame
@@ -80,9 +81,12 @@ func (s *scanner) header() {
 	case op == opClose:
 		s.closeSeen = true
 	case op > opBinary:
+		s.extra++
 	default:
 		if op != opContinuation {
 			s.total = 0
+		} else {
+			s.extra++
 		}
 		s.tooBig = s.tooBig || length > s.max-s.total
 		s.total += min(length, s.max)

@@ -99,10 +99,11 @@ func (c *Conn) held() bool {
 func (c *Conn) push(frames []byte, volatile bool) {
 	o := &c.out
 	if c.over(len(frames)) {
-		o.dropVolatile()
+		c.dropped(o.dropVolatile())
 		switch {
 		case !c.over(len(frames)):
 		case volatile:
+			c.dropped(1)
 			return
 		default:
 			c.latch(c.o.SlowCode, "slow consumer", true)
@@ -137,11 +138,12 @@ func (o *outbox) append(b []byte, volatile bool) {
 	o.bytes += len(b)
 }
 
-func (o *outbox) dropVolatile() {
+func (o *outbox) dropVolatile() (n int) {
 	kept := o.queue[:0]
 	for i, f := range o.queue {
 		if f.volatile && !(i == 0 && o.partial) {
 			o.bytes -= len(f.b)
+			n++
 			continue
 		}
 		kept = append(kept, f)
@@ -149,6 +151,13 @@ func (o *outbox) dropVolatile() {
 	o.trim(len(kept))
 	o.excused = min(o.excused, o.bytes)
 	o.signalLow()
+	return n
+}
+
+func (c *Conn) dropped(n int) {
+	if c.o.Dropped != nil {
+		c.o.Dropped.Add(int64(n))
+	}
 }
 
 // latch queues the Close frame, lets nothing follow it, and wakes the reader.
@@ -451,6 +460,9 @@ func (c *Conn) writeLoop() {
 				return
 			}
 			o.wrote(len(piece))
+			if o.low != nil { // the reader waits for this, and reads no pong meanwhile
+				c.lastRead.Store(c.o.Sweeper.now.Load())
+			}
 			o.signalLow()
 			o.mu.Unlock()
 			b = b[len(piece):]

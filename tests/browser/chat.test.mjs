@@ -150,6 +150,36 @@ test('a room of their own, left again', async () => {
   assert.equal(await title(alice).textContent(), '#general');
 });
 
+test('slash commands: rewritten, answered, refused, taken elsewhere', async () => {
+  await room(bob, '#general').click();
+  await say(alice, '/me waves');
+  await message(bob, '* alice waves').waitFor();
+  await saved(alice, '* alice waves');
+  await say(alice, '/shrug why');
+  await saved(alice, 'why ¯\\_(ツ)_/¯');
+  assert.equal(await message(alice, '/shrug').count(), 0, 'what the server made of it stands in its place');
+
+  await say(alice, '/who');
+  await message(alice, '2 here: alice, bob').and(alice.page.locator('.notice')).waitFor();
+  await say(alice, '/shurg');
+  const failed = alice.page.locator('.message[data-state=failed] .ticks');
+  await failed.filter({ hasText: 'did you mean /shrug?' }).waitFor();
+  await failed.getByRole('button', { name: 'Delete' }).click();
+
+  await say(alice, '/msg carol for your eyes');
+  await alice.page.locator('h1#title', { hasText: 'carol' }).waitFor();
+  await message(alice, 'for your eyes').waitFor();
+  await room(alice, '#general').click();
+  assert.equal(await message(alice, 'for your eyes').count(), 0, 'it has left the room it was written in');
+  await say(alice, 'enough');
+  await message(bob, 'enough').waitFor();
+  assert.equal(await message(bob, '2 here').count(), 0, 'the answer was for alice alone');
+  await alice.page.reload();
+  await connected(alice);
+  await message(alice, '2 here: alice, bob').and(alice.page.locator('.notice')).waitFor();
+  await message(alice, '* alice waves').and(alice.page.locator('.action')).waitFor();
+});
+
 test('earlier messages come when scrolling up', async () => {
   await room(bob, '#random').click();
   for (let i = 1; i <= 45; i++) await say(bob, `line ${i} of many`);

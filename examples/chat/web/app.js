@@ -239,6 +239,7 @@ connection.on('message', (frame) => {
   if (!room) return; // left meanwhile
   const known = room.byKey.get(`${frame.sender} ${frame.id}`);
   if (known) {
+    rewrite(room, known, frame);
     if (known.seq === Infinity || known.seq < frame.seq) move(room, known, frame.seq);
   } else {
     add(room, { ...frame });
@@ -258,6 +259,12 @@ connection.on('entry', (entry) => {
   const room = rooms.get(entry.room);
   const m = room?.byKey.get(`${me} ${entry.id}`);
   if (!m) return;
+  if (entry.place !== room.name) { // of /msg
+    remove(room, m);
+    const there = enterRoom(entry.place);
+    if (room === active) open(there);
+    return;
+  }
   if (entry.seq !== Infinity && m.seq === Infinity) move(room, m, entry.seq);
   paintTicks(m);
 });
@@ -286,6 +293,16 @@ function move(room, m, seq) {
   place(room, m);
 }
 
+// rewrite shows a message as the server has it: a slash command, or what else
+// looks at messages there, may have made something else of what was sent.
+function rewrite(room, m, { kind, body, to }) {
+  if (kind === m.kind && JSON.stringify(body) === JSON.stringify(m.body)) return;
+  Object.assign(m, { kind, body, to });
+  const old = m.element;
+  old.replaceWith(buildMessage(m));
+  arrange(room, room.messages.indexOf(m));
+}
+
 function place(room, m) {
   let i = room.messages.length;
   while (i > 0 && room.messages[i - 1].seq > m.seq) i--;
@@ -309,7 +326,7 @@ function arrange(room, i) {
     if (!m) continue;
     const newDay = !before || dayOf(before.time) !== dayOf(m.time);
     m.day.hidden = !newDay;
-    m.element.classList.toggle('follows', !newDay && before.sender === m.sender && m.time - before.time < TOGETHER);
+    m.element.classList.toggle('follows', !newDay && before.sender === m.sender && before.kind === m.kind && m.time - before.time < TOGETHER);
   }
 }
 
@@ -322,9 +339,12 @@ function buildMessage(m) {
   const face = avatar(m.sender);
   face.setAttribute('aria-hidden', 'true');
   const name = element('strong', '', mine ? 'You' : m.sender);
-  const li = element('li', mine ? 'message mine' : 'message', m.day, face,
+  // A notice is a message to oneself; from others it would pass for the server's words.
+  const style = m.kind === 'me' ? 'told action' : m.kind === 'notice' && mine && m.to === me ? 'told notice' : mine ? 'mine' : '';
+  const words = m.kind === 'me' ? `* ${m.sender} ${textOf(m)}` : textOf(m);
+  const li = element('li', `message ${style}`, m.day, face,
     element('div', 'head', name, m.clock),
-    element('div', 'line', element('div', 'bubble', textOf(m)), m.ticks));
+    element('div', 'line', element('div', 'bubble', words), m.ticks));
   m.element = li;
   paintTime(m);
   if (mine) paintTicks(m);

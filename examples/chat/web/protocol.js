@@ -78,9 +78,10 @@ export class Connection {
 
   // send puts a message into the outbox and returns its entry, whose state is
   // sending, sent (everyone sees it), saved (it is kept) or failed. A message
-  // to a user goes to the room the two share; room must be its name.
+  // to a user goes to the room the two share; room must be its name. Once it is
+  // sent, place is the room it is in: a slash command may have chosen another.
   send(room, body, to) {
-    const entry = { id: uuid7(), room, to, body, state: 'sending', seq: Infinity, tries: 0, error: null, timer: 0 };
+    const entry = { id: uuid7(), room, place: room, to, body, state: 'sending', seq: Infinity, tries: 0, error: null, timer: 0 };
     this.#outbox.set(entry.id, entry);
     if (this.#rooms.get(room)?.joined) this.#transmit(entry);
     return entry;
@@ -244,13 +245,13 @@ export class Connection {
         break;
       case 'message':
         if (room) room.since = Math.max(room.since ?? 0, frame.seq);
-        if (entry && frame.sender === this.#user) this.#update(entry, { state: 'sent', seq: frame.seq });
+        if (entry && frame.sender === this.#user) this.#update(entry, { state: 'sent', seq: frame.seq, place: frame.room });
         break;
       case 'ack':
         if (!entry) break;
         this.#outbox.delete(entry.id);
         clearTimeout(entry.timer);
-        this.#update(entry, { state: 'saved', seq: frame.seq });
+        this.#update(entry, { state: 'saved', seq: frame.seq, place: frame.room });
         break;
       case 'error':
         if (frame.ref !== undefined) this.#fail(frame.ref, new Refusal(frame));

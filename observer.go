@@ -1,0 +1,76 @@
+package gohub
+
+import (
+	"net/http"
+	"time"
+)
+
+// An Observer is told what happens in a hub, for metrics, audit and the
+// program's own bookkeeping, such as joining a new session to its user's
+// rooms. Any of its functions may be nil. They are called concurrently, and
+// whoever calls waits for them: what takes time belongs into a goroutine of
+// the program's. A panic in one is logged and goes no further.
+//
+// What can be counted is in [Hub.Totals] already, at no cost.
+type Observer struct {
+	// SessionOpened is called on the session's goroutine, after "welcome" and
+	// before its first frame is read: [Hub.Join] works here.
+	SessionOpened func(c *Client)
+	// SessionClosed is called once for each SessionOpened, when the session
+	// has left its rooms.
+	SessionClosed func(c *Client, end SessionEnd)
+	// HandshakeRefused is called when a handshake or a negotiate was refused,
+	// before the answer is written, with what the client is told.
+	HandshakeRefused func(r *http.Request, err *Error)
+	// Stored is called for every message that this hub has stored, after its
+	// ack was sent: took is from its ordering, when members saw it, to then.
+	// m must not be changed.
+	Stored func(m *Message, took time.Duration)
+}
+
+// A SessionEnd says how a session ended.
+type SessionEnd struct {
+	Code     int           // of the Close frame, the hub's or the client's; 0: the connection broke without one
+	Duration time.Duration // since the handshake
+}
+
+// observe calls one of the Observer's functions.
+func (h *Hub) observe(what string, f func()) {
+	_ = guard(h, "Observer."+what, func() error { f(); return nil })
+}
+
+// clock is the time, if somebody will be told how long something took.
+func (h *Hub) clock() time.Time {
+	if h.cfg.Observer.Stored == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func (c *Client) opened() {
+	h := c.hub
+	h.count.opened.Add(1)
+	h.log.Debug("session opened", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant)
+	if f := h.cfg.Observer.SessionOpened; f != nil {
+		h.observe("SessionOpened", func() { f(c) })
+	}
+}
+
+func (c *Client) closed() {
+	h, end := c.hub, SessionEnd{Code: c.conn.CloseCode(), Duration: time.Since(c.began)}
+	count(&h.count.mu, h.count.closed, end.Code)
+	h.log.Debug("session closed", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant, "code", end.Code, "duration", end.Duration)
+	if f := h.cfg.Observer.SessionClosed; f != nil {
+		h.observe("SessionClosed", func() { f(c, end) })
+	}
+}
+
+// refuse answers a handshake or a negotiate with an error.
+func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
+	count(&h.count.mu, h.count.refused, e.Code)
+	h.log.Debug("handshake refused", "remote", r.RemoteAddr, "code", e.Code, "reason", e.Message)
+	if f := h.cfg.Observer.HandshakeRefused; f != nil {
+		h.observe("HandshakeRefused", func() { f(r, e) })
+	}
+	problem(w, e)
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package gohub_test
+
+// runAsChild: there is no SIGTERM here.
+func runAsChild() bool { return false }
