@@ -36,6 +36,7 @@ func TestDrainIsPaced(t *testing.T) {
 		users := make([]*user, n)
 		for i := range users {
 			users[i] = w.as(fmt.Sprint("user", i), "r")
+			users[i].say("r", "before")
 		}
 		start := time.Now()
 		down := w.shutdown(t.Context())

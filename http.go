@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -16,7 +17,13 @@ import (
 
 // Handler answers WebSocket handshakes, and plain GETs with negotiate: where
 // to connect, and a ticket for it. Mount it anywhere; the ResponseWriter it
-// gets must be, or unwrap to, one that can be hijacked.
+// gets must be, or unwrap to, one that can be hijacked. Where that is not so,
+// as under [http.TimeoutHandler] or over HTTP/2, a handshake is answered with
+// 501, and the log names the writer's type.
+//
+// The answer to a handshake, 101, goes to the connection directly: middleware
+// that records statuses does not see it. Header fields set before the handler
+// is called are part of it.
 //
 // It returns as soon as the handshake is answered.
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
@@ -96,7 +103,7 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, place *pass) {
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
-		h.log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
+		h.notUpgraded(w, r, err)
 		return
 	}
 	// The strings may be parts of the request's header, which must not stay
@@ -124,6 +131,34 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 	conn.Uncork()
 	c.place = place.take()
 	go c.start() // ends with the connection; Shutdown waits for it
+}
+
+// notUpgraded answers a handshake that came to nothing, if anybody is there to
+// be answered. That the connection cannot be had is the program's fault, not
+// the client's, and the client does not learn what it is made of.
+func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
+	var no *wsconn.Refusal
+	if !errors.As(err, &no) {
+		h.log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
+		return
+	}
+	maps.Copy(w.Header(), no.Header)
+	e := &Error{Code: CodeBadRequest, Message: err.Error()}
+	var hijack *wsconn.HijackError
+	switch {
+	case !errors.As(err, &hijack):
+	case r.ProtoMajor > 1:
+		h.log.Warn("a WebSocket handshake came over a protocol that has no connection to take over: clients need HTTP/1.1 for it",
+			"path", r.URL.Path, "proto", r.Proto, "writer", hijack.Writer)
+		e = &Error{Code: CodeInternal, Message: "a WebSocket needs a connection of its own: connect over HTTP/1.1"}
+	default:
+		h.log.Error("a WebSocket handshake failed: middleware's ResponseWriter hides the connection. Give it "+
+			"Unwrap() http.ResponseWriter, or mount the hub outside of that middleware, as http.TimeoutHandler",
+			"path", r.URL.Path, "writer", hijack.Writer, "err", hijack.Err)
+		e = &Error{Code: CodeInternal, Message: "the server cannot take this connection over: something in it is in the way. Its log says what"}
+	}
+	h.refused(r, e)
+	writeProblem(w, no.Status, e)
 }
 
 type negotiation struct {

@@ -27,7 +27,10 @@ type marks struct {
 	untold  map[markID]mark // stored, and not yet told
 	timed   bool
 
-	storing sync.Mutex // held while a batch is stored or told: one at a time
+	// storing has a token while a batch is stored or told: one at a time. It is
+	// held while the Store is called, and a lock that is waited for would stop
+	// virtual time (testing/synctest).
+	storing chan struct{}
 }
 
 type markID struct {
@@ -41,7 +44,7 @@ type mark struct {
 }
 
 func newMarks(h *Hub) *marks {
-	return &marks{hub: h, waiting: make(map[markID]mark), untold: make(map[markID]mark)}
+	return &marks{hub: h, waiting: make(map[markID]mark), untold: make(map[markID]mark), storing: make(chan struct{}, 1)}
 }
 
 func (k *marks) add(w Watermark) { k.addFrom(w, "") }
@@ -75,8 +78,8 @@ func (k *marks) later() {
 
 // tick stores what waits, and tells what has moved.
 func (k *marks) tick(ctx context.Context) {
-	k.storing.Lock()
-	defer k.storing.Unlock()
+	k.storing <- struct{}{}
+	defer func() { <-k.storing }()
 	k.store(ctx)
 	k.mu.Lock()
 	k.timed = false
@@ -96,8 +99,8 @@ func (k *marks) tick(ctx context.Context) {
 // flush stores what waits. Whom it concerns is told with the next tick:
 // however often this is called, not more often.
 func (k *marks) flush(ctx context.Context) {
-	k.storing.Lock()
-	defer k.storing.Unlock()
+	k.storing <- struct{}{}
+	defer func() { <-k.storing }()
 	k.store(ctx)
 }
 

@@ -67,10 +67,15 @@ func (c *Client) closed() {
 
 // refuse answers a handshake or a negotiate with an error.
 func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
+	h.refused(r, e)
+	problem(w, e)
+}
+
+// refused counts and tells that a handshake or a negotiate is refused.
+func (h *Hub) refused(r *http.Request, e *Error) {
 	count(&h.count.mu, h.count.refused, e.Code)
 	h.log.Debug("handshake refused", "remote", r.RemoteAddr, "code", e.Code, "reason", e.Message)
 	if f := h.cfg.Observer.HandshakeRefused; f != nil {
 		h.observe("HandshakeRefused", func() { f(r, e) })
 	}
-	problem(w, e)
 }

@@ -35,6 +35,9 @@ func TestObserverIsToldOfSessions(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				closed[c.User()] = append(closed[c.User()], end)
+				if len(hub.Sessions("", c.User())) > 0 {
+					t.Error("told while the session is still listed")
+				}
 				if c.User() == "alice" && hub.RoomStats(gohub.RoomID{Name: "welcome-room"}).Users > 0 {
 					t.Error("told before the session has left its rooms")
 				}

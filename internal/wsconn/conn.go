@@ -20,9 +20,7 @@ package wsconn
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -87,32 +85,6 @@ type Conn struct {
 	out outbox
 }
 
-// Accept answers a WebSocket handshake. It has written the refusal when it
-// returns an error. The caller runs Next in a goroutine of its own and calls
-// Finish when that ends.
-func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
-	if !hijackable(w) { // or coder would answer 101 first and find out then
-		http.Error(w, http.StatusText(http.StatusNotImplemented), http.StatusNotImplemented)
-		return nil, fmt.Errorf("hijack: %w", http.ErrNotSupported)
-	}
-	c := &Conn{o: o}
-	c.in.scan.max = int64(o.MaxMessage)
-	ws, err := websocket.Accept(&hijacker{ResponseWriter: w, c: c}, r, &websocket.AcceptOptions{
-		Subprotocols:       o.Subprotocols,
-		InsecureSkipVerify: true, // the hub has checked the origin
-	})
-	if err != nil {
-		if c.nc != nil {
-			_ = c.nc.Close()
-		}
-		return nil, err
-	}
-	c.ws = ws
-	ws.SetReadLimit(-1) // the scanner decides, on the declared length
-	c.br.Reset(c)       // coder left an io.MultiReader in between
-	return c, nil
-}
-
 // Start names the handler and puts the connection under the sweeper's eyes.
 // It comes before the first Next.
 func (c *Conn) Start(h Handler) {
@@ -122,61 +94,6 @@ func (c *Conn) Start(h Handler) {
 
 // Subprotocol is what was negotiated, or empty.
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
-
-func hijackable(w http.ResponseWriter) bool {
-	for {
-		if _, ok := w.(http.Hijacker); ok {
-			return true
-		}
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return false
-		}
-		w = u.Unwrap()
-	}
-}
-
-// hijacker gives coder a connection of ours in place of net/http's, with a
-// small reader and a small writer in place of net/http's 4 KiB each.
-type hijacker struct {
-	http.ResponseWriter
-	c *Conn
-}
-
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	c := h.c
-	c.nc = nc
-	_ = nc.SetDeadline(time.Time{})
-	switch s := nc.(type) { // exact types: a type that embeds one may translate what it carries
-	case *net.TCPConn:
-		c.raw, _ = s.SyscallConn()
-	case *net.UnixConn:
-		c.raw, _ = s.SyscallConn()
-	}
-	if !rawReads {
-		c.raw = nil
-	}
-	c.in.init(c)
-	// A client that did not wait for the answer has frames in net/http's
-	// buffer already.
-	if n := rw.Reader.Buffered(); n > 0 {
-		b, _ := rw.Reader.Peek(n)
-		c.in.preload(b)
-	}
-	c.br = bufio.NewReaderSize(c, 16)
-	return c, bufio.NewReadWriter(c.br, bufio.NewWriterSize(c, 128)), nil
-}
-
-// WriteHeaderNow is gin's: it holds the status back until told.
-func (h *hijacker) WriteHeaderNow() {
-	if g, ok := h.ResponseWriter.(interface{ WriteHeaderNow() }); ok {
-		g.WriteHeaderNow()
-	}
-}
 
 // The rest of net.Conn, for coder. Deadlines are not its business: it gets
 // contexts without any.

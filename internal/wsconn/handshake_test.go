@@ -1,10 +1,12 @@
 package wsconn
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -73,6 +75,80 @@ func TestUnwrap(t *testing.T) {
 	p.expect(opText, "one")
 }
 
+// Middleware's writers as they come. The server's own is below them.
+type (
+	opaque       struct{ http.ResponseWriter } // no Hijack, no Unwrap
+	cannot       struct{ http.ResponseWriter } // has Hijack for those who ask whether it has
+	believer     struct{ http.ResponseWriter } // takes what it wraps for a Hijacker
+	unwrapping   struct{ http.ResponseWriter } // the same with Unwrap
+	holding      struct{ wrapper }             // keeps a status for a body that never comes
+	givesNothing struct{ opaque }
+)
+
+func (cannot) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errors.New("not today") }
+
+func (w believer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.ResponseWriter.(http.Hijacker).Hijack()
+}
+
+func (w unwrapping) Hijack() (net.Conn, *bufio.ReadWriter, error) { return believer(w).Hijack() }
+
+func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (holding) WriteHeader(int) {}
+
+func (givesNothing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, nil }
+
+func TestWrappersThatWork(t *testing.T) {
+	for name, wrap := range map[string]func(w http.ResponseWriter) http.ResponseWriter{
+		"holds the status back":           func(w http.ResponseWriter) http.ResponseWriter { return holding{wrapper{w}} },
+		"hijacks one level down":          func(w http.ResponseWriter) http.ResponseWriter { return believer{w} },
+		"panics, and can be looked under": func(w http.ResponseWriter) http.ResponseWriter { return unwrapping{wrapper{w}} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, overTCP, options(), echo)
+			w.wrap = wrap
+			p, _ := w.dial(clientText("one"))
+			p.expect(opText, "one")
+		})
+	}
+}
+
+// The answer has the program's header fields, and none that speak of a body.
+func TestHeaderOf101(t *testing.T) {
+	o := options()
+	o.Subprotocols = []string{"gohub.v1"}
+	w := start(t, overTCP, o, echo)
+	w.wrap = func(rw http.ResponseWriter) http.ResponseWriter {
+		for _, f := range [][2]string{
+			{"Set-Cookie", "a=1"},
+			{"Set-Cookie", "b=2"},
+			{"X-Split", "a\r\nEvil: b"},
+			{"Content-Encoding", "gzip"},
+			{"Content-Length", "7"},
+			{"Content-Type", "text/html"},
+			{"Transfer-Encoding", "chunked"},
+			{"Upgrade", "h2c"},
+			{"Connection", "close"},
+		} {
+			rw.Header().Add(f[0], f[1])
+		}
+		return rw
+	}
+	p := w.connect()
+	p.send(fmt.Appendf(nil, handshake, "/"))
+	res, err := http.ReadResponse(p.br, nil)
+	require.NoError(t, err)
+	_ = res.Body.Close()
+	require.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	require.Equal(t, http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Protocol": {"gohub.v1"},
+		"Sec-Websocket-Accept": {"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="},
+		"Set-Cookie":           {"a=1", "b=2"}, "X-Split": {"a  Evil: b"},
+	}, res.Header)
+	<-w.accepted
+}
+
 func TestRefusals(t *testing.T) {
 	upgrade := func() *http.Request {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -83,19 +159,58 @@ func TestRefusals(t *testing.T) {
 		return r
 	}
 	t.Run("cannot be hijacked", func(t *testing.T) {
-		rec := httptest.NewRecorder()
-		_, err := Accept(wrapper{rec}, upgrade(), &Options{})
-		require.ErrorIs(t, err, http.ErrNotSupported)
-		require.Equal(t, http.StatusNotImplemented, rec.Code)
+		for name, c := range map[string]struct {
+			w      http.ResponseWriter
+			writer string
+			is     string
+		}{
+			"by nobody":             {wrapper{httptest.NewRecorder()}, "*httptest.ResponseRecorder", "not supported"},
+			"the outer one forgets": {wrapper{opaque{hijackOf{}}}, "wsconn.opaque", "not supported"},
+			"the outer one says so": {cannot{wrapper{httptest.NewRecorder()}}, "wsconn.cannot", "not today"},
+			"the outer one panics":  {believer{wrapper{httptest.NewRecorder()}}, "wsconn.believer", "panic: "},
+			"all of them fail":      {unwrapping{wrapper{cannot{}}}, "wsconn.unwrapping", "panic: "},
+			"it gives nothing":      {givesNothing{}, "wsconn.givesNothing", "it gave nothing"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				_, err := Accept(c.w, upgrade(), &Options{})
+				var no *Refusal
+				require.ErrorAs(t, err, &no)
+				require.Equal(t, http.StatusNotImplemented, no.Status)
+				require.Empty(t, no.Header, "what belongs to 101")
+				var failed *HijackError
+				require.ErrorAs(t, err, &failed)
+				require.Equal(t, c.writer, failed.Writer)
+				require.ErrorContains(t, err, c.is)
+			})
+		}
 	})
-	t.Run("no key", func(t *testing.T) {
-		w := start(t, overTCP, options(), nil)
-		p := w.connect()
-		p.send([]byte(strings.Replace(fmt.Sprintf(handshake, "/"), "Sec-WebSocket-Key", "X-Key", 1)))
-		res, err := http.ReadResponse(p.br, nil)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		require.Equal(t, http.StatusBadRequest, res.StatusCode)
-		require.ErrorContains(t, <-w.refused, "Sec-WebSocket-Key")
+	t.Run("not a handshake", func(t *testing.T) {
+		for name, c := range map[string]struct {
+			change func(r *http.Request)
+			status int
+			header http.Header
+			is     string
+		}{
+			"no key":      {func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, http.Header{}, "Sec-WebSocket-Key"},
+			"old version": {func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 400, http.Header{"Sec-Websocket-Version": {"13"}}, "version"},
+			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, http.Header{}, "HTTP/1.1"},
+			"no Connection": {
+				func(r *http.Request) { r.Header.Del("Connection") }, 426,
+				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+				"Connection",
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				rec, r := httptest.NewRecorder(), upgrade()
+				c.change(r)
+				_, err := Accept(rec, r, &Options{})
+				var no *Refusal
+				require.ErrorAs(t, err, &no)
+				require.Equal(t, c.status, no.Status)
+				require.Equal(t, c.header, no.Header)
+				require.ErrorContains(t, err, c.is)
+				require.Zero(t, rec.Body.Len(), "the answer is the caller's")
+			})
+		}
 	})
 }

@@ -554,5 +554,19 @@ type hijackOf struct {
 }
 
 func (h hijackOf) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return h.nc, bufio.NewReadWriter(bufio.NewReader(h.nc), bufio.NewWriter(h.nc)), nil
+	return &unanswered{Conn: h.nc}, bufio.NewReadWriter(bufio.NewReader(h.nc), bufio.NewWriter(h.nc)), nil
+}
+
+// unanswered swallows the answer to the handshake.
+type unanswered struct {
+	net.Conn
+	past bool
+}
+
+func (u *unanswered) Write(p []byte) (int, error) {
+	if !u.past {
+		u.past = true
+		return len(p), nil
+	}
+	return u.Conn.Write(p)
 }

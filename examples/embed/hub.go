@@ -1,0 +1,27 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/gohub/gohub"
+)
+
+// addHub puts a hub at /ws, for whoever has a session of the service.
+func addHub(s *service) (*gohub.Hub, error) {
+	hub, err := gohub.New(gohub.Config{Authenticator: gohub.AuthenticatorFunc(whoIs)})
+	if err != nil {
+		return nil, err
+	}
+	s.mux.Handle("GET /ws", hub.Handler())
+	s.ended = func(user string) { hub.Kick("", user, "logged out") }
+	return hub, nil
+}
+
+// whoIs makes the service's session the hub's identity.
+func whoIs(r *http.Request) (gohub.Identity, error) {
+	in, ok := sessionOf(r)
+	if !ok {
+		return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "log in first")
+	}
+	return gohub.Identity{User: in.user, ExpiresAt: in.expires}, nil
+}

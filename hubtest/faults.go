@@ -1,0 +1,99 @@
+package hubtest
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// Cut breaks the connection: no Close frame either way, and what is on the way
+// is lost. Nothing happens if it has ended already.
+func (c *Client) Cut() {
+	c.mu.Lock()
+	nc := c.nc
+	c.mu.Unlock()
+	nc.cut()
+	c.over()
+}
+
+// over waits for the end of the connection.
+func (c *Client) over() {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	<-done
+}
+
+// Close ends the connection as a client does that is no longer needed: with
+// code 1000.
+func (c *Client) Close() {
+	var ws *websocket.Conn
+	c.change(func() {
+		ws = c.ws
+		if c.ended == nil { // coder's reader may not see the hub's answer
+			c.ended = websocket.CloseError{Code: websocket.StatusNormalClosure}
+		}
+	})
+	_ = ws.Close(websocket.StatusNormalClosure, "")
+	c.over()
+}
+
+// Freeze stops the client from reading, as a suspended process does: pings are
+// not answered either. What comes waits on the way, of which 64 KiB are
+// possible before the hub's queue fills. It may go on sending.
+func (c *Client) Freeze() { c.reading(func(p *pipe) { p.frozen = true }, true) }
+
+// Thaw ends Freeze and Slow.
+func (c *Client) Thaw() { c.Slow(0) }
+
+// Slow lets the client read so many bytes a second; 0: no limit.
+func (c *Client) Slow(bytesPerSecond int) {
+	c.reading(func(p *pipe) { p.frozen, p.rate = false, bytesPerSecond }, bytesPerSecond > 0)
+}
+
+func (c *Client) reading(how func(*pipe), muted bool) {
+	c.mu.Lock()
+	c.muted = muted
+	p := c.nc.in
+	c.mu.Unlock()
+	p.set(&p.next, time.Time{})
+	p.change(how)
+}
+
+// Resume connects again and does what a client should: it joins every room it
+// was in, since the last seq that it saw, and sends every publish again that
+// is not answered, oldest first, with "retry". It returns when the rooms are
+// joined. A connection that is still there is cut first.
+func (c *Client) Resume() {
+	c.t.Helper()
+	c.ResumeAt(c.at())
+}
+
+// ResumeAt resumes at another server: at another hub of a cluster, as in
+// alice.ResumeAt(hubs[1].Server), or at the next life of the program. The
+// options that were given to Dial are in force there, too.
+func (c *Client) ResumeAt(s *Server) {
+	c.t.Helper()
+	c.Cut()
+	c.mu.Lock()
+	last := maps.Clone(c.last)
+	c.mu.Unlock()
+	c.connect(s)
+	for _, room := range slices.Sorted(maps.Keys(last)) {
+		c.JoinSince(room, last[room])
+	}
+	c.mu.Lock()
+	again := slices.Clone(c.outbox)
+	c.mu.Unlock()
+	for _, o := range again {
+		p, err := o.encode(true)
+		if err == nil {
+			err = c.write(o.binary, p)
+		}
+		if err != nil {
+			c.t.Fatalf("hubtest: %s sends %s again: %v", c.user, o.id, err)
+		}
+	}
+}
