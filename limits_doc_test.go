@@ -112,10 +112,10 @@ func leadingNumber(t *testing.T, s string) int64 {
 	if s == "none" {
 		return 0
 	}
-	m := regexp.MustCompile(`^([\d,]+)(?: (KiB|MiB|s|ms)\b)?`).FindStringSubmatch(s)
+	m := regexp.MustCompile(`^([\d,]+)(?: (KiB|MiB|min|s|ms)\b)?`).FindStringSubmatch(s)
 	require.NotNil(t, m, s)
 	n, err := strconv.ParseInt(strings.ReplaceAll(m[1], ",", ""), 10, 64)
 	require.NoError(t, err)
-	unit := map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "s": int64(time.Second), "ms": int64(time.Millisecond)}
+	unit := map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "s": int64(time.Second), "ms": int64(time.Millisecond), "min": int64(time.Minute)}
 	return n * unit[m[2]]
 }
