@@ -99,7 +99,7 @@ func TestMaxConns(t *testing.T) {
 	w := start(t, gohub.Config{MaxConns: 2})
 	for range 5 { // those that come to nothing take no place
 		w.refused("", http.StatusUnauthorized, "unauthorized")
-		rec := get(w.hub.Handler(), "/?user=alice", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}})
+		rec := get(w.hub.Handler(), "/?user=alice", handshake)
 		require.Equal(t, http.StatusNotImplemented, rec.Code, "cannot be hijacked")
 	}
 	alice := w.as("alice", "r")
@@ -190,14 +190,19 @@ func TestTrustedProxies(t *testing.T) {
 	proxy.forwarded("198.51.100.101").as("victim") // whose address was not used up
 }
 
+// handshake is the header of a WebSocket handshake.
+var handshake = http.Header{
+	"Connection": {"Upgrade"}, "Upgrade": {"websocket"},
+	"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+}
+
 // rated asks a hub's handler from an address; a handshake that is let through
 // ends in 501, as a recorder cannot be hijacked.
 func rated(h http.Handler, ip string, upgrade bool) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, "/?user=alice", nil)
 	r.RemoteAddr = ip + ":4711"
 	if upgrade {
-		r.Header.Set("Connection", "Upgrade")
-		r.Header.Set("Upgrade", "websocket")
+		maps.Copy(r.Header, handshake)
 	}
 	rec := httptest.NewRecorder()
 	h.ServeHTTP(rec, r)
@@ -329,8 +334,7 @@ func TestPlacesAreReleasedOnce(t *testing.T) {
 		}
 		bad := func(change func(r *http.Request)) {
 			r := httptest.NewRequest(http.MethodGet, "/?user=alice", nil)
-			r.Header.Set("Connection", "Upgrade")
-			r.Header.Set("Upgrade", "websocket")
+			maps.Copy(r.Header, handshake)
 			change(r)
 			w.hub.Handler().ServeHTTP(httptest.NewRecorder(), r)
 		}
