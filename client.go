@@ -24,6 +24,7 @@ type Client struct {
 	id      string
 	who     Identity
 	limit   SessionLimiter
+	place   pass         // until the socket is closed
 	expires atomic.Int64 // Unix ms; 0: never
 	ended   atomic.Bool
 	heard   atomic.Bool  // it has sent a frame
@@ -184,6 +185,7 @@ func (c *Client) end() {
 	c.hub.unregister(c)
 	c.closed()
 	c.conn.Finish()
+	c.place.release()
 	c.hub.gone(c)
 }
 

@@ -52,8 +52,48 @@ type Config struct {
 	// may connect: "https://example.com" or "https://*.example.com". "*"
 	// allows all, which lets any page act as its visitor: only without
 	// cookies. Requests without an Origin header do not come from a page and
-	// are allowed.
+	// are allowed, unless RequireOrigin.
 	Origins []string
+	// RequireOrigin refuses handshakes without an Origin header, which every
+	// browser sends, with 403: a hub for pages alone. It keeps honest programs
+	// out; others write the header they like. Negotiate is answered without
+	// one all the same: browsers leave it out of a GET to the page's own host.
+	RequireOrigin bool
+
+	// MaxConns is how many connections this hub may have at a time, counted
+	// from the handshake until the socket is closed. 0 (the default) or -1: no
+	// limit, since only you know how much memory there is; count 10 KB each,
+	// MaxQueue for those that are slow, and a file descriptor. Beyond it: 503.
+	MaxConns int
+	// MaxConnsPerIP is the same for one address. An IPv6 /64 counts as one
+	// address, and IPv4 in IPv6 as IPv4. 0 (the default) or -1: no limit.
+	// Beyond it: 429. Negotiate is not refused for this nor for MaxConns, as
+	// sessions need it to renew their ticket.
+	//
+	// Limits by address are off by default because behind a proxy all clients
+	// have one address, the proxy's, until TrustedProxies names it; and behind
+	// one company's or carrier's router many users share one in any case.
+	MaxConnsPerIP int
+	// HandshakeRate is how many handshakes and negotiates a second are let
+	// through to the Authenticator, from all addresses together; a browser
+	// that negotiates needs two to connect. A burst of twice that, at least
+	// one, is allowed on top at any time. 0 (the default) or -1: no limit.
+	// Beyond it: 429. It protects an Authenticator that costs something, but
+	// one flooder can use it up: HandshakeRatePerIP is looked at first.
+	HandshakeRate float64
+	// HandshakeRatePerIP is the same for one address, as MaxConnsPerIP counts
+	// them. 0 (the default) or -1: no limit. Beyond it: 429. The hub remembers
+	// the last 65,536 addresses for it, beside those with connections.
+	HandshakeRatePerIP float64
+	// TrustedProxies are the addresses ("192.0.2.1") and prefixes
+	// ("10.0.0.0/8") of the proxies in front of the hub, for the limits by
+	// address. When a request comes from one, the last address in its
+	// X-Forwarded-For that is not one itself is the client's; a proxy must
+	// append to that header, or replace it. From anybody else, and by default,
+	// the header means nothing. Name no network that clients connect from:
+	// they could take any address. A peer on a Unix socket has no address to
+	// be trusted by, and all of those count as one.
+	TrustedProxies []string
 
 	// MaxFrame is how many bytes a client's message may have, over all its
 	// WebSocket fragments. Defaults to 65,536, at least 2,048. Beyond it:
@@ -157,6 +197,8 @@ func (c Config) resolve() (Config, error) {
 		{"MaxFrame", &c.MaxFrame, 64 << 10, 2 << 10, false},
 		{"MaxBody", &c.MaxBody, 0, 1, false}, // its default needs MaxFrame: below
 		{"MaxQueue", &c.MaxQueue, 1 << 20, 1 << 10, false},
+		{"MaxConns", &c.MaxConns, 0, 1, true},
+		{"MaxConnsPerIP", &c.MaxConnsPerIP, 0, 1, true},
 		{"MaxRooms", &c.MaxRooms, 100, 1, true},
 		{"MaxUserSessions", &c.MaxUserSessions, 100, 1, true},
 		{"MaxPending", &c.MaxPending, 16_384, 2, false},
@@ -188,6 +230,21 @@ func (c Config) resolve() (Config, error) {
 		c.MaxPendingBytes = 64 << 20
 	case c.MaxPendingBytes < int64(c.MaxBody)+1024:
 		return c, fmt.Errorf("gohub: Config.MaxPendingBytes is %d: the least is MaxBody, %d, and 1024", c.MaxPendingBytes, c.MaxBody)
+	}
+	rates := []struct {
+		name string
+		v    *float64
+	}{
+		{"HandshakeRate", &c.HandshakeRate},
+		{"HandshakeRatePerIP", &c.HandshakeRatePerIP},
+	}
+	for _, f := range rates {
+		if *f.v == -1 {
+			*f.v = 0
+		}
+		if !(*f.v >= 0) { // also NaN
+			return c, fmt.Errorf("gohub: Config.%s is %v: so many a second, or 0 or -1 for no limit", f.name, *f.v)
+		}
 	}
 	times := []struct {
 		name string

@@ -283,3 +283,27 @@ func TestHistoryWatermarks(t *testing.T) {
 		require.Empty(t, marks(dave, "after", m3))
 	})
 }
+
+// A page tells of 200 users, those who have got furthest.
+func TestHistoryHasTheFurthestWatermarks(t *testing.T) {
+	t.Parallel()
+	store := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	w := start(t, gohub.Config{Store: store})
+	room := gohub.RoomID{Name: "r"}
+	seqs := w.fill("r", 3)
+	var ws []gohub.Watermark
+	for i := range 250 {
+		seen := seqs[0]
+		if i >= 100 {
+			seen = seqs[2]
+		}
+		ws = append(ws, gohub.Watermark{Room: room, User: fmt.Sprintf("u%03d", i), Seen: seen, Delivered: seen})
+	}
+	_, err := store.Advance(t.Context(), ws)
+	require.NoError(t, err)
+	marks := w.as("alice", "r").history("r")["watermarks"].(map[string]any)
+	require.Len(t, marks, 200)
+	for i := 100; i < 250; i++ {
+		require.Contains(t, marks, fmt.Sprintf("u%03d", i))
+	}
+}

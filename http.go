@@ -38,17 +38,28 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, http.StatusMethodNotAllowed, &Error{Code: CodeBadRequest, Message: "GET is what this answers"})
 		return
 	}
+	upgrade := isUpgrade(r)
+	if upgrade && h.cfg.RequireOrigin && len(r.Header["Origin"]) == 0 {
+		h.refuse(w, r, Errorf(CodeForbidden, "a handshake needs an Origin here"))
+		return
+	}
 	if !originAllowed(r, h.cfg.Origins) {
 		h.refuse(w, r, Errorf(CodeForbidden, "origin %q may not connect here", clip(r.Header.Get("Origin"))))
 		return
 	}
+	place, err := h.perimeter.admit(r, upgrade)
+	if err != nil {
+		h.refuse(w, r, err)
+		return
+	}
+	defer place.release() // unless a session has taken it over
 	who, err := h.identify(r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
-	if isUpgrade(r) {
-		h.connect(w, r, who) //nolint:contextcheck // the session outlives its request
+	if upgrade {
+		h.connect(w, r, who, &place) //nolint:contextcheck // the session outlives its request
 		return
 	}
 	h.negotiate(w, r, who)
@@ -87,8 +98,9 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 	return who, nil
 }
 
-// connect answers the handshake and starts the session.
-func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
+// connect answers the handshake and starts the session, which takes over its
+// place.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, place *pass) {
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
 		h.notUpgraded(w, r, err)
@@ -117,6 +129,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity) {
 		return
 	}
 	conn.Uncork()
+	c.place = place.take()
 	go c.start() // ends with the connection; Shutdown waits for it
 }
 

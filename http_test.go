@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -141,6 +142,19 @@ func TestTicket(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
 		require.Equal(t, http.StatusUnauthorized, res.StatusCode)
+	})
+}
+
+func TestTicketsAreBounded(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{})
+		require.Equal(t, 100_000, gohub.FillTickets(w.hub))
+		rec := get(w.hub.Handler(), "/?user=alice", nil)
+		isProblem(t, rec, http.StatusServiceUnavailable, "busy")
+		require.Equal(t, "1", rec.Header().Get("Retry-After"))
+		w.as("alice") // who needs none
+		pass(30*time.Second + time.Millisecond)
+		w.dial("ticket=" + w.negotiate("user=alice")["ticket"].(string))
 	})
 }
 
@@ -318,18 +332,35 @@ func TestAnonymous(t *testing.T) {
 func TestConfigErrorsNameTheField(t *testing.T) {
 	t.Parallel()
 	for field, changes := range map[string][]func(c *gohub.Config){
-		"Authenticator":   {func(c *gohub.Config) { c.Authenticator = nil }},
-		"MaxFrame":        {func(c *gohub.Config) { c.MaxFrame = -1 }, func(c *gohub.Config) { c.MaxFrame = 1023 }},
-		"MaxBody":         {func(c *gohub.Config) { c.MaxBody = -1 }, func(c *gohub.Config) { c.MaxBody = 65_537 }},
-		"MaxQueue":        {func(c *gohub.Config) { c.MaxQueue = -1 }, func(c *gohub.Config) { c.MaxQueue = 100 }},
-		"MaxRooms":        {func(c *gohub.Config) { c.MaxRooms = -2 }},
-		"MaxPending":      {func(c *gohub.Config) { c.MaxPending = -1 }, func(c *gohub.Config) { c.MaxPending = 1 }},
-		"MaxPendingBytes": {func(c *gohub.Config) { c.MaxPendingBytes = -1 }, func(c *gohub.Config) { c.MaxPendingBytes = 1000 }},
-		"ReplayLimit":     {func(c *gohub.Config) { c.ReplayLimit = -1 }},
-		"JoinReplay":      {func(c *gohub.Config) { c.JoinReplay = -2 }},
-		"PingInterval":    {func(c *gohub.Config) { c.PingInterval = -1 }, func(c *gohub.Config) { c.PingInterval = time.Millisecond }},
-		"WriteTimeout":    {func(c *gohub.Config) { c.WriteTimeout = -1 }},
-		"CloseTimeout":    {func(c *gohub.Config) { c.CloseTimeout = time.Millisecond }},
+		"Authenticator":      {func(c *gohub.Config) { c.Authenticator = nil }},
+		"MaxFrame":           {func(c *gohub.Config) { c.MaxFrame = -1 }, func(c *gohub.Config) { c.MaxFrame = 1023 }},
+		"MaxBody":            {func(c *gohub.Config) { c.MaxBody = -1 }, func(c *gohub.Config) { c.MaxBody = 65_537 }},
+		"MaxQueue":           {func(c *gohub.Config) { c.MaxQueue = -1 }, func(c *gohub.Config) { c.MaxQueue = 100 }},
+		"MaxRooms":           {func(c *gohub.Config) { c.MaxRooms = -2 }},
+		"MaxPending":         {func(c *gohub.Config) { c.MaxPending = -1 }, func(c *gohub.Config) { c.MaxPending = 1 }},
+		"MaxPendingBytes":    {func(c *gohub.Config) { c.MaxPendingBytes = -1 }, func(c *gohub.Config) { c.MaxPendingBytes = 1000 }},
+		"ReplayLimit":        {func(c *gohub.Config) { c.ReplayLimit = -1 }},
+		"JoinReplay":         {func(c *gohub.Config) { c.JoinReplay = -2 }},
+		"PingInterval":       {func(c *gohub.Config) { c.PingInterval = -1 }, func(c *gohub.Config) { c.PingInterval = time.Millisecond }},
+		"WriteTimeout":       {func(c *gohub.Config) { c.WriteTimeout = -1 }},
+		"CloseTimeout":       {func(c *gohub.Config) { c.CloseTimeout = time.Millisecond }},
+		"MaxConns":           {func(c *gohub.Config) { c.MaxConns = -2 }},
+		"MaxConnsPerIP":      {func(c *gohub.Config) { c.MaxConnsPerIP = -2 }},
+		"HandshakeRate":      {func(c *gohub.Config) { c.HandshakeRate = -2 }, func(c *gohub.Config) { c.HandshakeRate = math.NaN() }},
+		"HandshakeRatePerIP": {func(c *gohub.Config) { c.HandshakeRatePerIP = -0.5 }},
+		`TrustedProxies has "10.0.0.0/33"`: {
+			func(c *gohub.Config) { c.TrustedProxies = []string{"10.0.0.1", "10.0.0.0/33"} },
+		},
+		"TrustedProxies": {
+			func(c *gohub.Config) { c.TrustedProxies = []string{""} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"proxy.example.com"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"10.0.0.1:80"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"10.0.0.*"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"fe80::%eth0/10"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"fe80::1%eth0"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"::ffff:10.0.0.1"} },
+			func(c *gohub.Config) { c.TrustedProxies = []string{"::ffff:10.0.0.0/104"} },
+		},
 		"Origins": {
 			func(c *gohub.Config) { c.Origins = []string{"example.com"} },
 			func(c *gohub.Config) { c.Origins = []string{"https://example.com", "https://example.com/path"} },

@@ -29,9 +29,11 @@ type Hub struct {
 	count   counters
 	marks   *marks
 	tickets ticketBox
-	conns   wsconn.Options
-	seed    maphash.Seed
-	shards  []hubShard
+	// perimeter is asked before the Authenticator is.
+	perimeter *perimeter
+	conns     wsconn.Options
+	seed      maphash.Seed
+	shards    []hubShard
 
 	mu       sync.RWMutex // guards sessions, parting, handlers, middle, chain, commands, closed
 	sessions map[string]*Client
@@ -69,20 +71,25 @@ func New(cfg Config) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	perimeter, err := newPerimeter(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &Hub{
-		cfg:      cfg,
-		log:      cfg.Logger,
-		store:    cfg.Store,
-		broker:   cfg.Broker,
-		seed:     maphash.MakeSeed(),
-		shards:   make([]hubShard, 4*runtime.GOMAXPROCS(0)),
-		sessions: make(map[string]*Client),
-		parting:  make(map[*Client]struct{}),
-		handlers: make(map[string]callHandler),
-		finished: make(chan struct{}),
-		ctx:      ctx,
-		cancel:   cancel,
+		cfg:       cfg,
+		log:       cfg.Logger,
+		store:     cfg.Store,
+		broker:    cfg.Broker,
+		perimeter: perimeter,
+		seed:      maphash.MakeSeed(),
+		shards:    make([]hubShard, 4*runtime.GOMAXPROCS(0)),
+		sessions:  make(map[string]*Client),
+		parting:   make(map[*Client]struct{}),
+		handlers:  make(map[string]callHandler),
+		finished:  make(chan struct{}),
+		ctx:       ctx,
+		cancel:    cancel,
 	}
 	for i := range h.shards {
 		h.shards[i].rooms = make(map[RoomID]*room)

@@ -3,10 +3,13 @@ package gohub_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub/gohub"
@@ -149,6 +152,63 @@ func TestBusyWhenTheQueueIsFull(t *testing.T) {
 	require.Empty(t, bob.messages("r"), "nobody sees what was refused")
 	require.Equal(t, "ack", alice.say("r", "again")["type"])
 	require.Zero(t, w.hub.Stats().Uncommitted)
+}
+
+func TestBusyWhenTheQueueHasTooManyBytes(t *testing.T) {
+	store := newSlowStore()
+	w := start(t, gohub.Config{Store: store, MaxBody: 4000, MaxPendingBytes: 10_000})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	store.hold()
+	big := strings.Repeat("x", 3900)
+	ids := []string{alice.publish("r", big), alice.publish("r", big)}
+	require.Equal(t, "busy", alice.say("r", big)["code"])
+	ids = append(ids, alice.publish("r", "small"))
+	store.release()
+	for _, id := range ids {
+		alice.expect("ack", "id", id)
+		bob.expect("message", "id", id)
+	}
+	bob.sync()
+	require.Empty(t, bob.messages("r"), "nobody sees what was refused")
+	require.Equal(t, "ack", alice.say("r", big)["type"])
+}
+
+// However much waits, a Store gets it in pieces that one statement can take.
+func TestAppendsAreBounded(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store, MaxFrame: 1 << 20})
+		for room, c := range map[string]struct{ n, size int }{"many": {600, 10}, "big": {6, 900_000}} {
+			var wg sync.WaitGroup
+			post := func() {
+				body := []byte(`"` + strings.Repeat("x", c.size) + `"`)
+				_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "bot", Body: body})
+				assert.NoError(t, err)
+			}
+			store.hold()
+			wg.Go(post)
+			synctest.Wait() // it is being stored; the others gather behind it
+			for range c.n {
+				wg.Go(post)
+			}
+			synctest.Wait()
+			store.release()
+			wg.Wait()
+		}
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		total, most := 0, 0
+		for _, batch := range store.batches {
+			size := 0
+			for _, m := range batch {
+				size += len(m.Body)
+			}
+			require.LessOrEqual(t, size, 4<<20)
+			total, most = total+len(batch), max(most, len(batch))
+		}
+		require.Equal(t, 608, total)
+		require.Equal(t, 512, most)
+	})
 }
 
 func TestStoreThatFailsIsTriedAgainInOrder(t *testing.T) {

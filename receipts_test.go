@@ -118,6 +118,20 @@ func TestReceiptsDoNotForgetWhatWasSeen(t *testing.T) {
 	})
 }
 
+// Who comes back after long and has read it all: the authors of the last 200
+// messages are told, those before see it in history.
+func TestReceiptsGoBackTwoHundredMessages(t *testing.T) {
+	receiptsIn(t, func(t *testing.T, w *world) {
+		alice, bob, carol := w.as("alice", "r"), w.as("bob", "r"), w.as("carol", "r")
+		alice.say("r", 1)
+		bob.say("r", 2)
+		head := w.fill("r", 199)[198]
+		carol.reads("r", "seen", head)
+		require.Equal(t, [][2]int64{{head, head}}, bob.receipts("carol"), "the 200th back")
+		require.Empty(t, alice.receipts("carol"), "the 201st")
+	})
+}
+
 func TestReceiptsAreClampedToTheHead(t *testing.T) {
 	receiptsIn(t, func(t *testing.T, w *world) {
 		alice, bob, carol, carol2 := w.as("alice", "r"), w.as("bob", "r"), w.as("carol", "r"), w.as("carol", "r")

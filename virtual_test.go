@@ -33,11 +33,17 @@ func virtual(t *testing.T, f func(t *testing.T)) {
 // net.Pipe, whose waiting synctest can see.
 func startVirtual(t *testing.T, cfg gohub.Config) *world {
 	t.Helper()
+	return startServer(t, cfg, &http.Server{ReadHeaderTimeout: time.Minute})
+}
+
+// startServer is startVirtual with a server of the test's own.
+func startServer(t *testing.T, cfg gohub.Config, srv *http.Server) *world {
+	t.Helper()
 	hub, err := gohub.New(forTests(cfg))
 	require.NoError(t, err)
 	synctest.Wait() // for the Broker
 	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	srv := &http.Server{Handler: hub.Handler(), ReadHeaderTimeout: time.Minute}
+	srv.Handler = hub.Handler()
 	served := make(chan struct{})
 	go func() { // ends with srv.Close
 		defer close(served)
