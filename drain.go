@@ -168,15 +168,15 @@ func (h *Hub) letGo(ctx context.Context) {
 		window = min(window, time.Until(end)/2)
 	}
 	window = max(window, 0)
-	step := min(slotMost, window/2/time.Duration(max(1, len(all))))
-	if window == 0 { // they are closed at once, and told to come back one by one
-		step = time.Millisecond
+	step := slotMost
+	if window > 0 {
+		step = min(slotMost, window/2/time.Duration(max(1, len(all))))
 	}
 	start := time.Now()
 	grace := window / 2 // to connect elsewhere, join there and close this one
 	for i, c := range all {
 		slot := time.Duration(i) * step
-		if window == 0 {
+		if window == 0 { // closed at once, and told to come back one by one
 			c.send(wire.AppendGoaway(nil, slot.Milliseconds()%mostSpread.Milliseconds(), 0, ""))
 			continue
 		}

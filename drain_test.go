@@ -112,7 +112,7 @@ func TestNoDrainSpreadsClients(t *testing.T) {
 			slots[g.num("reconnect_ms")] = true
 			u.closes(gohub.CloseRestart)
 		}
-		require.Equal(t, map[int64]bool{0: true, 1: true, 2: true}, slots)
+		require.Equal(t, map[int64]bool{0: true, 10: true, 20: true}, slots)
 	})
 }
 
@@ -157,6 +157,35 @@ func TestDrainIsBoundedByItsContext(t *testing.T) {
 		require.LessOrEqual(t, time.Since(start), 2100*time.Millisecond)
 	})
 }
+
+// A handshake that a shutdown overtakes is answered like every session: the
+// process may end as soon as Shutdown returns.
+func TestDrainWaitsForHandshakes(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		reached, pass1 := make(chan struct{}), make(chan struct{})
+		w := startVirtual(t, gohub.Config{RateLimiter: limiterFunc(func(gohub.Identity) gohub.SessionLimiter {
+			close(reached) // after the Authenticator, before the 101
+			<-pass1
+			return gohub.NewRateLimiter(gohub.Rate{}).Session(gohub.Identity{})
+		})})
+		answered := make(chan int, 1)
+		go func() { // ends with the connection
+			_, code := w.bare("user=alice").rest()
+			answered <- code
+		}()
+		<-reached
+		down := w.shutdown(t.Context())
+		pass(time.Minute)
+		require.Empty(t, down)
+		close(pass1)
+		require.NoError(t, <-down)
+		require.Equal(t, gohub.CloseRestart, <-answered)
+	})
+}
+
+type limiterFunc func(gohub.Identity) gohub.SessionLimiter
+
+func (f limiterFunc) Session(id gohub.Identity) gohub.SessionLimiter { return f(id) }
 
 // Peers that are gone without a word cost the others nothing, and no more time
 // than is left. Here nothing of what they are sent leaves the process.

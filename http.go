@@ -101,6 +101,17 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 // connect answers the handshake and starts the session, which takes over its
 // place.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, place *pass) {
+	if !h.arrive() {
+		h.refuse(w, r, errDraining)
+		return
+	}
+	started := false
+	defer func() {
+		if !started {
+			h.readers.Done()
+		}
+	}()
+	limit := h.cfg.RateLimiter.Session(who) // first: it may panic, and no connection is taken over yet
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
 		h.notUpgraded(w, r, err)
@@ -110,7 +121,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 	// for as long as the session does.
 	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
 	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
-	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: h.cfg.RateLimiter.Session(who), began: time.Now()}
+	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
 	conn.Start(c)
 	conn.Cork() // "welcome" comes first, and when it comes the session is known
@@ -124,12 +135,14 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 		Time:     time.Now().UnixMilli(),
 	}))
 	if err := h.register(c); err != nil {
-		c.close(CloseRestart, "this node is shutting down")
+		c.close(CloseRestart, goodbye)
 		conn.Finish()
+		h.gone(c)
 		return
 	}
 	conn.Uncork()
 	c.place = place.take()
+	started = true
 	go c.start() // ends with the connection; Shutdown waits for it
 }
 

@@ -401,15 +401,28 @@ func (h *Hub) allRooms() []*room {
 	return all
 }
 
-// register adds a session; one of the same user and device is replaced.
+// arrive begins a handshake, which Shutdown waits for from here on; false:
+// the hub takes none any more.
+func (h *Hub) arrive() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || h.draining.Load() {
+		return false
+	}
+	h.readers.Add(1)
+	return true
+}
+
+// register adds a session that has arrived, unless a shutdown has begun since;
+// one of the same user and device is replaced.
 func (h *Hub) register(c *Client) error {
 	h.mu.Lock()
 	if h.closed || h.draining.Load() {
+		h.parting[c] = struct{}{}
 		h.mu.Unlock()
 		return errDraining
 	}
 	h.sessions[c.id] = c
-	h.readers.Add(1)
 	h.mu.Unlock()
 
 	key := userID{c.who.Tenant, c.who.User}
