@@ -132,14 +132,18 @@ func (s *sessionBudget) Spend(at time.Time, n int) time.Duration {
 	}
 	// Look at both before touching either: what one of them refuses now is
 	// taken from neither.
-	wait := max(
-		overdraft(s.frames.Load(), now, l.frames.cost, l.frames.burst),
-		overdraft(s.bytes.Load(), now, byteCost, l.bytes.burst))
+	f, b := s.frames.Load(), s.bytes.Load()
+	wait := max(overdraft(f, now, l.frames.cost, l.frames.burst), overdraft(b, now, byteCost, l.bytes.burst))
 	if wait > 0 {
 		return rateWait(wait)
 	}
-	if d := spend(&s.frames, now, l.frames.cost, l.frames.burst); d > 0 {
-		return d
+	if !s.frames.CompareAndSwap(f, max(f, now)+l.frames.cost) { // another goroutine spends as well
+		if d := spend(&s.frames, now, l.frames.cost, l.frames.burst); d > 0 {
+			return d
+		}
+	}
+	if s.bytes.CompareAndSwap(b, max(b, now)+byteCost) {
+		return 0
 	}
 	d := spend(&s.bytes, now, byteCost, l.bytes.burst)
 	if d > 0 { // another goroutine took the bytes since we looked

@@ -129,7 +129,8 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 		if t.Failed() { // where does it hang?
 			_ = child.Process.Signal(syscall.SIGQUIT)
 			select {
-			case <-exited:
+			case err := <-exited:
+				t.Log("the server ended:", err)
 				return
 			case <-time.After(patience):
 			}
