@@ -11,11 +11,9 @@ import (
 	"time"
 )
 
-const (
-	persistLanes = 8       // commits under way at a time; a room keeps to one lane
-	batchMost    = 512     // messages in one Append
-	batchMostLen = 4 << 20 // and their bytes
-)
+// persistLanes is how many commits are under way at a time; a room keeps to one
+// lane.
+const persistLanes = 8
 
 // A persister stores what was ordered and has the senders told: ack after
 // Append has returned nil, never before.
@@ -35,14 +33,6 @@ type persister struct {
 	bytes    atomic.Int64
 	mu       sync.Mutex
 	empty    chan struct{} // closed when nothing is reserved any more; nil: nobody waits
-}
-
-// A lane stores the messages of some rooms, one batch at a time.
-type lane struct {
-	mu    sync.Mutex
-	queue []*commit // oldest first; those being stored included
-	byID  map[commitID]*commit
-	busy  bool // its goroutine is there
 }
 
 type commitID struct {
@@ -74,7 +64,7 @@ func newPersister(h *Hub) *persister {
 	p := &persister{hub: h}
 	p.memory, _ = h.store.(*MemoryStore)
 	for i := range p.lanes {
-		p.lanes[i].byID = make(map[commitID]*commit)
+		p.lanes[i].init()
 	}
 	return p
 }
@@ -139,13 +129,7 @@ func (p *persister) commit(r *room, m *Message, size int64, w waiter, duplicate 
 	}
 	l := p.lane(m.Room)
 	cm := &commit{room: r, m: *m, size: size, at: p.hub.clock(), waiters: []waiting{{w, duplicate}}}
-	l.mu.Lock()
-	l.queue = append(l.queue, cm)
-	l.byID[commitID{m.Room, m.ID}] = cm
-	start := !l.busy
-	l.busy = true
-	l.mu.Unlock()
-	if start {
+	if l.push(cm) {
 		p.hub.run(func() { p.work(l) })
 	}
 }
@@ -175,10 +159,12 @@ func (p *persister) direct(tenant, user string) (rooms []RoomID) {
 	for i := range p.lanes {
 		l := &p.lanes[i]
 		l.mu.Lock()
-		for _, cm := range l.queue {
-			a, b, ok := cm.m.Room.Direct()
-			if ok && cm.m.Room.Tenant == tenant && (a == user || b == user) && cm.m.VisibleTo(user) && !slices.Contains(rooms, cm.m.Room) {
-				rooms = append(rooms, cm.m.Room)
+		for _, q := range l.rooms {
+			id := q.list[0].m.Room
+			a, b, ok := id.Direct()
+			seen := func(cm *commit) bool { return cm.m.VisibleTo(user) }
+			if ok && id.Tenant == tenant && (a == user || b == user) && slices.ContainsFunc(q.list, seen) {
+				rooms = append(rooms, id)
 			}
 		}
 		l.mu.Unlock()
@@ -231,22 +217,6 @@ func (p *persister) work(l *lane) {
 	}
 }
 
-// batch gives the oldest of the queue; none ends the lane's work.
-func (l *lane) batch() []*commit {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n, size := 0, int64(0)
-	for n < len(l.queue) && n < batchMost && (n == 0 || size+l.queue[n].size <= batchMostLen) {
-		size += l.queue[n].size
-		n++
-	}
-	if n == 0 {
-		l.busy = false
-		l.queue = nil
-	}
-	return l.queue[:n:n]
-}
-
 // store appends a batch and tells everybody. A message that can never be
 // stored is taken out and told alone.
 func (p *persister) store(l *lane, batch []*commit) error {
@@ -260,7 +230,7 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	case errors.As(err, &row) && row.Index >= 0 && row.Index < len(batch):
 		bad := batch[row.Index]
 		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
-		l.remove(batch[row.Index : row.Index+1])
+		l.remove(bad)
 		p.finish(bad, Ordered{Err: fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)})
 		return nil
 	case err != nil:
@@ -268,28 +238,12 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	case len(out) != len(batch):
 		return fmt.Errorf("Store.Append returned %d results for %d messages", len(out), len(batch))
 	}
-	l.remove(batch)
+	l.remove(batch...)
+	l.turn()
 	for i, cm := range batch {
 		p.finish(cm, out[i])
 	}
 	return nil
-}
-
-// remove takes commits, a run of the queue, out of it.
-func (l *lane) remove(run []*commit) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, cm := range l.queue {
-		if cm == run[0] {
-			l.queue = append(l.queue[:i:i], l.queue[i+len(run):]...)
-			break
-		}
-	}
-	for _, cm := range run {
-		if k := (commitID{cm.m.Room, cm.m.ID}); l.byID[k] == cm {
-			delete(l.byID, k)
-		}
-	}
 }
 
 // finish tells what became of a message that has left the lane.

@@ -3,6 +3,7 @@ package gohub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -150,8 +151,9 @@ func TestBusyWhenTheQueueIsFull(t *testing.T) {
 	}
 	bob.sync()
 	require.Empty(t, bob.messages("r"), "nobody sees what was refused")
+	w.settled() // a place is free a moment after the ack
 	require.Equal(t, "ack", alice.say("r", "again")["type"])
-	require.Zero(t, w.hub.Stats().Uncommitted)
+	w.settled()
 }
 
 func TestBusyWhenTheQueueHasTooManyBytes(t *testing.T) {
@@ -170,7 +172,14 @@ func TestBusyWhenTheQueueHasTooManyBytes(t *testing.T) {
 	}
 	bob.sync()
 	require.Empty(t, bob.messages("r"), "nobody sees what was refused")
+	w.settled()
 	require.Equal(t, "ack", alice.say("r", big)["type"])
+}
+
+// settled waits until nothing is on its way to the Store.
+func (w *world) settled() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, time.Millisecond)
 }
 
 // However much waits, a Store gets it in pieces that one statement can take.
@@ -208,6 +217,48 @@ func TestAppendsAreBounded(t *testing.T) {
 		}
 		require.Equal(t, 608, total)
 		require.Equal(t, 512, most)
+	})
+}
+
+// A room with thousands of messages to be stored does not hold up the acks of
+// others by more than its share of a batch.
+func TestBusyRoomDoesNotStarveOthers(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		const quiet = 50 // some of them in the busy one's lane
+		store := newSlowStore()
+		store.failWith(func([]gohub.Message) error { time.Sleep(10 * time.Millisecond); return nil }) // lanes keep step
+		w := startVirtual(t, gohub.Config{Store: store})
+		post := func(room string) {
+			_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: room}, Sender: "bot", Body: []byte("1")})
+			assert.NoError(t, err)
+		}
+		var wg sync.WaitGroup
+		store.hold()
+		for range 5000 {
+			wg.Go(func() { post("busy") })
+		}
+		synctest.Wait()
+		for i := range quiet {
+			wg.Go(func() { post(fmt.Sprint("quiet", i)) })
+		}
+		synctest.Wait()
+		store.release()
+		wg.Wait()
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		busy, others := 0, 0
+		for _, batch := range store.batches {
+			for _, m := range batch {
+				switch {
+				case m.Room.Name != "busy":
+					others++
+				case others < quiet:
+					busy++
+				}
+			}
+		}
+		require.Equal(t, quiet, others)
+		require.LessOrEqual(t, busy, 2*512, "stored before the last quiet room's")
 	})
 }
 
