@@ -24,6 +24,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -147,6 +148,11 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := h.c
 	c.nc = nc
 	_ = nc.SetDeadline(time.Time{})
+	// coder keeps what it reads here next for as long as the connection lives.
+	// It is a part of the client's header, and would keep all of that.
+	if p := h.Header().Get("Sec-WebSocket-Protocol"); p != "" {
+		h.Header().Set("Sec-WebSocket-Protocol", strings.Clone(p))
+	}
 	switch s := nc.(type) { // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
 		c.raw, _ = s.SyscallConn()
