@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gohub/gohub/bench/internal/machine"
+	"github.com/gohub/gohub/bench/internal/process"
 	"github.com/gohub/gohub/bench/internal/result"
 )
 
@@ -55,7 +56,7 @@ type record struct {
 }
 
 func main() {
-	runtime.LockOSThread() // see dieWithParent
+	runtime.LockOSThread() // see process.DieWithParent
 	s := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -156,7 +157,7 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 		if pkg == "" || b.programs[pkg] != "" {
 			continue
 		}
-		program, err := build(ctx, b.dir, pkg)
+		program, err := process.Build(ctx, b.dir, pkg)
 		if err != nil {
 			return err
 		}
@@ -232,12 +233,12 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 	if s.pkg != "" {
 		argv = []string{b.programs[s.pkg]}
 	}
-	j, err := startServer(ctx, append(argv, s.args...), b.procs, b.nice)
+	j, err := process.Start(ctx, append(argv, s.args...), b.procs, b.nice)
 	if err != nil {
 		return result.Run{}, err
 	}
-	defer j.stop()
-	args := []string{"-scenario", p.name, "-addr", j.addr, "-debug", j.debug, "-frame", fmt.Sprint(frame)}
+	defer j.Stop()
+	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame)}
 	if b.window > 0 {
 		args = append(args, "-window", b.window.String())
 	}

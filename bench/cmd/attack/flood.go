@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/frame"
+)
+
+// A batch appends what a flooding session writes at once: the n-th time.
+type batch func(dst []byte, n int) []byte
+
+// reconnectAfter is how long a flooder that was closed stays away.
+const reconnectAfter = 100 * time.Millisecond
+
+// flood is sessions that join a room of their own and write batches as fast as
+// the socket takes them. They read what they are answered. Those that are
+// closed come back.
+func flood(sessions int, b batch) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) { a.flood(ctx, sessions, "flood", b) }
+}
+
+func (a *attackers) flood(ctx context.Context, sessions int, room string, b batch) {
+	each(a.scaled(sessions), func(i int) {
+		user := fmt.Sprintf("user=f%d", i)
+		if room == "listed" {
+			user = "user=lister"
+		}
+		for ctx.Err() == nil {
+			s, _ := a.open(ctx, user, text(nil, `{"type":"join","room":"%s"}`, room))
+			if s == nil {
+				if !pause(ctx, reconnectAfter) {
+					return
+				}
+				continue
+			}
+			done := make(chan struct{})
+			go func() { // ends with the connection
+				defer close(done)
+				code, err := s.drain()
+				a.ended(ctx, code, err)
+			}()
+			var buf []byte
+			for n := 0; ctx.Err() == nil; n++ {
+				buf = b(buf[:0], n)
+				if s.write(buf) != nil {
+					break
+				}
+				a.add(int64(len(buf)), "bytes sent")
+			}
+			if ctx.Err() != nil {
+				_ = s.nc.Close()
+			}
+			<-done
+			if !pause(ctx, reconnectAfter) {
+				return
+			}
+		}
+	})
+}
+
+// batchFrames is how many frames a flooder writes at once.
+const batchFrames = 32
+
+func repeat(one func(dst []byte, i int) []byte) batch {
+	return func(dst []byte, n int) []byte {
+		for k := range batchFrames {
+			dst = one(dst, n*batchFrames+k)
+		}
+		return dst
+	}
+}
+
+var (
+	publishes = repeat(func(dst []byte, _ int) []byte {
+		return text(dst, `{"type":"publish","id":"%s","room":"flood","body":"%s"}`, newID(), padding100)
+	})
+	joins = repeat(func(dst []byte, i int) []byte {
+		kind := "join"
+		if i%2 == 1 {
+			kind = "leave"
+		}
+		return text(dst, `{"type":"%s","room":"j%d"}`, kind, i/2)
+	})
+	wsPings = repeat(func(dst []byte, _ int) []byte {
+		return frame.AppendClient(dst, frame.Ping, nil, maskKey)
+	})
+	pings = repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"ping","ref":%d}`, i)
+	})
+	typings = repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"typing","room":"flood","active":%t}`, i%2 == 0)
+	})
+	receipts = repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"receipt","room":"flood","seen":%d}`, 1e15+i)
+	})
+	padding100 = strings.Repeat("x", 100)
+)
+
+// fragments begins a message and goes on without end and without content.
+func fragments(dst []byte, n int) []byte {
+	if n == 0 {
+		dst = append(dst, 0x01, 0x81, 0, 0, 0, 0, '{')
+	}
+	for range 8 * batchFrames {
+		dst = append(dst, 0x00, 0x80, 0, 0, 0, 0)
+	}
+	return dst
+}
+
+// histories floods a room whose newest page has about 1 MiB.
+func histories(ctx context.Context, a *attackers) {
+	s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
+	if s == nil {
+		return
+	}
+	go func() { _, _ = s.drain() }() // ends with the connection
+	body := strings.Repeat("x", 5000)
+	for range 180 { // within a session's burst
+		_ = s.write(text(nil, `{"type":"publish","id":"%s","room":"long","body":"%s"}`, newID(), body))
+	}
+	if !pause(ctx, time.Second) {
+		return
+	}
+	a.flood(ctx, 20, "long", repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"history","ref":%d,"room":"long","limit":200}`, i)
+	}))
+	_ = s.nc.Close()
+}
+
+// presences floods a room of many.
+func presences(ctx context.Context, a *attackers) {
+	still, cancel := context.WithCancel(ctx)
+	defer cancel()
+	end, _ := ctx.Deadline()
+	go a.hold(still, a.scaled(2000), func(i int) *session { // ends with still
+		s, _ := a.open(ctx, fmt.Sprintf("user=member%d", i), text(nil, `{"type":"join","room":"large"}`))
+		return s
+	})
+	if !pause(ctx, time.Until(end)/3) {
+		return
+	}
+	a.flood(ctx, 20, "large", repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"presence","ref":%d,"room":"large"}`, i)
+	}))
+}
+
+// roomLists makes a user's list of rooms long, a hundred with each connection,
+// and floods with questions for it.
+func roomLists(ctx context.Context, a *attackers) {
+	each(10, func(w int) {
+		for k := range a.scaled(50) / 10 * 10 / 10 {
+			var b []byte
+			for i := range 100 {
+				b = text(b, `{"type":"join","room":"listed-%d-%d-%d"}`, w, k, i)
+			}
+			s, _ := a.open(ctx, "user=lister", text(b, `{"type":"ping"}`))
+			if s == nil {
+				continue
+			}
+			_, _ = s.until("pong")
+			_ = s.nc.Close()
+		}
+	})
+	a.flood(ctx, 20, "listed", repeat(func(dst []byte, i int) []byte {
+		return text(dst, `{"type":"rooms","ref":%d}`, i)
+	}))
+}
+
+// crowd is many sessions of one user that come, hear messages to that user,
+// and go.
+func crowd(ctx context.Context, a *attackers) {
+	go a.flood(ctx, 2, "flood", repeat(func(dst []byte, _ int) []byte { // ends with ctx
+		return text(dst, `{"type":"publish","id":"%s","to":"crowd","body":1}`, newID())
+	}))
+	workers := a.scaled(1000)
+	slots := make(chan struct{}, 32)
+	each(workers, func(int) {
+		for ctx.Err() == nil {
+			slots <- struct{}{}
+			s, _ := a.open(ctx, "user=crowd", text(nil, `{"type":"join","room":"crowd"}`))
+			<-slots
+			if s == nil {
+				if !pause(ctx, reconnectAfter) {
+					return
+				}
+				continue
+			}
+			a.add(1, "came")
+			stay, cancel := context.WithTimeout(ctx, 2*time.Second)
+			go func() { // ends with the connection
+				<-stay.Done()
+				_ = s.nc.Close()
+			}()
+			_, err := s.drain()
+			_ = err // it goes by itself
+			cancel()
+		}
+	})
+}
