@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gohub/gohub/bench/internal/debug"
 	"github.com/gohub/gohub/bench/internal/frame"
 )
 
@@ -38,6 +39,7 @@ type attackers struct {
 // outcome is what the attackers' process says about itself.
 type outcome struct {
 	Seconds float64          `json:"seconds"`
+	CPU     float64          `json:"cpu_s"`
 	Counts  map[string]int64 `json:"counts"`
 }
 
@@ -63,7 +65,9 @@ func play(ctx context.Context, s settings) error {
 	picked[0].run(ctx, a)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return json.NewEncoder(os.Stdout).Encode(outcome{time.Since(began).Seconds(), maps.Clone(a.counts)})
+	return json.NewEncoder(os.Stdout).Encode(outcome{
+		Seconds: time.Since(began).Seconds(), CPU: float64(debug.Usage().Total()) / 1e9, Counts: maps.Clone(a.counts),
+	})
 }
 
 func (a *attackers) add(n int64, what string) {

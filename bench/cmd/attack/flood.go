@@ -110,6 +110,47 @@ func fragments(dst []byte, n int) []byte {
 	return dst
 }
 
+// deaf sessions send on for as long as anybody takes it after they were closed
+// for sending too much.
+func deaf(ctx context.Context, a *attackers) {
+	buf := pings(nil, 0)
+	for len(buf) < 256<<10 {
+		buf = append(buf, buf...)
+	}
+	each(a.scaled(20), func(i int) {
+		for ctx.Err() == nil {
+			s, _ := a.open(ctx, fmt.Sprintf("user=d%d", i), nil)
+			if s == nil {
+				if !pause(ctx, reconnectAfter) {
+					return
+				}
+				continue
+			}
+			done := make(chan struct{})
+			go func() { // ends with the connection
+				defer close(done)
+				for {
+					if _, _, err := s.next(); err != nil {
+						return
+					}
+				}
+			}()
+			began := time.Now()
+			sent := 0
+			for ctx.Err() == nil && s.write(buf) == nil {
+				sent += len(buf)
+			}
+			_ = s.nc.Close()
+			<-done
+			a.add(int64(sent), "bytes sent")
+			a.add(1, fmt.Sprintf("cut off after %d s", int(time.Since(began).Seconds()+0.5)))
+			if !pause(ctx, reconnectAfter) {
+				return
+			}
+		}
+	})
+}
+
 // histories floods a room whose newest page has about 1 MiB.
 func histories(ctx context.Context, a *attackers) {
 	s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
@@ -151,7 +192,7 @@ func presences(ctx context.Context, a *attackers) {
 // and floods with questions for it.
 func roomLists(ctx context.Context, a *attackers) {
 	each(10, func(w int) {
-		for k := range a.scaled(50) / 10 * 10 / 10 {
+		for k := range max(1, a.scaled(50)/10) {
 			var b []byte
 			for i := range 100 {
 				b = text(b, `{"type":"join","room":"listed-%d-%d-%d"}`, w, k, i)

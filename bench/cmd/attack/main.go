@@ -44,6 +44,9 @@ type settings struct {
 	seed       uint64
 	wire       string
 	out        string
+	retries    int
+	noise      float64
+	patience   time.Duration
 	reportOnly bool
 
 	// The attackers' process.
@@ -82,6 +85,9 @@ func parse() (s settings, err error) {
 	flag.Uint64Var(&s.seed, "seed", 1, "of what is random")
 	flag.StringVar(&s.wire, "wire", "../testdata/wire/client.json", "frames to mutate")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
+	flag.IntVar(&s.retries, "retries", 1, "times a noisy run is repeated")
+	flag.Float64Var(&s.noise, "noise", 0.10, "share of the machine's CPU that others may use during an attack")
+	flag.DurationVar(&s.patience, "patience", 10*time.Second, "wait before each attack for the machine to fall quiet, at most")
 	flag.BoolVar(&s.reportOnly, "report-only", false, "a broken bound is reported and is no failure")
 	flag.StringVar(&s.role, "role", "", "internal: be the attackers of this name")
 	flag.StringVar(&s.addr, "addr", "", "internal: of this server")
@@ -115,7 +121,7 @@ func run(ctx context.Context, s settings) error {
 	rows := map[string][]row{}
 	for round := range s.rounds {
 		for _, a := range s.attacks {
-			x, err := r.once(ctx, a)
+			x, err := r.quiet(ctx, a)
 			if err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}

@@ -39,9 +39,9 @@ func (x row) closed() int {
 
 // line is a row for who watches.
 func (x row) line() string {
-	return fmt.Sprintf("%-10s p50 %.2f→%.2f ms, p99 %.2f→%.2f ms; heap %d MiB, RSS %d MiB; cores %.2f + %.2f others; idle %.1f %%; goroutines %d→%d, sessions %d→%d in %.1f s; honest lost %d, closed %d\n    %s",
+	return fmt.Sprintf("%-10s p50 %.2f→%.2f ms, p99 %.2f→%.2f ms; heap %d MiB, RSS %d MiB; cores %.2f, noise %.0f %%; idle %.1f %%; goroutines %d→%d, sessions %d→%d in %.1f s; honest lost %d, closed %d\n    %s",
 		x.Attack, x.Before.Latency.P50, x.During.Latency.P50, x.Before.Latency.P99, x.During.Latency.P99,
-		x.HeapPeak/mib, x.RSSPeak/mib, x.ServerCPU, x.OtherCPU, 100*x.IdleCPU,
+		x.HeapPeak/mib, x.RSSPeak/mib, x.ServerCPU, 100*x.Noise, 100*x.IdleCPU,
 		x.Goroutines[0], x.Goroutines[1], x.Sessions[0], x.Sessions[1], x.Settled, x.lost(), x.closed(), x.fates())
 }
 
@@ -60,8 +60,8 @@ func report(s settings, rows map[string][]row) string {
 	m := machine.Describe()
 	fmt.Fprintf(&b, "%s, %d × %s, Linux %s, %s, commit %s; rounds %d, %g s an attack or what it needs.\n\n",
 		m.Time.Format("2006-01-02"), m.Cores, m.CPU, m.Kernel, m.Go, m.Commit, s.rounds, s.seconds)
-	b.WriteString("| attack | honest p50 ms before → during | honest p99 ms before → during | ratio | heap peak / cap, MiB | RSS peak, MiB | server cores | idle CPU after | sessions, goroutines before → after |\n" +
-		"|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| attack | honest p50 ms before → during | honest p99 ms before → during | ratio | heap peak / cap, MiB | RSS peak, MiB | server cores | idle CPU after | sessions, goroutines before → after | noise |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, a := range s.attacks {
 		xs := rows[a.name]
 		of := func(f func(row) float64) stats.Spread {
@@ -80,7 +80,7 @@ func report(s settings, rows map[string][]row) string {
 			return fmt.Sprintf(format+" ("+format+"–"+format+")", v.Median, v.Min, v.Max)
 		}
 		last := xs[len(xs)-1]
-		fmt.Fprintf(&b, "| %s: %s | %s → %s | %s → %s | %s | %s / %d | %s | %s | %s | %d → %d, %d → %d |\n",
+		fmt.Fprintf(&b, "| %s: %s | %s → %s | %s → %s | %s | %s / %d | %s | %s | %s | %d → %d, %d → %d | %s |\n",
 			a.name, a.title,
 			med("%.2f", func(x row) float64 { return x.Before.Latency.P50 }), med("%.2f", func(x row) float64 { return x.During.Latency.P50 }),
 			med("%.2f", func(x row) float64 { return x.Before.Latency.P99 }), spread("%.2f", func(x row) float64 { return x.During.Latency.P99 }),
@@ -89,7 +89,8 @@ func report(s settings, rows map[string][]row) string {
 			med("%.0f", func(x row) float64 { return float64(x.RSSPeak) / mib }),
 			med("%.2f", func(x row) float64 { return x.ServerCPU }),
 			spread("%.1f %%", func(x row) float64 { return 100 * x.IdleCPU }),
-			last.Sessions[0], last.Sessions[1], last.Goroutines[0], last.Goroutines[1])
+			last.Sessions[0], last.Sessions[1], last.Goroutines[0], last.Goroutines[1],
+			med("%.0f %%", func(x row) float64 { return 100 * x.Noise }))
 	}
 	b.WriteString("\n| attack | what became of the attackers, in the last round |\n|---|---|\n")
 	for _, a := range s.attacks {

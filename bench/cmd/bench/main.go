@@ -189,7 +189,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	var best record
 	for attempt := range b.retries + 1 {
 		r := record{Scenario: p.name, Server: name, Round: round}
-		b.awaitQuiet(ctx)
+		machine.AwaitQuiet(ctx, b.patience, b.noise)
 		run, err := b.once(ctx, p, name, round, frame)
 		r.Run = run
 		if err != nil {
@@ -212,19 +212,6 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 		}
 	}
 	return best
-}
-
-// awaitQuiet waits, not for ever, for a second in which the machine does little.
-func (b *runner) awaitQuiet(ctx context.Context) {
-	for end := time.Now().Add(b.patience); time.Now().Before(end) && ctx.Err() == nil; {
-		before, err := machine.Busy()
-		began := time.Now()
-		time.Sleep(time.Second)
-		after, err2 := machine.Busy()
-		if err != nil || err2 != nil || float64(after-before) < b.noise*float64(time.Since(began))*float64(runtime.NumCPU()) {
-			return
-		}
-	}
 }
 
 func (b *runner) once(ctx context.Context, p plan, name string, round, frame int) (result.Run, error) {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gohub/gohub/bench/internal/debug"
 	"github.com/gohub/gohub/bench/internal/result"
 	"github.com/gohub/gohub/bench/internal/stats"
 )
@@ -35,7 +36,7 @@ func (b *bench) asked() error {
 		}
 	}()
 	out := json.NewEncoder(os.Stdout)
-	began, before := l.clock(), l.count
+	began, before, cpu := l.clock(), l.count, debug.Usage()
 	l.recording = true
 	answer := func() error {
 		r := result.Run{
@@ -48,10 +49,12 @@ func (b *bench) asked() error {
 				Acked: l.count.acks, Closed: int(l.count.closed),
 			},
 		}
+		now := debug.Usage()
+		r.LoadCPU = float64(now.Total()-cpu.Total()) / 1e9
 		if l.lastError != "" {
 			r.Notes = []string{"last error or close frame: " + l.lastError}
 		}
-		began, before = l.clock(), l.count
+		began, before, cpu = l.clock(), l.count, now
 		l.latency, l.ackTime, l.late = l.latency[:0], l.ackTime[:0], l.late[:0]
 		return out.Encode(r)
 	}
