@@ -233,10 +233,10 @@ func slowReaders(ctx context.Context, a *attackers) {
 		if s == nil {
 			return
 		}
-		_ = s.nc.(*net.TCPConn).SetReadBuffer(4 << 10)
 		end, _ := ctx.Deadline()
-		pause(ctx, time.Until(end)*9/10)
-		code, err := s.drain() // what had been sent before
+		most := a.scaled(200)
+		pause(ctx, time.Until(end)*time.Duration(most+8*i)/time.Duration(10*most)) // from 10 % to 90 % of the time
+		code, err := s.drain()                                                     // what had been sent before; past CloseTimeout there is no goodbye left
 		a.ended(ctx, code, err)
 	})
 }

@@ -51,7 +51,7 @@ var attacks = []attack{
 	{name: "rooms", group: "floods", title: "20 sessions ask for the list of a user who has joined 5,000 rooms", heap: heapStore, run: roomLists},
 	{name: "deaf", group: "floods", title: "20 sessions send on after they were closed for flooding", heap: heapQuiet, run: deaf},
 	{name: "crowd", group: "floods", title: "1,000 sessions of one user, coming and going, and messages to it", heap: heapQuiet, run: crowd},
-	{name: "slowreader", group: "slow", title: "200 sessions join a busy room and never read", least: 12 * time.Second, heap: heapStore, run: slowReaders},
+	{name: "slowreader", group: "slow", title: "200 sessions join a room of 2 MB/s and do not read for 1 to 11 s", least: 12 * time.Second, heap: heapStore, run: slowReaders},
 }
 
 // pick finds attacks by their names and groups.
