@@ -281,14 +281,14 @@ func (a *attackers) ended(ctx context.Context, code int, err error) {
 }
 
 // until waits for a frame of a type; false if the connection ends first.
-func (s *session) until(kind string) ([]byte, bool) {
+func (s *session) until(kind string) bool {
 	for {
 		op, p, err := s.next()
 		if err != nil || op == frame.Close {
-			return nil, false
+			return false
 		}
 		if op == frame.Text && string(frame.Type(p)) == kind {
-			return p, true
+			return true
 		}
 	}
 }

@@ -12,14 +12,16 @@ import (
 // A batch appends what a flooding session writes at once: the n-th time.
 type batch func(dst []byte, n int) []byte
 
+const flooders = 20
+
 // reconnectAfter is how long a flooder that was closed stays away.
 const reconnectAfter = 100 * time.Millisecond
 
 // flood is sessions that join a room of their own and write batches as fast as
 // the socket takes them. They read what they are answered. Those that are
 // closed come back.
-func flood(sessions int, b batch) func(context.Context, *attackers) {
-	return func(ctx context.Context, a *attackers) { a.flood(ctx, sessions, "flood", b) }
+func flood(b batch) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) { a.flood(ctx, flooders, "flood", b) }
 }
 
 func (a *attackers) flood(ctx context.Context, sessions int, room string, b batch) {
@@ -117,7 +119,7 @@ func deaf(ctx context.Context, a *attackers) {
 	for len(buf) < 256<<10 {
 		buf = append(buf, buf...)
 	}
-	each(a.scaled(20), func(i int) {
+	each(a.scaled(flooders), func(i int) {
 		for ctx.Err() == nil {
 			s, _ := a.open(ctx, fmt.Sprintf("user=d%d", i), nil)
 			if s == nil {
@@ -151,24 +153,37 @@ func deaf(ctx context.Context, a *attackers) {
 	})
 }
 
-// histories floods a room whose newest page has about 1 MiB.
-func histories(ctx context.Context, a *attackers) {
-	s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
-	if s == nil {
-		return
+// long floods a room that has nearly 1 MiB of messages with what has all of
+// them sent.
+func long(one func(dst []byte, i int) []byte) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
+		if s == nil {
+			return
+		}
+		drained := make(chan struct{})
+		go func() { // ends with the connection
+			defer close(drained)
+			_, _ = s.drain()
+		}()
+		body := strings.Repeat("x", 5000)
+		for range 180 { // within a session's burst
+			_ = s.write(text(nil, `{"type":"publish","id":"%s","room":"long","body":"%s"}`, newID(), body))
+		}
+		if pause(ctx, time.Second) {
+			a.flood(ctx, flooders, "long", repeat(one))
+		}
+		_ = s.nc.Close()
+		<-drained
 	}
-	go func() { _, _ = s.drain() }() // ends with the connection
-	body := strings.Repeat("x", 5000)
-	for range 180 { // within a session's burst
-		_ = s.write(text(nil, `{"type":"publish","id":"%s","room":"long","body":"%s"}`, newID(), body))
-	}
-	if !pause(ctx, time.Second) {
-		return
-	}
-	a.flood(ctx, 20, "long", repeat(func(dst []byte, i int) []byte {
-		return text(dst, `{"type":"history","ref":%d,"room":"long","limit":200}`, i)
-	}))
-	_ = s.nc.Close()
+}
+
+func histories(dst []byte, i int) []byte {
+	return text(dst, `{"type":"history","ref":%d,"room":"long","limit":200}`, i)
+}
+
+func replays(dst []byte, i int) []byte {
+	return text(dst, `{"type":"join","ref":%d,"room":"long","since":0}`, i)
 }
 
 // presences floods a room of many.
@@ -183,7 +198,7 @@ func presences(ctx context.Context, a *attackers) {
 	if !pause(ctx, time.Until(end)/3) {
 		return
 	}
-	a.flood(ctx, 20, "large", repeat(func(dst []byte, i int) []byte {
+	a.flood(ctx, flooders, "large", repeat(func(dst []byte, i int) []byte {
 		return text(dst, `{"type":"presence","ref":%d,"room":"large"}`, i)
 	}))
 }
@@ -201,11 +216,11 @@ func roomLists(ctx context.Context, a *attackers) {
 			if s == nil {
 				continue
 			}
-			_, _ = s.until("pong")
+			s.until("pong")
 			_ = s.nc.Close()
 		}
 	})
-	a.flood(ctx, 20, "listed", repeat(func(dst []byte, i int) []byte {
+	a.flood(ctx, flooders, "listed", repeat(func(dst []byte, i int) []byte {
 		return text(dst, `{"type":"rooms","ref":%d}`, i)
 	}))
 }

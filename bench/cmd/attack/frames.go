@@ -28,7 +28,7 @@ func early(ctx context.Context, a *attackers) {
 			if s == nil {
 				return
 			}
-			if _, ok := s.until("pong"); !ok && ctx.Err() == nil {
+			if !s.until("pong") && ctx.Err() == nil {
 				a.add(1, surprise+"no answer to early frames")
 			}
 			a.add(1, "answered")
@@ -109,8 +109,7 @@ func malformed(ctx context.Context, a *attackers) {
 		}
 		_ = s.nc.SetDeadline(time.Now().Add(5 * time.Second))
 		code := 0
-		_, ok := s.until("welcome")
-		if ok && s.write(w.bytes) == nil {
+		if s.until("welcome") && s.write(w.bytes) == nil {
 			code = s.fate()
 		}
 		_ = s.nc.Close()
