@@ -157,25 +157,47 @@ func deaf(ctx context.Context, a *attackers) {
 // them sent.
 func long(one func(dst []byte, i int) []byte) func(context.Context, *attackers) {
 	return func(ctx context.Context, a *attackers) {
-		s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
-		if s == nil {
-			return
-		}
-		drained := make(chan struct{})
-		go func() { // ends with the connection
-			defer close(drained)
-			_, _ = s.drain()
-		}()
-		body := strings.Repeat("x", 5000)
-		for range 180 { // within a session's burst
-			_ = s.write(text(nil, `{"type":"publish","id":"%s","room":"long","body":"%s"}`, newID(), body))
-		}
-		if pause(ctx, time.Second) {
-			a.flood(ctx, flooders, "long", repeat(one))
-		}
-		_ = s.nc.Close()
-		<-drained
+		a.fill(ctx, func() { a.flood(ctx, flooders, "long", repeat(one)) })
 	}
+}
+
+// fill puts 180 messages of 5 KB into a room, within one session's burst, and
+// keeps it while f does something there.
+func (a *attackers) fill(ctx context.Context, f func()) {
+	s, _ := a.open(ctx, "user=filler", text(nil, `{"type":"join","room":"long"}`))
+	if s == nil {
+		return
+	}
+	drained := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(drained)
+		_, _ = s.drain()
+	}()
+	body := strings.Repeat("x", 5000)
+	for range 180 {
+		_ = s.write(text(nil, `{"type":"publish","id":"%s","room":"long","body":"%s"}`, newID(), body))
+	}
+	if pause(ctx, time.Second) {
+		f()
+	}
+	_ = s.nc.Close()
+	<-drained
+}
+
+// hoard has the server hold a page for each of many who do not read it.
+func hoard(ctx context.Context, a *attackers) {
+	a.fill(ctx, func() {
+		each(a.scaled(300), func(i int) {
+			s, _ := a.open(ctx, fmt.Sprintf("user=hoard%d", i),
+				text(histories(text(nil, `{"type":"join","room":"long"}`), i), `{"type":"ping"}`))
+			if s == nil {
+				return
+			}
+			<-ctx.Done()
+			code, err := s.drain()
+			a.ended(ctx, code, err)
+		})
+	})
 }
 
 func histories(dst []byte, i int) []byte {

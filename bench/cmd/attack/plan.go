@@ -52,12 +52,13 @@ var attacks = []attack{
 	{name: "rooms", group: "floods", title: "20 sessions ask for the list of a user who has joined 5,000 rooms", heap: heapStore, run: roomLists},
 	{name: "deaf", group: "floods", title: "20 sessions send on after they were closed for flooding", heap: heapQuiet, run: deaf},
 	{name: "crowd", group: "floods", title: "1,000 sessions of one user, coming and going, and messages to it", heap: heapQuiet, run: crowd},
+	{name: "hoard", group: "slow", title: "300 sessions ask for a page of 1 MiB and do not read it", least: 8 * time.Second, heap: 640 * mib, run: hoard},
 	{name: "slowreader", group: "slow", title: "200 sessions join a room of 2 MB/s and do not read for 1 to 11 s", least: 12 * time.Second, heap: heapStore, run: slowReaders},
 }
 
 // pick finds attacks by their names and groups.
 func pick(names string) (picked []attack, err error) {
-	for _, want := range strings.Split(names, ",") {
+	for want := range strings.SplitSeq(names, ",") {
 		found := false
 		for _, a := range attacks {
 			if want == "all" || want == a.name || want == a.group {
