@@ -131,14 +131,18 @@ func halfOpen(ctx context.Context, a *attackers) {
 	a.holdRaw(ctx, a.scaled(10_000), func(net.Conn, int) bool { return true })
 }
 
+// arrival is when the i-th of many connects: 2,000 come a second. How fast they
+// may come is the business of the attack by handshakes.
+func arrival(i int) time.Duration { return time.Duration(i) * time.Second / 2000 }
+
 // holdRaw opens n connections and calls beat for each every second, until
 // they are closed or ctx ends.
 func (a *attackers) holdRaw(ctx context.Context, n int, beat func(nc net.Conn, i int) bool) {
-	slots := make(chan struct{}, 32)
-	each(n, func(int) {
-		slots <- struct{}{}
+	each(n, func(i int) {
+		if !pause(ctx, arrival(i)) {
+			return
+		}
 		nc, err := a.dial(ctx)
-		<-slots
 		if err != nil {
 			return
 		}
@@ -184,12 +188,11 @@ func slowFrames(ctx context.Context, a *attackers) {
 
 // silent reads nothing, answers nothing, and looks at the end what came.
 func silent(ctx context.Context, a *attackers) {
-	n := a.scaled(10_000)
-	slots := make(chan struct{}, 32)
-	each(n, func(i int) {
-		slots <- struct{}{}
+	each(a.scaled(10_000), func(i int) {
+		if !pause(ctx, arrival(i)) {
+			return
+		}
 		s, _ := a.open(ctx, fmt.Sprintf("user=q%d", i), nil)
-		<-slots
 		if s == nil {
 			return
 		}
