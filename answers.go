@@ -134,20 +134,36 @@ func (c *Client) presence(cmd *wire.Command) error {
 	return nil
 }
 
-// present lists users in the room by id, after cursor.
+// present lists users in the room by id, after cursor. It looks at all of them
+// and sorts few: any member may ask for any page, as often as the rate limit
+// lets it.
 func (r *room) present(cursor string, limit int) PresencePage {
+	var first []PresentUser // the page, one more if there is another, and some that are neither
+	end := ""               // of the page, as far as it is known; a user's id is never empty
+	trim := func() {
+		slices.SortFunc(first, func(a, b PresentUser) int { return strings.Compare(a.User, b.User) })
+		if len(first) > limit {
+			first = first[:limit+1]
+			end = first[limit].User
+		}
+	}
 	r.mu.Lock()
 	page := PresencePage{Count: len(r.users)}
 	for id, o := range r.users {
-		if id > cursor {
-			page.Users = append(page.Users, PresentUser{User: id, Name: o.name, Sessions: o.sessions})
+		if id <= cursor || end != "" && id > end {
+			continue
+		}
+		first = append(first, PresentUser{User: id, Name: o.name, Sessions: o.sessions})
+		if len(first)/2 > limit {
+			trim()
 		}
 	}
 	r.mu.Unlock()
-	slices.SortFunc(page.Users, func(a, b PresentUser) int { return strings.Compare(a.User, b.User) })
-	if len(page.Users) > limit {
-		page.Users = page.Users[:limit:limit]
-		page.Cursor = page.Users[limit-1].User
+	trim()
+	page.Users = first
+	if len(first) > limit {
+		page.Users = first[:limit:limit]
+		page.Cursor = first[limit-1].User
 	}
 	return page
 }

@@ -48,9 +48,10 @@ func TestConnectionThatCannotBeHad(t *testing.T) {
 	http.TimeoutHandler(w.hub.Handler(), patience, "").ServeHTTP(rec, upgradeRequest())
 	p := isProblem(t, rec, http.StatusNotImplemented, "internal")
 	require.NotContains(t, p["detail"], "timeoutWriter", "clients need not know what the server is made of")
-	for _, field := range []string{"Upgrade", "Connection", "Sec-Websocket-Accept"} {
+	for _, field := range []string{"Upgrade", "Sec-Websocket-Accept"} {
 		require.Empty(t, rec.Header().Get(field))
 	}
+	require.Equal(t, "close", rec.Header().Get("Connection"), "and not Upgrade")
 	require.Contains(t, logged.String(), "level=ERROR")
 	require.Contains(t, logged.String(), "writer=*http.timeoutWriter")
 	require.Contains(t, logged.String(), "Unwrap() http.ResponseWriter")

@@ -29,6 +29,11 @@ import (
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
+	if isUpgrade(r) && r.ProtoMajor == 1 {
+		// For a refusal: whoever wanted a WebSocket asks for nothing else here,
+		// and net/http would keep the connection. The handshake changes it.
+		w.Header().Set("Connection", "close")
+	}
 	if h.draining.Load() {
 		h.refuse(w, r, errDraining)
 		return
@@ -95,6 +100,10 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 	if who.Name == "" {
 		who.Name = who.User
 	}
+	// The strings may be parts of the request's header, which must not stay
+	// for as long as the session, or the ticket, does.
+	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
+	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
 	return who, nil
 }
 
@@ -117,10 +126,6 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 		h.notUpgraded(w, r, err)
 		return
 	}
-	// The strings may be parts of the request's header, which must not stay
-	// for as long as the session does.
-	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
-	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
 	conn.Start(c)

@@ -170,18 +170,39 @@ func (s *MemoryStore) Watermarks(ctx context.Context, room RoomID, limit int) ([
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if limit < 1 {
+		return nil, nil
+	}
 	s.rows.mu.Lock()
-	ws := make([]Watermark, 0, len(s.rows.rooms[room]))
-	for _, r := range s.rows.rooms[room] {
-		if r.delivered > 0 {
-			ws = append(ws, r.watermark())
+	defer s.rows.mu.Unlock()
+	return s.rows.newest(room, limit), nil
+}
+
+// newest gives the limit watermarks that have got furthest. It looks at all of
+// the room's and sorts few: every page of history asks for them.
+func (t *memRows) newest(room RoomID, limit int) []Watermark {
+	order := func(a, b Watermark) int {
+		return cmp.Or(cmp.Compare(b.Seen, a.Seen), cmp.Compare(b.Delivered, a.Delivered), cmp.Compare(a.User, b.User))
+	}
+	ws := make([]Watermark, 0, min(len(t.rooms[room]), 2*min(limit, 1<<20)+1))
+	full := false // the first limit of ws are the best so far, in order
+	trim := func() {
+		slices.SortFunc(ws, order)
+		full = full || len(ws) >= limit
+		ws = ws[:min(len(ws), limit)]
+	}
+	for _, r := range t.rooms[room] {
+		if r.delivered == 0 {
+			continue
+		}
+		if w := r.watermark(); !full || order(w, ws[limit-1]) < 0 {
+			if ws = append(ws, w); len(ws)/2 > limit {
+				trim()
+			}
 		}
 	}
-	s.rows.mu.Unlock()
-	slices.SortFunc(ws, func(a, b Watermark) int {
-		return cmp.Or(cmp.Compare(b.Seen, a.Seen), cmp.Compare(b.Delivered, a.Delivered), cmp.Compare(a.User, b.User))
-	})
-	return ws[:min(len(ws), max(limit, 0))], nil
+	trim()
+	return ws
 }
 
 // Rooms lists a user's rooms; see [Store].

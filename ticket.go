@@ -10,8 +10,9 @@ import (
 // client that has shown who it is, and the handshake, or "refresh", takes it
 // back. Browsers need it where a cookie does not reach.
 const (
-	ticketLife = 30 * time.Second
-	maxTickets = 100_000 // in one process; beyond it negotiate answers 503
+	ticketLife  = 30 * time.Second
+	ticketSweep = time.Second // looking for old ones takes milliseconds when there are many
+	maxTickets  = 100_000     // in one process; beyond it negotiate answers 503
 )
 
 type ticketBox struct {
@@ -33,8 +34,8 @@ func (b *ticketBox) issue(who Identity) (string, bool) {
 	if b.m == nil {
 		b.m = make(map[string]ticket)
 	}
-	if now.After(b.next) || len(b.m) >= maxTickets {
-		b.next = now.Add(ticketLife)
+	if now.After(b.next) {
+		b.next = now.Add(ticketSweep)
 		for k, t := range b.m {
 			if now.After(t.expires) {
 				delete(b.m, k)

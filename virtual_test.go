@@ -132,12 +132,23 @@ func (w *world) bare(query string) *bare {
 	_, err = fmt.Fprintf(nc, "GET /?%s HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", query, u.Host)
 	require.NoError(w.t, err)
-	b := &bare{w.t, nc, bufio.NewReaderSize(nc, 512)}
-	res, err := http.ReadResponse(b.br, nil)
-	require.NoError(w.t, err)
-	require.NoError(w.t, res.Body.Close())
-	require.Equal(w.t, http.StatusSwitchingProtocols, res.StatusCode)
+	b := newBare(w.t, nc)
+	require.Equal(w.t, http.StatusSwitchingProtocols, b.answer())
 	return b
+}
+
+func newBare(t *testing.T, nc net.Conn) *bare { return &bare{t, nc, bufio.NewReaderSize(nc, 512)} }
+
+// answer reads the answer to the handshake and returns its status. The body
+// stays unread.
+func (b *bare) answer() int {
+	b.t.Helper()
+	res, err := http.ReadResponse(b.br, nil)
+	require.NoError(b.t, err)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		require.NoError(b.t, res.Body.Close())
+	}
+	return res.StatusCode
 }
 
 // read reads one frame.

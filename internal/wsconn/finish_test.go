@@ -391,6 +391,36 @@ func TestPeerSendsAfterItsClose(t *testing.T) {
 // Closing the socket waits for a write on its descriptor that is under way,
 // whose number the next socket would get; but Abort does not wait for that:
 // the write may be the reader's own, from within its read.
+// A peer that goes on sending whatever it is told is not listened to for all
+// of CloseTimeout, nor is what it had sent before acted upon.
+func TestPeerNeverStopsSending(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		var got atomic.Int64
+		w := start(t, way, options(), func(s *session, _ bool, _ []byte) {
+			if got.Add(1) == 2 {
+				s.Shutdown(4001, "enough")
+			}
+		})
+		p, s := w.dial()
+		p.send(clientText("one"), clientText("two"), clientText("three"), clientText("four"))
+		stopped := make(chan struct{})
+		go func() { // ends with the connection
+			defer close(stopped)
+			more := clientText(filler(32 << 10))
+			for {
+				if _, err := p.nc.Write(more); err != nil {
+					return
+				}
+			}
+		}()
+		p.expect(opClose, "\x0f\xa1enough")
+		require.ErrorIs(t, s.ended(t), ErrLatched)
+		require.Equal(t, int64(2), got.Load())
+		cut(p.nc)
+		<-stopped
+	})
+}
+
 func TestAbortDuringAWrite(t *testing.T) {
 	w := start(t, overTCP, options(), func(s *session, _ bool, _ []byte) {
 		s.Send(text("answer"), false, nil)

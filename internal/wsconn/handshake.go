@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coder/websocket"
@@ -99,6 +100,11 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if failed != nil {
 		h.failed = failed
 		return nil, nil, failed
+	}
+	// coder keeps what it reads here next for as long as the connection lives.
+	// It is a part of the client's header, and would keep all of that.
+	if p := h.header.Get("Sec-WebSocket-Protocol"); p != "" {
+		h.header.Set("Sec-WebSocket-Protocol", strings.Clone(p))
 	}
 	c := h.c
 	c.nc = nc

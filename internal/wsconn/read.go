@@ -40,6 +40,8 @@ type inbox struct {
 	since    int32 // messages since the last Idle
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
+
+	discarded int // bytes, by discard
 }
 
 func (in *inbox) init(c *Conn) {
@@ -81,6 +83,9 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 	if in.since++; in.since >= burst {
 		in.since = 0
 		c.h.Idle()
+	}
+	if c.latched() { // whatever has come before: nobody would get the answers
+		return false, nil, ErrLatched
 	}
 	for {
 		if in.r == in.w && c.br.Buffered() == 0 {
@@ -277,13 +282,21 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	return true
 }
 
-// discard reads until enough has come, the peer's end, or the deadline.
+// discardMost is how much a peer may send after this side has closed: more
+// than both ends' sockets hold, so that who stops sending when it reads the
+// Close frame gets that far.
+const discardMost = 16 << 20
+
+// discard reads until enough has come, or too much, the peer's end, or the
+// deadline.
 func (in *inbox) discard(c *Conn, enough func() bool) {
 	in.err = nil
 	in.told = true // nothing is held back any more
-	for !enough() {
+	for !enough() && in.discarded < discardMost {
 		if in.r < in.w {
-			in.r += in.scan.pass((*in.buf)[in.r:in.w])
+			n := in.scan.pass((*in.buf)[in.r:in.w])
+			in.r += n
+			in.discarded += n
 			continue
 		}
 		if in.buf != nil && !in.own {

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/gohub/gohub/bench/internal/machine"
+	"github.com/gohub/gohub/bench/internal/process"
 	"github.com/gohub/gohub/bench/internal/result"
 )
 
@@ -57,7 +58,7 @@ type record struct {
 }
 
 func main() {
-	runtime.LockOSThread() // see dieWithParent
+	runtime.LockOSThread() // see process.DieWithParent
 	s := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -167,7 +168,7 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 		if pkg == "" || b.programs[pkg] != "" {
 			continue
 		}
-		program, err := build(ctx, b.dir, pkg)
+		program, err := process.Build(ctx, b.dir, pkg)
 		if err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	var best record
 	for attempt := range b.retries + 1 {
 		r := record{Scenario: p.name, Server: name, Round: round}
-		b.awaitQuiet(ctx)
+		machine.AwaitQuiet(ctx, b.patience, b.noise)
 		run, err := b.once(ctx, p, name, round, frame)
 		r.Run = run
 		if err != nil {
@@ -224,35 +225,22 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	return best
 }
 
-// awaitQuiet waits, not for ever, for a second in which the machine does little.
-func (b *runner) awaitQuiet(ctx context.Context) {
-	for end := time.Now().Add(b.patience); time.Now().Before(end) && ctx.Err() == nil; {
-		before, err := machine.Busy()
-		began := time.Now()
-		time.Sleep(time.Second)
-		after, err2 := machine.Busy()
-		if err != nil || err2 != nil || float64(after-before) < b.noise*float64(time.Since(began))*float64(runtime.NumCPU()) {
-			return
-		}
-	}
-}
-
 func (b *runner) once(ctx context.Context, p plan, name string, round, frame int) (result.Run, error) {
 	s, _ := serverByName(name) // prepare has checked
 	argv := slices.Clone(s.cmd)
 	if s.pkg != "" {
 		argv = []string{b.programs[s.pkg]}
 	}
-	server, client := place{nice: b.nice}, place{nice: b.nice}
+	server, client := process.Place{Nice: b.nice}, process.Place{Nice: b.nice}
 	if b.pin {
-		server.cpu, client.cpu = "0", "1"
+		server.CPU, client.CPU = "0", "1"
 	}
-	j, err := startServer(ctx, append(argv, s.args...), b.procs, server)
+	j, err := process.Start(ctx, append(argv, s.args...), b.procs, server)
 	if err != nil {
 		return result.Run{}, err
 	}
-	defer j.stop()
-	args := []string{"-scenario", p.name, "-addr", j.addr, "-debug", j.debug, "-frame", fmt.Sprint(frame)}
+	defer j.Stop()
+	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame)}
 	if b.window > 0 {
 		args = append(args, "-window", b.window.String())
 	}

@@ -1,6 +1,7 @@
 // Command gohubserver is a hub with everything on that gohub promises: order,
 // deduplication, acks after the store, replay, presence, limits. Only the rate
-// limit is set out of reach, and anyone is who ?user= says.
+// limit is set out of reach, unless -defaults, and anyone is who ?user= says;
+// nobody without it. The page /debug/stats has the hub's Stats.
 //
 //	gohubserver -addr 127.0.0.1:9001 -debug 127.0.0.1:9002
 package main
@@ -22,28 +23,37 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:9001", "where clients connect, at /ws")
 	debugAddr := flag.String("debug", "127.0.0.1:9002", "where /debug answers")
+	defaults := flag.Bool("defaults", false, "the library's own rate limit")
+	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	flag.Parse()
-	if err := serve(*addr, *debugAddr); err != nil {
+	cfg := gohub.Config{PingInterval: *ping}
+	if !*defaults {
+		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9})
+	}
+	if err := serve(*addr, *debugAddr, cfg); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(addr, debugAddr string) error {
+func serve(addr, debugAddr string, cfg gohub.Config) error {
 	if err := debug.Serve(debugAddr); err != nil {
 		return err
 	}
-	hub, err := gohub.New(gohub.Config{
-		Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
-			return gohub.Identity{User: r.URL.Query().Get("user")}, nil
-		}),
-		RateLimiter: gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9}),
+	cfg.Authenticator = gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
+		user := r.URL.Query().Get("user")
+		if user == "" {
+			return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "who are you?")
+		}
+		return gohub.Identity{User: user}, nil
 	})
+	hub, err := gohub.New(cfg)
 	if err != nil {
 		return err
 	}
+	debug.Handle("GET /debug/stats", func() any { return hub.Stats() })
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	server := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

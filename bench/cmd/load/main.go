@@ -31,6 +31,7 @@ type options struct {
 	sources     int
 	slowMax     time.Duration
 	timeout     time.Duration
+	ask         bool
 }
 
 func main() {
@@ -48,7 +49,9 @@ func main() {
 	if err != nil {
 		fail(r, err)
 	}
-	print(r)
+	if !o.ask {
+		print(r)
+	}
 }
 
 func parse() (options, scenario) {
@@ -62,6 +65,7 @@ func parse() (options, scenario) {
 	flag.IntVar(&o.sources, "sources", 1, "loopback addresses to connect from, 127.0.0.1 and up; one has 28,000 ports")
 	flag.DurationVar(&o.slowMax, "slow-max", 90*time.Second, "e: how long the slow member may hang on")
 	flag.DurationVar(&o.timeout, "timeout", 4*time.Minute, "give up after")
+	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
 	var f scenario
 	flag.IntVar(&f.Rooms, "rooms", 0, "rooms")
 	flag.IntVar(&f.Members, "members", 0, "connections in each room")
@@ -119,6 +123,8 @@ func play(o options, s scenario) (result.Run, error) {
 	}
 	b := &bench{options: o, scenario: s, addr: addr, loop: l, run: &r}
 	switch {
+	case o.ask:
+		err = b.asked()
 	case s.Idle:
 		err = b.idle()
 	case s.Slow:

@@ -33,8 +33,9 @@ func (c CPU) Total() int64 { return c.User + c.Sys }
 type Mem struct {
 	CPU
 	RSS        int64 `json:"rss"`
-	RSSPeak    int64 `json:"rss_peak"` // since the start
-	HeapInuse  int64 `json:"heap_inuse"`
+	RSSPeak    int64 `json:"rss_peak"`   // since the start
+	HeapAlloc  int64 `json:"heap_alloc"` // what is reachable, and garbage not yet collected
+	HeapInuse  int64 `json:"heap_inuse"` // the same in whole spans
 	StackInuse int64 `json:"stack_inuse"`
 	Goroutines int   `json:"goroutines"`
 	Conns      int   `json:"conns"` // open sockets, the listeners and this request's among them
@@ -66,6 +67,11 @@ func Serve(addr string) error {
 	return nil
 }
 
+// Handle answers a further pattern with what get returns, as JSON.
+func Handle(pattern string, get func() any) {
+	http.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { answer(w, get()) })
+}
+
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // a client gone is its own problem
@@ -87,7 +93,7 @@ func memory() Mem {
 	runtime.ReadMemStats(&ms)
 	m := Mem{
 		CPU: Usage(), Goroutines: runtime.NumGoroutine(), Conns: sockets(),
-		HeapInuse: int64(ms.HeapInuse), StackInuse: int64(ms.StackInuse),
+		HeapAlloc: int64(ms.HeapAlloc), HeapInuse: int64(ms.HeapInuse), StackInuse: int64(ms.StackInuse),
 	}
 	m.RSS, m.RSSPeak = status("VmRSS:"), status("VmHWM:")
 	return m

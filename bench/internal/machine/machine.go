@@ -3,6 +3,7 @@ package machine
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,20 @@ func Busy() (ns int64, err error) {
 		ns += ticks * int64(10*time.Millisecond)
 	}
 	return ns, nil
+}
+
+// AwaitQuiet waits, for so long at most, for a second in which the machine used
+// no more than a share of its CPU.
+func AwaitQuiet(ctx context.Context, patience time.Duration, share float64) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && ctx.Err() == nil; {
+		before, err := Busy()
+		began := time.Now()
+		time.Sleep(time.Second)
+		after, err2 := Busy()
+		if err != nil || err2 != nil || float64(after-before) < share*float64(time.Since(began))*float64(runtime.NumCPU()) {
+			return
+		}
+	}
 }
 
 // Description says where figures are from.

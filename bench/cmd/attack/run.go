@@ -1,0 +1,318 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/debug"
+	"github.com/gohub/gohub/bench/internal/machine"
+	"github.com/gohub/gohub/bench/internal/process"
+	"github.com/gohub/gohub/bench/internal/result"
+)
+
+// row is one attack in one round.
+type row struct {
+	Attack  string     `json:"attack"`
+	Before  result.Run `json:"before"` // the honest clients
+	During  result.Run `json:"during"`
+	Whole   result.Run `json:"whole"`
+	Outcome outcome    `json:"outcome"` // the attackers
+
+	HeapPeak  int64   `json:"heap_inuse_peak"` // bytes
+	AllocPeak int64   `json:"heap_alloc_peak"`
+	RSSPeak   int64   `json:"rss_peak"`
+	ServerCPU float64 `json:"server_cores_during"`
+	Noise     float64 `json:"noise"`      // share of the machine that others used: not the server, the attackers, the honest clients
+	Noisy     bool    `json:"noisy"`      // too much, in every attempt; the quietest is kept
+	IdleCPU   float64 `json:"idle_share"` // of one core, after it, without traffic
+	Settled   float64 `json:"settled_s"`  // until sessions and goroutines were back
+
+	Sessions   [2]int `json:"sessions"`   // before and after
+	Goroutines [2]int `json:"goroutines"` // the same
+}
+
+// runner keeps what the attacks share.
+type runner struct {
+	settings
+	server, load, self string
+}
+
+func newRunner(ctx context.Context, s settings, dir string) (r *runner, err error) {
+	r = &runner{settings: s}
+	if r.self, err = os.Executable(); err != nil {
+		return nil, err
+	}
+	if r.server, err = process.Build(ctx, dir, "./cmd/gohubserver"); err != nil {
+		return nil, err
+	}
+	r.load, err = process.Build(ctx, dir, "./cmd/load")
+	return r, err
+}
+
+const (
+	honestRooms   = 10
+	honestMembers = 10
+	honestRate    = 100 // publishes a second over all rooms, ten deliveries each
+	settleMost    = 20 * time.Second
+	spareRoutines = 10 // what may be left of goroutines: net/http's own, the runtime's
+)
+
+// quiet repeats a run that others disturbed and keeps the quietest.
+func (r *runner) quiet(ctx context.Context, a attack) (best row, err error) {
+	for attempt := range r.retries + 1 {
+		machine.AwaitQuiet(ctx, r.patience, r.noise)
+		x, err := r.once(ctx, a)
+		if err != nil {
+			return x, err
+		}
+		x.Noisy = x.Noise > r.noise
+		if attempt == 0 || x.Noise < best.Noise {
+			best = x
+		}
+		if !best.Noisy {
+			break
+		}
+	}
+	return best, nil
+}
+
+// once plays one attack against a fresh server.
+func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
+	x.Attack = a.name
+	s, err := process.Start(ctx, append([]string{r.server, "-defaults"}, a.server...), r.procs, process.Place{})
+	if err != nil {
+		return x, err
+	}
+	defer func() {
+		if said := s.Stop(); err != nil && said != "" {
+			err = fmt.Errorf("%w; the server said %.2000s", err, said)
+		}
+	}()
+	h, err := r.honest(ctx, s)
+	if err != nil {
+		return x, fmt.Errorf("honest clients: %w", err)
+	}
+	defer h.stop()
+	if _, err = h.ask("window"); err != nil {
+		return x, err
+	}
+	if !pause(ctx, r.before) {
+		return x, ctx.Err()
+	}
+	if x.Before, err = h.ask("window"); err != nil {
+		return x, err
+	}
+	was, err := r.look(s)
+	if err != nil {
+		return x, err
+	}
+	w := watch(s)
+	x.Outcome, err = r.attackers(ctx, a, s)
+	peak := w.end()
+	if err != nil {
+		return x, fmt.Errorf("attackers: %w", err)
+	}
+	if x.During, err = h.ask("window"); err != nil {
+		return x, err
+	}
+	now, err := r.look(s)
+	if err != nil {
+		return x, err
+	}
+	x.HeapPeak, x.AllocPeak, x.RSSPeak = peak.HeapInuse, peak.HeapAlloc, max(peak.RSS, now.RSSPeak)
+	took := now.at.Sub(was.at).Seconds()
+	x.ServerCPU = float64(now.Total()-was.Total()) / 1e9 / took
+	others := float64(now.busy-was.busy)/1e9 - float64(now.Total()-was.Total())/1e9 - x.Outcome.CPU - x.During.LoadCPU
+	x.Noise = max(0, others) / took / float64(runtime.NumCPU())
+	x.Sessions[0], x.Goroutines[0] = was.Sessions, was.Goroutines
+
+	if x.Whole, err = h.ask("stop"); err != nil {
+		return x, err
+	}
+	return x, r.after(ctx, s, was, &x)
+}
+
+// after waits for the server to come to rest, and sees how much it does then.
+func (r *runner) after(ctx context.Context, s *process.Server, was look, x *row) error {
+	began := time.Now()
+	var now look
+	var err error
+	for {
+		if now, err = r.look(s); err != nil {
+			return err
+		}
+		if now.Sessions <= was.Sessions && now.Goroutines <= was.Goroutines+spareRoutines || time.Since(began) > settleMost {
+			break
+		}
+		if !pause(ctx, 100*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	x.Settled = time.Since(began).Seconds()
+	x.Sessions[1], x.Goroutines[1] = now.Sessions, now.Goroutines
+	pause(ctx, 200*time.Millisecond)
+	if now, err = r.look(s); err != nil {
+		return err
+	}
+	pause(ctx, r.idle)
+	then, err := r.look(s)
+	if err != nil {
+		return err
+	}
+	x.IdleCPU = float64(then.Total()-now.Total()) / 1e9 / then.at.Sub(now.at).Seconds()
+	return ctx.Err()
+}
+
+// look is a moment of the server.
+type look struct {
+	debug.Mem
+	Sessions int
+	busy     int64 // the machine's CPU, ns
+	at       time.Time
+}
+
+func (r *runner) look(s *process.Server) (l look, err error) {
+	l.at = time.Now()
+	if err = get(s, "/debug/stats", &l); err != nil {
+		return l, err
+	}
+	if err = get(s, "/debug/mem?gc=0", &l.Mem); err != nil {
+		return l, err
+	}
+	l.busy, err = machine.Busy()
+	return l, err
+}
+
+// debugClient keeps no connection: each would be two goroutines of the server.
+var debugClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func get(s *process.Server, path string, v any) error {
+	res, err := debugClient.Get("http://" + s.Debug + path)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", path, res.Status)
+	}
+	return json.NewDecoder(res.Body).Decode(v)
+}
+
+// watcher asks the server for its memory ten times a second.
+type watcher struct {
+	quit chan struct{}
+	wg   sync.WaitGroup
+	peak debug.Mem // of HeapAlloc, HeapInuse and RSS; the goroutine's own until end
+}
+
+func watch(s *process.Server) *watcher {
+	w := &watcher{quit: make(chan struct{})}
+	w.wg.Go(func() {
+		for {
+			var m debug.Mem
+			if get(s, "/debug/mem?gc=0", &m) == nil {
+				w.peak.HeapAlloc = max(w.peak.HeapAlloc, m.HeapAlloc)
+				w.peak.HeapInuse = max(w.peak.HeapInuse, m.HeapInuse)
+				w.peak.RSS = max(w.peak.RSS, m.RSS)
+			}
+			select {
+			case <-w.quit:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	return w
+}
+
+func (w *watcher) end() debug.Mem {
+	close(w.quit)
+	w.wg.Wait()
+	return w.peak
+}
+
+// attackers runs them in a process of their own, to its end.
+func (r *runner) attackers(ctx context.Context, a attack, s *process.Server) (o outcome, err error) {
+	argv := process.Place{Nice: r.nice}.Of([]string{
+		r.self, "-role", a.name, "-addr", s.Addr, "-wire", r.wire,
+		"-seconds", fmt.Sprint(r.seconds), "-scale", fmt.Sprint(r.scale), "-seed", strconv.FormatUint(r.seed, 10),
+	})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	process.DieWithParent(cmd)
+	if err := cmd.Run(); err != nil {
+		return o, fmt.Errorf("%w: %.2000s", err, stderr.String())
+	}
+	return o, json.Unmarshal(out.Bytes(), &o)
+}
+
+// honest is cmd/load, answering.
+type honest struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *json.Decoder
+}
+
+func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
+	cmd := exec.CommandContext(ctx, r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
+		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
+		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = os.Stderr
+	process.DieWithParent(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	h := &honest{cmd, in, json.NewDecoder(bufio.NewReader(out))}
+	if _, err := h.answer(); err != nil { // they have joined
+		h.stop()
+		return nil, err
+	}
+	return h, nil
+}
+
+func (h *honest) ask(what string) (result.Run, error) {
+	if _, err := io.WriteString(h.in, what+"\n"); err != nil {
+		return result.Run{}, fmt.Errorf("honest clients: %w", err)
+	}
+	return h.answer()
+}
+
+func (h *honest) answer() (x result.Run, err error) {
+	if err := h.out.Decode(&x); err != nil {
+		return x, fmt.Errorf("honest clients: %w", err)
+	}
+	if x.Error != "" {
+		return x, errors.New(strings.TrimSpace("honest clients: " + x.Error))
+	}
+	return x, nil
+}
+
+// stop ends it and waits.
+func (h *honest) stop() {
+	_ = h.in.Close()
+	kill := time.AfterFunc(5*time.Second, func() { _ = h.cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = h.cmd.Wait()
+}
