@@ -13,6 +13,11 @@ const (
 	historyBytes   = 1 << 20 // a page stops here
 	presencePage   = 100
 	marksMost      = 200 // watermarks looked at for a page
+
+	// A session pays for long answers with frames of its rate: one for so many
+	// bytes, and for so many lines of a list of rooms.
+	answerAFrame = 64 << 10
+	roomsAFrame  = 100
 )
 
 // history answers with a page of the room.
@@ -50,8 +55,10 @@ func (c *Client) history(cmd *wire.Command) error {
 	if err != nil {
 		return c.hub.blame(err, "watermarks", q.Room)
 	}
+	f := wire.AppendHistory(nil, cmd.Ref, q.Room.Name, page, more || cut, seen)
+	c.answered(len(f))
 	// A page may have a MiB: the next command waits until it is nearly out.
-	if !c.conn.SendPaced(wire.AppendHistory(nil, cmd.Ref, q.Room.Name, page, more || cut, seen)) {
+	if !c.conn.SendPaced(f) {
 		return ErrClosed
 	}
 	return nil
@@ -192,7 +199,10 @@ func (c *Client) listRooms(cmd *wire.Command) error {
 		}
 		out[i] = wire.RoomState{Room: s.Room.Name, Head: s.Head, Seen: s.Seen, Unread: s.Unread}
 	}
-	c.send(wire.AppendRooms(nil, cmd.Ref, out))
+	c.debt += len(out) / roomsAFrame
+	f := wire.AppendRooms(nil, cmd.Ref, out)
+	c.answered(len(f))
+	c.send(f)
 	return nil
 }
 

@@ -45,6 +45,7 @@ type Client struct {
 	touched  []*room // to be flushed
 	acks     []byte  // to be sent after that
 	gathered int32   // how many they are
+	debt     int     // frames that its answers were worth, to be spent before the next one
 	frames   int64   // received and not yet counted in the hub's totals
 	bytes    int64
 	now      time.Time // when the frames at hand came, about; zero: to be read anew
@@ -139,9 +140,18 @@ func (c *Client) Extra(frames int) {
 	}
 }
 
+// answered notes what an answer has cost, in bytes.
+func (c *Client) answered(bytes int) { c.debt += bytes / answerAFrame }
+
+// spend asks the rate limiter for a frame, after what is owed for answers.
 func (c *Client) spend(bytes int) (retry time.Duration) {
 	if c.now.IsZero() {
 		c.now = time.Now()
+	}
+	for ; c.debt > 0; c.debt-- {
+		if retry = c.limit.Spend(c.now, 0); retry > 0 {
+			return retry * time.Duration(c.debt+1) // about
+		}
 	}
 	return c.limit.Spend(c.now, bytes)
 }

@@ -29,7 +29,7 @@ func Example() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	server := &http.Server{Addr: "127.0.0.1:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Addr: "127.0.0.1:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	go func() {
 		log.Print(server.ListenAndServe())

@@ -46,10 +46,13 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 		return c.hub.blame(err, "join", id)
 	}
 	defer c.hub.release(r)
-	send := func(f []byte) bool { c.conn.Queue(f); return true }
+	sent := 0 // bytes
+	send := func(f []byte) bool { sent += len(f); c.conn.Queue(f); return true }
 	if paced {
+		defer func() { c.answered(sent) }()
 		c.conn.Cork()
 		send = func(f []byte) bool {
+			sent += len(f)
 			ok := c.conn.SendPaced(f)
 			c.conn.Uncork() // what follows may wait
 			return ok
@@ -65,7 +68,7 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 		r.joining--
 		r.mu.Unlock()
 	}()
-	if err := c.replay(m, ref, q, since, send); err != nil {
+	if err := c.replay(m, ref, q, since, send, &sent); err != nil {
 		r.leave(m)
 		return c.hub.blame(err, "replay", id)
 	}
@@ -118,7 +121,7 @@ func (c *Client) roomCount() int {
 }
 
 // replay sends "joined" and what q asks for, and settles m.
-func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]byte) bool) error {
+func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]byte) bool, sent *int) error {
 	r, user := m.room, c.who.User
 	r.mu.Lock()
 	page, truncated, ok := r.recent(q, since)
@@ -129,6 +132,7 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 			f = append(f, x.bytes...)
 		}
 		c.conn.Queue(f)
+		*sent += len(f)
 		r.settle(m, r.last)
 		r.mu.Unlock()
 		return nil

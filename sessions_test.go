@@ -96,6 +96,57 @@ func TestFloodsWithoutMessages(t *testing.T) {
 	}
 }
 
+// Who asks for much pays for much: long answers cost frames of the rate.
+func TestLongAnswersArePaidFor(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+		w := startVirtual(t, gohub.Config{Store: store, RateLimiter: gohub.NewRateLimiter(gohub.Rate{Frames: 10}), ReplayLimit: 20, JoinReplay: -1})
+		var lists []gohub.Watermark
+		for i := range 1000 {
+			lists = append(lists, gohub.Watermark{Room: gohub.RoomID{Name: fmt.Sprint("room", i)}, User: "alice", Listing: gohub.ListJoin})
+		}
+		_, err := store.Advance(t.Context(), lists)
+		require.NoError(t, err)
+		for range 20 { // 1 MB in all
+			w.post(gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "bot", Body: []byte(`"` + strings.Repeat("x", 50_000) + `"`)})
+		}
+		for name, c := range map[string]struct {
+			ask    frame
+			answer string
+			cost   int
+		}{
+			"nothing": {frame{"type": "ping"}, "pong", 0},
+			"rooms":   {frame{"type": "rooms"}, "rooms", 1000/100 + 80_000/65_536},
+			"history": {frame{"type": "history", "room": "r"}, "history", 1_000_000 / 65_536},
+			"replay":  {frame{"type": "join", "room": "r", "since": 0}, "joined", 1_000_000 / 65_536},
+		} {
+			alice := w.as("alice", "r")
+			pass(time.Minute) // a burst of 20
+			require.Equal(t, c.answer, alice.ask(c.ask, c.answer)["type"], name)
+			n := 1 // with the one that was asked
+			var refused frame
+			for ; ; n++ {
+				if refused = alice.ask(frame{"type": "ping"}, "pong"); refused["type"] == "error" {
+					break
+				}
+			}
+			require.InDelta(t, 20-c.cost, n, 1, name)
+			require.Equal(t, "rate_limited", refused["code"])
+		}
+
+		// And when it is owed more than a burst, retry_ms says when it is paid.
+		alice := w.as("alice", "r")
+		pass(time.Minute)
+		for range 2 {
+			require.Equal(t, "history", alice.ask(frame{"type": "history", "room": "r"}, "history")["type"])
+		}
+		refused := alice.ask(frame{"type": "ping"}, "pong")
+		require.Equal(t, "rate_limited", refused["code"])
+		pass(time.Duration(refused.num("retry_ms")) * time.Millisecond)
+		alice.sync()
+	})
+}
+
 // A client may ask for as many pages as it likes without reading them: the
 // hub makes the next one when the last is nearly out.
 func TestHistoryPagesWaitForAClientThatDoesNotRead(t *testing.T) {
