@@ -13,6 +13,7 @@ import (
 	"log"
 	"net/http"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,8 +28,16 @@ func main() {
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	flag.Parse()
 	cfg := gohub.Config{PingInterval: *ping}
-	if !*defaults {
+	if !*defaults { // everything is counted and observed, and nothing refused
 		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9})
+		cfg.MaxConns, cfg.MaxConnsPerIP = 1e6, 1e6
+		cfg.HandshakeRate, cfg.HandshakeRatePerIP = 1e6, 1e6
+		var sessions, stored atomic.Int64
+		cfg.Observer = gohub.Observer{
+			SessionOpened: func(*gohub.Client) { sessions.Add(1) },
+			SessionClosed: func(*gohub.Client, gohub.SessionEnd) { sessions.Add(-1) },
+			Stored:        func(*gohub.Message, time.Duration) { stored.Add(1) },
+		}
 	}
 	if err := serve(*addr, *debugAddr, cfg); err != nil {
 		log.Fatal(err)
