@@ -248,12 +248,14 @@ func TestStoreThatCannotBeAdvanced(t *testing.T) {
 		alice, bob := w.as("alice", "r"), w.as("bob", "r", "q")
 		pass(time.Second)
 		m1, m2 := alice.say("r", 1).num("seq"), alice.say("r", 2).num("seq")
-		store.broken("Advance", 6) // of one in 250 ms
+		store.broken("Advance", -1)
 		bob.reads("r", "seen", m1)
 		pass(time.Second)
 		require.Empty(t, alice.all("receipt"))
 		bob.reads("r", "delivered", m2)
 		bob.leave("q")
+		store.broken("Advance", 0)
+		pass(5 * time.Second) // the longest pause between attempts
 		require.Equal(t, [][2]int64{{m2, m1}}, alice.receipts("bob"))
 		pass(time.Second)
 		rooms := bob.ask(frame{"type": "rooms"}, "rooms")

@@ -70,21 +70,35 @@ func (k *marks) addFrom(w Watermark, session string) {
 func (k *marks) later() {
 	if !k.timed {
 		k.timed = true
-		time.AfterFunc(markDelay, func() {
-			k.hub.run(func() { k.tick(k.hub.ctx) }) // ends with the Store's answers, or with the hub
-		})
+		time.AfterFunc(markDelay, func() { k.hub.run(k.work) })
 	}
 }
 
-// tick stores what waits, and tells what has moved.
-func (k *marks) tick(ctx context.Context) {
+// work ticks until all is stored; it ends then, or with the hub. Between its
+// attempts no timer is set, so new marks wait for the next one, too.
+func (k *marks) work() {
+	// Never sooner than markDelay: however a Store fails, those who read are
+	// not told more often.
+	pause := &backoff{next: 2 * markDelay}
+	for !k.tick(k.hub.ctx) && pause.wait(k.hub.ctx) {
+	}
+}
+
+// tick stores what waits, and tells what has moved. False: not all could be
+// stored, and to try again is the caller's.
+func (k *marks) tick(ctx context.Context) bool {
 	k.storing <- struct{}{}
 	defer func() { <-k.storing }()
-	k.store(ctx)
+	n, err := k.store(ctx)
+	if err != nil {
+		k.hub.log.Warn("receipts cannot be stored yet", "count", n, "err", err)
+	}
 	k.mu.Lock()
-	k.timed = false
-	if len(k.waiting) > 0 {
-		k.later()
+	if err == nil {
+		k.timed = false
+		if len(k.waiting) > 0 {
+			k.later()
+		}
 	}
 	untold := k.untold
 	if len(untold) > 0 {
@@ -94,23 +108,25 @@ func (k *marks) tick(ctx context.Context) {
 	for _, m := range untold {
 		k.hub.tellReceipt(ctx, m.Watermark, m.session)
 	}
+	return err == nil
 }
 
-// flush stores what waits. Whom it concerns is told with the next tick:
-// however often this is called, not more often.
+// flush stores what waits, also between the attempts of a tick that fails:
+// what it cannot store is left to those. Whom it concerns is told with the
+// next tick: however often this is called, not more often.
 func (k *marks) flush(ctx context.Context) {
 	k.storing <- struct{}{}
 	defer func() { <-k.storing }()
-	k.store(ctx)
+	_, _ = k.store(ctx)
 }
 
-// store stores what waits; storing is held.
-func (k *marks) store(ctx context.Context) {
+// store stores what waits; n is how many that were. storing is held.
+func (k *marks) store(ctx context.Context) (n int, err error) {
 	k.mu.Lock()
 	batch := k.waiting
 	if len(batch) == 0 {
 		k.mu.Unlock()
-		return
+		return 0, nil
 	}
 	k.waiting = make(map[markID]mark)
 	k.mu.Unlock()
@@ -120,9 +136,8 @@ func (k *marks) store(ctx context.Context) {
 	}
 	moved, err := k.hub.store.Advance(ctx, ws)
 	if err != nil {
-		k.hub.log.Warn("receipts cannot be stored yet", "count", len(ws), "err", err)
 		k.putBack(batch)
-		return
+		return len(ws), err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -133,6 +148,7 @@ func (k *marks) store(ctx context.Context) {
 	if len(moved) > 0 {
 		k.later()
 	}
+	return len(ws), nil
 }
 
 // putBack keeps a batch that could not be stored for the next time.

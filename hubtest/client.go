@@ -40,13 +40,15 @@ type Client struct {
 	last    map[string]int64 // the rooms it is in, and the last seq of each
 	outbox  []outgoing       // unanswered publishes, oldest first
 	refs    int
-	muted   bool // frozen or slow: it is not asked whether all has arrived
+	asked   []*question // not answered, oldest first
+	newest  *question   // the last one; nil: none on this connection
+	muted   bool        // frozen or slow: it is not asked whether all has arrived
 	welcome Frame
 }
 
 type logged struct {
 	Frame
-	taken bool // by an expectation
+	taken string // what the expectation was that took it; "": none has
 }
 
 type outgoing struct {
@@ -56,8 +58,12 @@ type outgoing struct {
 	binary bool
 }
 
-// User is the name that was given to Dial.
-func (c *Client) User() string { return c.user }
+// User is the user's id: the name that was given to Dial, unless [As] was.
+func (c *Client) User() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.welcome.User
+}
 
 // Session is the id of the session, for Hub.Join and the like. A resumed
 // client has a new one.
@@ -83,24 +89,42 @@ func (c *Client) at() *Server {
 // connect connects, up to "welcome".
 func (c *Client) connect(s *Server) {
 	c.t.Helper()
-	ws, nc, status, err := s.handshake(c.dialing)
+	ws, nc, err := s.handshake(c.dialing)
 	if err != nil {
-		c.t.Fatalf("hubtest: %s cannot connect (status %d): %v", c.user, status, err)
+		c.t.Fatalf("hubtest: %s cannot connect: %v", c.user, err)
 	}
 	ws.SetReadLimit(-1)
 	done := make(chan struct{})
 	c.mu.Lock()
 	c.to, c.ws, c.nc, c.done, c.ended, c.muted = s, ws, nc, done, nil, false
+	c.asked, c.newest = nil, nil
 	c.mu.Unlock()
 	go func() { // ends with the connection, which end sees to
 		defer close(done)
 		c.read(ws)
 	}()
 	f := c.Expect("welcome")
+	c.meets(f.User)
 	c.mu.Lock()
 	c.welcome = f
 	c.mu.Unlock()
 	s.world.add(c)
+}
+
+// meets fails the test if it has logged in as somebody else, and pins who it
+// is otherwise.
+func (c *Client) meets(welcomed string) {
+	c.t.Helper()
+	as, resumes := c.dialing.as, c.Session() != ""
+	switch {
+	case as == nil && welcomed != c.user:
+		c.t.Fatalf("hubtest: %s was welcomed as %q. If that is right, say hubtest.As(%[2]q)", c.user, welcomed)
+	case as != nil && *as != "" && welcomed != *as && resumes:
+		c.t.Fatalf("hubtest: %s was %q before, and has resumed as %q", c.user, *as, welcomed)
+	case as != nil && *as != "" && welcomed != *as:
+		c.t.Fatalf("hubtest: %s was welcomed as %q, not as %q", c.user, welcomed, *as)
+	}
+	c.dialing.as = &welcomed
 }
 
 // end is the client's cleanup.
@@ -129,6 +153,7 @@ func (c *Client) read(ws *websocket.Conn) {
 		c.change(func() {
 			c.log = append(c.log, logged{Frame: f})
 			c.note(&f)
+			c.answers(&f)
 		})
 	}
 }
@@ -170,7 +195,7 @@ func (c *Client) answered(id string) {
 // goroutine only: it fails the test.
 func (c *Client) until(what string, fits func(*Frame) bool) Frame {
 	c.t.Helper()
-	f, err := c.await(fits)
+	f, err := c.await(what, fits, nil)
 	if err != nil {
 		c.t.Fatalf("hubtest: %s waited for %s: %v%s", c.user, what, err, c.untaken())
 	}
@@ -180,30 +205,51 @@ func (c *Client) until(what string, fits func(*Frame) bool) Frame {
 // errImpatient is what await returns when nothing has come in time.
 var errImpatient = errors.New("it did not come")
 
-func (c *Client) await(fits func(*Frame) bool) (Frame, error) {
+// await is until, with an error. If inVain is given and returns one, nothing
+// that fits will come; it is called with mu held.
+func (c *Client) await(what string, fits func(*Frame) bool, inVain func() error) (Frame, error) {
 	patience := c.at().Patience
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for from := 0; ; {
 		c.mu.Lock()
 		for ; from < len(c.log); from++ {
-			if l := &c.log[from]; !l.taken && fits(&l.Frame) {
-				l.taken = true
+			if l := &c.log[from]; l.taken == "" && fits(&l.Frame) {
+				l.taken = what
 				c.mu.Unlock()
 				return l.Frame, nil
 			}
 		}
-		news, ended := c.news, c.ended
-		c.mu.Unlock()
-		if ended != nil {
-			return Frame{}, fmt.Errorf("the connection has ended, %s", ending(ended))
+		news, err := c.news, error(nil)
+		if inVain != nil {
+			err = inVain()
 		}
-		select {
-		case <-news:
-		case <-timer.C:
-			return Frame{}, fmt.Errorf("%w in %v", errImpatient, patience)
+		if err == nil && c.ended != nil {
+			err = fmt.Errorf("the connection has ended, %s", ending(c.ended))
+		}
+		c.mu.Unlock()
+		if err == nil {
+			select {
+			case <-news:
+				continue
+			case <-timer.C:
+				err = fmt.Errorf("%w in %v", errImpatient, patience)
+			}
+		}
+		return Frame{}, c.alike(err, fits)
+	}
+}
+
+// alike adds to err that what was waited for had come, and was taken.
+func (c *Client) alike(err error, fits func(*Frame) bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.log {
+		if l := &c.log[i]; l.taken != "" && fits(&l.Frame) {
+			return fmt.Errorf("%w\nOne like it had come, and was taken when %s was expected:\n\t%s", err, l.taken, l.Frame)
 		}
 	}
+	return err
 }
 
 // ending tells how a connection ended.
@@ -223,7 +269,7 @@ func (c *Client) untaken() string {
 	var lines []string
 	n := 0
 	for i := len(c.log) - 1; i >= 0; i-- {
-		if c.log[i].taken {
+		if c.log[i].taken != "" {
 			continue
 		}
 		if n++; n <= most {
@@ -278,9 +324,9 @@ func (c *Client) ask(typ, answer string, fields map[string]any) (Frame, error) {
 	if err := c.send(typ, fields); err != nil {
 		return Frame{}, err
 	}
-	f, err := c.await(func(f *Frame) bool {
+	f, err := c.await("the answer to "+typ, func(f *Frame) bool {
 		return (f.Type == answer || f.Type == "error") && string(f.Ref) == strconv.Quote(ref)
-	})
+	}, nil)
 	if err == nil && f.Type == "error" {
 		err = fmt.Errorf("refused with %s", f)
 	}

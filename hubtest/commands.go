@@ -58,6 +58,7 @@ func (c *Client) Publish(room string, body any, fields ...any) string {
 	c.mu.Lock()
 	c.outbox = append(c.outbox, o)
 	c.mu.Unlock()
+	c.asks("publish", o.fields)
 	_ = c.write(o.binary, p) // not sent is not answered
 	return o.id
 }
@@ -145,7 +146,9 @@ func (c *Client) command(typ, answer string, fields map[string]any) Frame {
 	f, err := c.ask(typ, answer, fields)
 	if err != nil {
 		delete(fields, "type")
-		c.t.Fatalf("hubtest: %s sent %s %v and waited for %s: %v%s", c.user, typ, fields, answer, err, c.untaken())
+		delete(fields, "ref")           // hubtest's own
+		sent, _ := json.Marshal(fields) // it was sent as that
+		c.t.Fatalf("hubtest: %s sent %s %s and waited for %s: %v%s", c.user, typ, shorten(string(sent)), answer, err, c.untaken())
 	}
 	return f
 }
@@ -159,6 +162,7 @@ func (c *Client) Send(typ string, fields ...any) {
 	c.t.Helper()
 	all, err := fieldsOf(fields)
 	if err == nil {
+		c.asks(typ, all)
 		err = c.send(typ, all)
 	}
 	if err != nil {
@@ -169,6 +173,7 @@ func (c *Client) Send(typ string, fields ...any) {
 // SendText sends any text message.
 func (c *Client) SendText(text string) {
 	c.t.Helper()
+	c.asks("", nil)
 	if err := c.write(false, []byte(text)); err != nil {
 		c.t.Fatalf("hubtest: %s sends text: %v", c.user, err)
 	}
@@ -177,6 +182,7 @@ func (c *Client) SendText(text string) {
 // SendBytes sends any binary message.
 func (c *Client) SendBytes(p []byte) {
 	c.t.Helper()
+	c.asks("", nil)
 	if err := c.write(true, p); err != nil {
 		c.t.Fatalf("hubtest: %s sends bytes: %v", c.user, err)
 	}

@@ -13,7 +13,7 @@ import (
 
 // Expect waits for a frame of a type, with fields given as pairs of a name and
 // a value, and takes it. A field that the frame does not have is as good as
-// false, 0 or "".
+// false, 0 or "". A type that no frame has, or a field, fails at once.
 //
 //	bob.Expect("typing", "user", "alice", "active", true)
 func (c *Client) Expect(typ string, fields ...any) Frame {
@@ -23,9 +23,9 @@ func (c *Client) Expect(typ string, fields ...any) Frame {
 
 func (c *Client) fits(typ string, fields []any) func(*Frame) bool {
 	c.t.Helper()
-	want, err := fieldsOf(fields)
+	want, err := wanted(typ, fields)
 	if err != nil {
-		c.t.Fatalf("hubtest: %s expects %s: %v", c.user, typ, err)
+		c.t.Fatalf("hubtest: %s expects %s: %v", c.user, describe(typ, fields), err)
 	}
 	return func(f *Frame) bool { return f.Type == typ && f.has(want) }
 }
@@ -38,7 +38,8 @@ func (c *Client) ExpectMessage(room string, body any) Frame {
 }
 
 // ExpectMessages waits for as many messages of a room as there are bodies, and
-// fails unless they are these, in this order.
+// fails unless they are these, in this order. It looks only at messages that
+// no expectation has taken: what was taken from in between does not count.
 func (c *Client) ExpectMessages(room string, bodies ...any) []Frame {
 	c.t.Helper()
 	ms := make([]Frame, len(bodies))
@@ -64,10 +65,16 @@ func (c *Client) ExpectAck(id string) Frame {
 	return f
 }
 
-// ExpectError waits for an error with that code.
+// ExpectError waits for an error with that code. When all that was sent with
+// Send and Publish has been answered, and by none, it fails at once.
 func (c *Client) ExpectError(code gohub.Code) Frame {
 	c.t.Helper()
-	return c.Expect("error", "code", code)
+	what := describe("error", []any{"code", code})
+	f, err := c.await(what, c.fits("error", []any{"code", code}), c.allAnswered)
+	if err != nil {
+		c.t.Fatalf("hubtest: %s waited for %s: %v%s", c.user, what, err, c.untaken())
+	}
+	return f
 }
 
 // ExpectClose waits for the end of the connection and fails unless it was
@@ -131,7 +138,7 @@ func (c *Client) peek(fits func(*Frame) bool) (Frame, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.log {
-		if l := &c.log[i]; !l.taken && fits(&l.Frame) {
+		if l := &c.log[i]; l.taken == "" && fits(&l.Frame) {
 			return l.Frame, true
 		}
 	}

@@ -1,6 +1,7 @@
 package hubtest_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,10 +30,11 @@ func TestExpectationsFail(t *testing.T) {
 		{"taken already", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessage("general", "one")
 			bob.ExpectMessage("general", "one")
-		}, []string{`body="one": it did not come`, `"body":"two"`}},
+		}, []string{`body="one": it did not come`, `"body":"two"`,
+			"One like it had come, and was taken when message room=\"general\" body=\"one\" was expected:\n\t{"}},
 		{"another order", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessages("general", "two", "one")
-		}, []string{`message 1 of 2 in general`, `body="two"`, `"body":"one"`}},
+		}, []string{`message 1 of 2 in general with body="two" and got {`, `"body":"one"`}},
 		{"one message too few", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessages("general", "one", "two", "three")
 		}, []string{`it did not come`}},
@@ -54,7 +56,7 @@ func TestExpectationsFail(t *testing.T) {
 		}, []string{`waited for error code="forbidden"`, `"code":"not_joined"`}},
 		{"a refused command", func(_ *hubtest.Hub, alice, _ *hubtest.Client) {
 			alice.Join("not a room")
-		}, []string{`alice sent join`, `refused with`, `bad_room`}},
+		}, []string{`alice sent join {"room":"not a room"} and waited for joined: refused with {`, `refused with`, `bad_room`}},
 		{"an unknown call", func(_ *hubtest.Hub, alice, _ *hubtest.Client) {
 			alice.Call("add", 1)
 		}, []string{`not_found`}},
@@ -100,13 +102,27 @@ func TestExpectationsFail(t *testing.T) {
 		}, []string{`alice publishes: json: unsupported type`}},
 		{"a client that is not let in", func(hub *hubtest.Hub, _, _ *hubtest.Client) {
 			hub.Dial("")
-		}, []string{`cannot connect (status 401)`}},
+		}, []string{`cannot connect: / answered 401 Unauthorized: hubtest: no user was given to Dial`}},
 		{"a client that is let in", func(hub *hubtest.Hub, _, _ *hubtest.Client) {
 			hub.ExpectRefused("carol", 401)
 		}, []string{`carol was let in, not refused with 401`}},
 		{"a client that is refused in another way", func(hub *hubtest.Hub, _, _ *hubtest.Client) {
 			hub.ExpectRefused("", 403)
 		}, []string{`was to be refused with 403`, `401`}},
+		{"an answer that is no error", func(_ *hubtest.Hub, alice, _ *hubtest.Client) {
+			alice.Send("join", "room", "lobby")
+			alice.ExpectError(gohub.CodeForbidden)
+		}, []string{`waited for error code="forbidden": join has been answered, by`, `"type":"joined","room":"lobby"`}},
+		{"an ack that is no error", func(_ *hubtest.Hub, alice, _ *hubtest.Client) {
+			alice.Say("general", "three")
+			alice.ExpectError(gohub.CodeForbidden)
+		}, []string{`publish has been answered, by`, `"type":"ack"`}},
+		{"a type that no frame has", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
+			bob.ExpectNo("mesage")
+		}, []string{`bob expects mesage: the hub sends no frame of type "mesage"`}},
+		{"a field that no frame has", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
+			bob.ExpectNo("message", "romo", "general")
+		}, []string{`bob expects message romo="general": no frame has a field "romo"`}},
 		{"long and many", func(_ *hubtest.Hub, alice, bob *hubtest.Client) {
 			for range 20 {
 				alice.Say("general", string(make([]byte, 1000)))
@@ -187,5 +203,36 @@ func TestVirtualTime(t *testing.T) {
 		bob.Expect("typing", "active", false)
 		require.Equal(t, 5*time.Second, time.Since(start))
 		synctest.Wait()
+	})
+}
+
+// ExpectError ends early only when no error can come any more.
+func TestExpectErrorWaitsForLateErrors(t *testing.T) {
+	both(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		hub := hubtest.New(t, gohub.Config{}, func(h *gohub.Hub) {
+			gohub.Handle(h, "slow", func(context.Context, *gohub.Client, struct{}) (int, error) {
+				<-goOn
+				return 0, gohub.Errorf(gohub.CodeForbidden, "not you")
+			})
+		})
+		alice := hub.Dial("alice")
+		for _, ref := range [][]any{{"ref", 1}, nil} {
+			alice.Send("call", append([]any{"name", "slow"}, ref...)...)
+			alice.Typing("general", true) // refused, without a ref
+			alice.Send("join", "room", "general")
+			alice.Expect("joined", "room", "general")
+			go func() { goOn <- struct{}{} }()
+			alice.ExpectError(gohub.CodeForbidden)
+			alice.ExpectError(gohub.CodeNotJoined)
+			alice.Leave("general")
+		}
+
+		// What is sent again by Resume may be refused after what is sent next.
+		alice.Cut()
+		alice.Publish("lobby", "written offline")
+		alice.Resume()
+		alice.Send("join", "room", "other")
+		alice.ExpectError(gohub.CodeNotJoined)
 	})
 }

@@ -1,6 +1,7 @@
 package hubtest
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -66,16 +67,26 @@ func (c *Client) reading(how func(*pipe), muted bool) {
 // was in, since the last seq that it saw, and sends every publish again that
 // is not answered, oldest first, with "retry". It returns when the rooms are
 // joined. A connection that is still there is cut first.
-func (c *Client) Resume() {
+//
+// It connects as Dial did: same options, and the cookies that were sent then,
+// whoever has logged in since. If there are options, they take the place of
+// all of Dial's, and HTTP.Jar is looked at again: for a new login, or a ticket,
+// which is good for once. The test fails unless the hub welcomes the same user
+// as before, or whom [As] says.
+func (c *Client) Resume(opts ...Option) {
 	c.t.Helper()
-	c.ResumeAt(c.at())
+	c.ResumeAt(c.at(), opts...)
 }
 
 // ResumeAt resumes at another server: at another hub of a cluster, as in
-// alice.ResumeAt(hubs[1].Server), or at the next life of the program. The
-// options that were given to Dial are in force there, too.
-func (c *Client) ResumeAt(s *Server) {
+// alice.ResumeAt(hubs[1].Server), or at the next life of the program.
+func (c *Client) ResumeAt(s *Server, opts ...Option) {
 	c.t.Helper()
+	if len(opts) > 0 {
+		before := c.dialing.as
+		c.dialing = s.dialing(c.user, opts)
+		c.dialing.as = cmp.Or(c.dialing.as, before)
+	}
 	c.Cut()
 	c.mu.Lock()
 	last := maps.Clone(c.last)
@@ -88,6 +99,7 @@ func (c *Client) ResumeAt(s *Server) {
 	again := slices.Clone(c.outbox)
 	c.mu.Unlock()
 	for _, o := range again {
+		c.asks("publish", o.fields)
 		p, err := o.encode(true)
 		if err == nil {
 			err = c.write(o.binary, p)

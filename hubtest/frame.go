@@ -5,7 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/gohub/gohub"
@@ -90,12 +92,48 @@ type Frame struct {
 }
 
 // String is the frame as it came, shortened.
-func (f Frame) String() string {
+func (f Frame) String() string { return shorten(f.text) }
+
+func shorten(s string) string {
 	const most = 200
-	if len(f.text) > most {
-		return f.text[:most] + "…"
+	if len(s) > most {
+		return s[:most] + "…"
 	}
-	return f.text
+	return s
+}
+
+// types are those of the frames that a hub sends.
+var types = []string{
+	"ack", "error", "goaway", "history", "invite", "joined", "left", "members", "message", "pong",
+	"presence", "receipt", "refreshed", "result", "rooms", "typing", "welcome",
+}
+
+// fieldNames are those of all their fields.
+var fieldNames = func() (names []string) {
+	for f := range reflect.TypeFor[Frame]().Fields() {
+		if name, ok := f.Tag.Lookup("json"); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}()
+
+// wanted are fields to look for in frames of a type. What no frame has would
+// never come, and never be missed either.
+func wanted(typ string, pairs []any) (map[string]any, error) {
+	want, err := fieldsOf(pairs)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(types, typ) {
+		return nil, fmt.Errorf("the hub sends no frame of type %q", typ)
+	}
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		if !slices.Contains(fieldNames, name) {
+			return nil, fmt.Errorf("no frame has a field %q", name)
+		}
+	}
+	return want, nil
 }
 
 // decode reads what came. What is not a frame gets a type that no frame has.
@@ -179,7 +217,8 @@ func isZero(v any) bool {
 	return v == nil || v == false || v == "" || v == json.Number("0")
 }
 
-// describe names a type and fields in the order they were given.
+// describe names a type, if there is one, and fields in the order they were
+// given.
 func describe(typ string, pairs []any) string {
 	var b strings.Builder
 	b.WriteString(typ)
@@ -190,5 +229,5 @@ func describe(typ string, pairs []any) string {
 		}
 		fmt.Fprintf(&b, " %v=%s", pairs[i], p)
 	}
-	return b.String()
+	return strings.TrimSpace(b.String())
 }

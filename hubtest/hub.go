@@ -24,9 +24,7 @@ type Hub struct {
 }
 
 // New makes a hub that ends with the test. What cfg leaves out is made for
-// tests: [Authenticate] takes everybody for whom Dial says, no rate is
-// limited, Shutdown closes all at once, and the log is seen only if the test
-// fails. All else is as with [gohub.New].
+// tests, as [Config] says; all else is as with [gohub.New].
 //
 // setup is done with the hub before it serves, and again with the one after
 // [Hub.Restart]: Use and Handle belong there.
@@ -36,7 +34,10 @@ type Hub struct {
 func New(t testing.TB, cfg gohub.Config, setup ...func(*gohub.Hub)) *Hub {
 	t.Helper()
 	own := cfg.Broker == nil
-	return newHub(t, fill(t, cfg, "hub-1"), own, new(world), setup)
+	if cfg.Node == "" {
+		cfg.Node = "hub-1"
+	}
+	return newHub(t, cfg, own, new(world), setup)
 }
 
 // NewCluster makes n hubs that are one system: they share a Broker and a
@@ -46,50 +47,58 @@ func New(t testing.TB, cfg gohub.Config, setup ...func(*gohub.Hub)) *Hub {
 // session, and all of Kick, CloseRoom and the like are each hub's own.
 func NewCluster(t testing.TB, n int, cfg gohub.Config, setup ...func(*gohub.Hub)) []*Hub {
 	t.Helper()
-	if cfg.Broker == nil {
-		cfg.Broker = gohub.NewMemoryBroker()
-	}
-	if cfg.Store == nil {
-		cfg.Store = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
-	}
+	cfg = inMemory(cfg)
 	w := new(world)
 	hubs := make([]*Hub, n)
 	for i := range hubs {
 		c := cfg
 		c.Node = fmt.Sprintf("hub-%d", i+1)
-		hubs[i] = newHub(t, fill(t, c, ""), false, w, setup)
+		hubs[i] = newHub(t, c, false, w, setup)
 	}
 	return hubs
 }
 
-// fill fills in what tests want.
-func fill(t testing.TB, cfg gohub.Config, node string) gohub.Config {
+// Config fills in what cfg leaves out and tests want otherwise, as [New] does,
+// for programs that make their hub themselves. No rate is limited
+// (RateLimiter). Shutdown closes all at once, since nobody moves elsewhere
+// (DrainTime -1). A client may say nothing for ever (FirstFrameTimeout -1).
+// The log is seen only if the test fails (Logger). Without an Authenticator,
+// and unless AllowAnonymous, [Authenticate] takes everybody for whom Dial says.
+//
+// All else stays as it is: without a Store or Broker, each hub gets its own.
+func Config(t testing.TB, cfg gohub.Config) gohub.Config {
 	if cfg.Authenticator == nil && !cfg.AllowAnonymous {
 		cfg.Authenticator = gohub.AuthenticatorFunc(Authenticate)
 	}
-	if cfg.Store == nil {
-		cfg.Store = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
-	}
-	if cfg.Broker == nil {
-		cfg.Broker = gohub.NewMemoryBroker()
-	}
 	if cfg.RateLimiter == nil {
 		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{})
-	}
-	if cfg.Node == "" {
-		cfg.Node = node
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = quiet(t, "the hub")
 	}
 	if cfg.DrainTime == 0 {
-		cfg.DrainTime = -1 // nobody waits for clients to move elsewhere
+		cfg.DrainTime = -1
+	}
+	if cfg.FirstFrameTimeout == 0 {
+		cfg.FirstFrameTimeout = -1
+	}
+	return cfg
+}
+
+// inMemory fills in what is to outlive a hub.
+func inMemory(cfg gohub.Config) gohub.Config {
+	if cfg.Store == nil {
+		cfg.Store = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	}
+	if cfg.Broker == nil {
+		cfg.Broker = gohub.NewMemoryBroker()
 	}
 	return cfg
 }
 
 func newHub(t testing.TB, cfg gohub.Config, ownBroker bool, w *world, setup []func(*gohub.Hub)) *Hub {
 	t.Helper()
+	cfg = Config(t, inMemory(cfg))
 	h := &Hub{t: t, cfg: cfg, ownBroker: ownBroker, setup: setup}
 	hub := h.make()
 	h.Hub, h.Server = hub, serve(t, hub.Handler(), w)

@@ -268,7 +268,7 @@ func TestAPanicOfTheHandlerIsShown(t *testing.T) {
 			s := hubtest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("at the disco") }))
 			s.Dial("alice")
 		})
-		require.Contains(t, r.fatal, "alice cannot connect (status 0)")
+		require.Contains(t, r.fatal, "alice cannot connect: no answer from /: ")
 		require.Len(t, r.logs, 1)
 		require.Contains(t, r.logs[0], "the HTTP server logged")
 		require.Contains(t, r.logs[0], "at the disco")

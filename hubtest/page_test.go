@@ -63,17 +63,17 @@ func TestAdd(t *testing.T) {
 	}
 }
 
-// newShop is the service: its mux, its login, its hub at /ws.
-func newShop() (http.Handler, *gohub.Hub, error) {
-	hub, err := gohub.New(gohub.Config{
-		Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
-			cookie, err := r.Cookie("user")
-			if err != nil {
-				return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "log in first")
-			}
-			return gohub.Identity{User: cookie.Value}, nil
-		}),
+// newShop is the service: its mux, its login, its hub at /ws. main calls it with
+// what its flags say, a test with what suits the test.
+func newShop(cfg gohub.Config) (http.Handler, *gohub.Hub, error) {
+	cfg.Authenticator = gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
+		cookie, err := r.Cookie("user")
+		if err != nil {
+			return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "log in first")
+		}
+		return gohub.Identity{User: cookie.Value}, nil
 	})
+	hub, err := gohub.New(cfg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,27 +96,28 @@ func newShop() (http.Handler, *gohub.Hub, error) {
 	return mux, hub, nil
 }
 
-func TestShop(t *testing.T) {
-	handler, hub, err := newShop()
+// openShop serves a shop until the test ends.
+func openShop(t *testing.T, cfg gohub.Config) (*hubtest.Server, *gohub.Hub) {
+	t.Helper()
+	handler, hub, err := newShop(hubtest.Config(t, cfg))
 	if err != nil {
 		t.Fatal(err)
 	}
 	shop := hubtest.Serve(t, handler)
+	shop.HTTP.Jar, _ = cookiejar.New(nil) // it keeps cookies, and Dial sends them
 	t.Cleanup(func() {
 		if err := hub.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
+	return shop, hub
+}
 
-	shop.ExpectRefused("nobody", http.StatusUnauthorized, hubtest.Path("/ws"))
-
-	shop.HTTP.Jar, _ = cookiejar.New(nil) // from here on cookies are kept, for Dial too
-	post(t, shop, "/login", url.Values{"user": {"alice"}})
-	alice := shop.Dial("alice", hubtest.Path("/ws"))
-	alice.Join("orders")
-
-	post(t, shop, "/orders", nil)
-	alice.Expect("message", "room", "orders", "sender", "shop", "kind", "order")
+// logIn logs a user in and connects it.
+func logIn(t *testing.T, shop *hubtest.Server, user string) *hubtest.Client {
+	t.Helper()
+	post(t, shop, "/login", url.Values{"user": {user}})
+	return shop.Dial(user, hubtest.Path("/ws"))
 }
 
 func post(t *testing.T, s *hubtest.Server, path string, form url.Values) {
@@ -129,6 +130,53 @@ func post(t *testing.T, s *hubtest.Server, path string, form url.Values) {
 	if res.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s", path, res.Status)
 	}
+}
+
+func TestShop(t *testing.T) {
+	shop, _ := openShop(t, gohub.Config{})
+	shop.ExpectRefused("nobody", http.StatusUnauthorized, hubtest.Path("/ws"))
+
+	alice := logIn(t, shop, "alice")
+	bob := logIn(t, shop, "bob") // from here on shop.HTTP is bob
+	alice.Join("orders")
+	bob.Join("orders")
+
+	alice.Cut()
+	post(t, shop, "/orders", nil)
+	bob.Expect("message", "room", "orders", "sender", "shop", "kind", "order")
+	alice.Resume() // with the cookie that she came with
+	alice.Expect("message", "room", "orders", "sender", "shop", "kind", "order")
+}
+
+func TestShopRestarts(t *testing.T) {
+	store := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	shop, hub := openShop(t, gohub.Config{Store: store})
+	alice := logIn(t, shop, "alice")
+	alice.Join("orders")
+
+	if err := hub.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	alice.ExpectClose(gohub.CloseRestart)
+	next, _ := openShop(t, gohub.Config{Store: store})
+	post(t, next, "/orders", nil)
+	alice.ResumeAt(next)
+	alice.Expect("message", "room", "orders", "kind", "order")
+}
+
+func TestTwoShops(t *testing.T) {
+	cfg := gohub.Config{
+		Store:  gohub.NewMemoryStore(gohub.MemoryStoreOptions{}),
+		Broker: gohub.NewMemoryBroker(),
+	}
+	north, _ := openShop(t, cfg)
+	south, _ := openShop(t, cfg)
+	alice := logIn(t, north, "alice")
+	alice.Join("orders")
+
+	post(t, south, "/orders", nil)
+	alice.Expect("message", "room", "orders", "kind", "order")
+	alice.ResumeAt(south)
 }
 
 func TestTypingEndsByItself(t *testing.T) {

@@ -11,10 +11,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/coder/websocket"
-
-	"github.com/gohub/gohub"
 )
 
 // A Server serves a handler in memory.
@@ -22,7 +18,8 @@ type Server struct {
 	// URL is what the server is called: "http://hub.test". Only HTTP finds it.
 	URL string
 	// HTTP speaks to the server: to log in, to negotiate. If it is given a
-	// Jar, Dial sends that one's cookies, too.
+	// Jar, Dial sends the cookies that are in it then, and [Client.Resume]
+	// those again. What handshakes set is kept by the client, not in the Jar.
 	HTTP *http.Client
 	// Patience is how long an expectation waits before it fails. Defaults to
 	// 10 s and, where time is virtual, to an hour. Set it before Dial.
@@ -112,124 +109,6 @@ func isVirtual() (in bool) {
 	defer func() { in = recover() == nil }()
 	synctest.Wait()
 	return true
-}
-
-// An Option says how a client connects.
-type Option func(*dialing)
-
-type dialing struct {
-	path   string
-	header http.Header
-}
-
-// Device names the client's device.
-func Device(device string) Option { return Header(headerDevice, device) }
-
-// Tenant names the client's tenant.
-func Tenant(tenant string) Option { return Header(headerTenant, tenant) }
-
-// Name is the name for people to read.
-func Name(name string) Option { return Header(headerName, name) }
-
-// Header adds a header to the handshake: Authorization, Cookie, Origin. It is
-// for programs with an Authenticator of their own, as Path is; Device, Tenant
-// and Name are for [Authenticate].
-func Header(key, value string) Option {
-	return func(d *dialing) { d.header.Add(key, value) }
-}
-
-// Path is where the hub is mounted, with a query if there is one:
-// "/ws?ticket=…". Defaults to "/".
-func Path(path string) Option {
-	return func(d *dialing) { d.path = path }
-}
-
-const (
-	headerUser   = "Hubtest-User"
-	headerDevice = "Hubtest-Device"
-	headerTenant = "Hubtest-Tenant"
-	headerName   = "Hubtest-Name"
-)
-
-// Authenticate takes whoever [Server.Dial] says the client is. It is the
-// Authenticator of hubs made by [New] without one; a program that can be given
-// one in its tests gets gohub.AuthenticatorFunc(hubtest.Authenticate). It
-// believes everybody: keep it out of programs.
-func Authenticate(r *http.Request) (gohub.Identity, error) {
-	h := r.Header
-	if h.Get(headerUser) == "" {
-		return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "hubtest: no user was given to Dial")
-	}
-	return gohub.Identity{
-		User:   h.Get(headerUser),
-		Name:   h.Get(headerName),
-		Device: h.Get(headerDevice),
-		Tenant: h.Get(headerTenant),
-	}, nil
-}
-
-// Dial connects a client, which has been welcomed when Dial returns, and is
-// closed when the test ends. user is who [Authenticate] takes it for; an
-// Authenticator of the program's own goes by the options, and user is then
-// only how failures call it.
-func (s *Server) Dial(user string, opts ...Option) *Client {
-	s.t.Helper()
-	c := &Client{t: s.t, user: user, to: s, dialing: dialingOf(user, opts), news: make(chan struct{}), last: make(map[string]int64)}
-	s.t.Cleanup(c.end)
-	c.connect(s)
-	return c
-}
-
-// ExpectRefused tries to connect, and expects to be refused with an HTTP
-// status.
-func (s *Server) ExpectRefused(user string, status int, opts ...Option) {
-	s.t.Helper()
-	ws, _, got, err := s.handshake(dialingOf(user, opts))
-	switch {
-	case err == nil:
-		_ = ws.CloseNow()
-		s.t.Fatalf("hubtest: %s was let in, not refused with %d", user, status)
-	case got != status:
-		s.t.Fatalf("hubtest: %s was to be refused with %d: %v", user, status, err)
-	}
-}
-
-func dialingOf(user string, opts []Option) dialing {
-	d := dialing{path: "/", header: make(http.Header)}
-	d.header.Set(headerUser, user)
-	for _, o := range opts {
-		o(&d)
-	}
-	return d
-}
-
-// handshake connects; status is 0 if there was no answer.
-func (s *Server) handshake(d dialing) (ws *websocket.Conn, nc *conn, status int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
-	defer cancel()
-	// A transport of its own: that tells which connection the client is on.
-	var dialed atomic.Pointer[conn]
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		c, err := s.listen.dial(ctx)
-		if err != nil {
-			return nil, err
-		}
-		dialed.Store(c)
-		return c, nil
-	}}
-	defer transport.CloseIdleConnections()
-	ws, res, err := websocket.Dial(ctx, s.URL+d.path, &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: transport, Jar: s.HTTP.Jar},
-		HTTPHeader:   d.header,
-		Subprotocols: []string{"gohub.v1"},
-	})
-	if res != nil {
-		status = res.StatusCode
-		if err != nil {
-			_ = res.Body.Close()
-		}
-	}
-	return ws, dialed.Load(), status, err
 }
 
 // A listener hands out connections in memory.
