@@ -20,9 +20,10 @@ import (
 //
 // Errors are an [*Error], to be found with errors.As, for what a client would
 // be told (bad_request, bad_room, too_large, forbidden, busy and draining, the
-// latter also an ErrClosed), ErrIDConflict, ErrUnavailable, or ctx's. After
-// the last two the message may still come to be, or not: publish it again with
-// its ID until the answer is clear.
+// latter also an ErrClosed), ErrIDConflict, ErrUnavailable, ErrUnknown, or
+// ctx's. After the last three the message may still come to be, or not: publish
+// it again with its ID until the answer is clear. ErrUnknown means that this
+// hub has ended: another one, or the next, gives the answer.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if m.ID == "" {
 		m.ID = NewID()
@@ -54,7 +55,7 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 			return m, err
 		}
 	}
-	if err := res.wait(ctx); err != nil {
+	if err := res.wait(ctx, h); err != nil {
 		return m, err
 	}
 	m.Seq = res.seq
@@ -74,7 +75,8 @@ func (h *Hub) Kick(tenant, user, reason string) int {
 
 // Join makes a session of this hub a member of a room, as if its client had
 // asked, with "joined" and the newest messages. Config.MayJoin is not asked. The client sees a "joined" frame without
-// a ref. A session that is a member already is left as it is.
+// a ref. A session that is a member already is left as it is. A join that the
+// client is about itself, replay included, is waited for.
 func (h *Hub) Join(session string, room string) error {
 	c := h.session(session)
 	if c == nil {
@@ -89,6 +91,7 @@ func (h *Hub) Join(session string, room string) error {
 	if c.member(room) != nil {
 		return nil
 	}
+	c.heard.Store(true) // it may listen for ever: see FirstFrameTimeout
 	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false)
 }
 

@@ -29,25 +29,26 @@ func Handle[T, R any](h *Hub, name string, f func(ctx context.Context, c *Client
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.handlers[name] = func(ctx context.Context, c *Client, body []byte) ([]byte, error) {
-		var in T
-		if len(body) > 0 {
-			if err := json.Unmarshal(body, &in); err != nil {
-				var field string
-				if te := new(json.UnmarshalTypeError); errors.As(err, &te) {
-					field = te.Field
+		var answer []byte
+		err := guard(c.hub, "call "+clip(name), func() error { // T and R may have code of their own
+			var in T
+			if len(body) > 0 {
+				if err := json.Unmarshal(body, &in); err != nil {
+					var field string
+					if te := new(json.UnmarshalTypeError); errors.As(err, &te) {
+						field = te.Field
+					}
+					return Errorf(CodeBadRequest, "call %s: the body does not fit %s", clip(name), field)
 				}
-				return nil, Errorf(CodeBadRequest, "call %s: the body does not fit %s", clip(name), field)
 			}
-		}
-		var out R
-		err := guard(c.hub, "call "+clip(name), func() (err error) {
-			out, err = f(ctx, c, in)
+			out, err := f(ctx, c, in)
+			if err != nil {
+				return err
+			}
+			answer, err = json.Marshal(out)
 			return err
 		})
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(out)
+		return answer, err
 	}
 }
 
@@ -60,7 +61,16 @@ func guard(h *Hub, what string, f func() error) (err error) {
 			err = fmt.Errorf("panic in %s", what)
 		}
 	}()
-	return f()
+	return notNil(f())
+}
+
+// notNil makes an error of a nil *Error in an error: it is meant as none, and
+// would be found to be one where that is too late.
+func notNil(err error) error {
+	if e, ok := err.(*Error); ok && e == nil { //nolint:errorlint // this very value
+		return errors.New("a nil *gohub.Error was returned as an error: return nil")
+	}
+	return err
 }
 
 func (c *Client) call(cmd *wire.Command) error {

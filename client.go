@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,7 @@ type Client struct {
 	place   pass         // until the socket is closed
 	expires atomic.Int64 // Unix ms; 0: never
 	ended   atomic.Bool
-	heard   atomic.Bool  // it has sent a frame
+	heard   atomic.Bool  // it has sent a frame, or the program has joined it to a room
 	began   time.Time    // when it was accepted
 	leaving atomic.Bool  // its time to leave a draining hub has come: it publishes no more
 	unacked atomic.Int32 // publishes whose outcome it has not been told
@@ -82,16 +83,34 @@ func (c *Client) close(code int, reason string) {
 
 // start begins the session, in a goroutine of its own.
 func (c *Client) start() {
+	defer func() { go c.read() }() // with a small stack, whatever opened took; also if that ends its goroutine
 	c.opened()
-	go c.read() // with a small stack, whatever opened took
 }
 
 // read is the session's goroutine; it ends with the connection, or hands over
 // to a new one, whose stack is small, when the client has been silent.
 func (c *Client) read() {
+	over, handedOver := false, false
+	defer func() {
+		if handedOver {
+			return
+		}
+		// A panic of the RateLimiter's, or of the hub itself, ends this session,
+		// not the process; as runtime.Goexit in the program's code does.
+		if p := recover(); p != nil {
+			c.hub.log.Error("panic", "in", "session", "user", c.who.User, "value", p, "stack", string(debug.Stack()))
+		}
+		c.tally()
+		c.flush()
+		if !over {
+			c.close(CloseUnavailable, "something went wrong here")
+		}
+		c.end()
+	}()
 	for !c.ended.Load() {
 		binary, p, err := c.conn.Next()
 		if errors.Is(err, wsconn.ErrGrown) {
+			handedOver = true
 			go c.read()
 			return
 		}
@@ -105,10 +124,7 @@ func (c *Client) read() {
 		c.conn.Cork() // until Idle
 		c.handle(binary, p)
 	}
-	c.tally()
-	c.flush()
-	c.end()
-	c.hub.readers.Done()
+	over = true
 }
 
 // Idle sends what the client's commands have brought about.
@@ -193,10 +209,13 @@ func (c *Client) end() {
 		c.hub.drop(m.room)
 	}
 	c.hub.unregister(c)
+	defer func() { // also if the Observer ends this goroutine
+		c.conn.Finish()
+		c.place.release()
+		c.hub.gone(c)
+		c.hub.readers.Done()
+	}()
 	c.closed()
-	c.conn.Finish()
-	c.place.release()
-	c.hub.gone(c)
 }
 
 // sweep looks at a session once a second.
@@ -205,7 +224,7 @@ func sweep(h wsconn.Handler, now time.Time) {
 	if at := c.expires.Load(); at != 0 && now.UnixMilli() >= at {
 		c.close(CloseTokenExpired, "token expired")
 	}
-	if most := c.hub.cfg.FirstFrameTimeout; most > 0 && !c.heard.Load() && now.Sub(c.began) >= most && c.roomCount() == 0 {
+	if most := c.hub.cfg.FirstFrameTimeout; most > 0 && !c.heard.Load() && now.Sub(c.began) >= most {
 		c.close(CloseHeartbeatTimeout, "no frame in time")
 	}
 }

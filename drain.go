@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gohub/gohub/internal/wire"
@@ -29,9 +30,12 @@ const (
 // A DrainError says what [Hub.Shutdown] had to give up when its context ended
 // before it was through.
 type DrainError struct {
-	// Unstored is how many messages were ordered and not stored. None of them
-	// was acked: their senders repeat them, to whichever node they find.
+	// Unstored is how many messages were on their way to the Store. None of
+	// them was acked: their senders repeat them, to whichever node they find.
 	Unstored int64
+	// Receipts is how many watermarks, joins and leaves, one a user and room, were
+	// not stored.
+	Receipts int
 	// Cut is how many sessions were cut off without the protocol's goodbye.
 	// Their clients find out, come back and resume.
 	Cut int
@@ -43,7 +47,8 @@ type DrainError struct {
 }
 
 func (e *DrainError) Error() string {
-	s := fmt.Sprintf("gohub: shutdown was not through in time: %d messages were ordered but not stored, %d sessions cut off", e.Unstored, e.Cut)
+	s := fmt.Sprintf("gohub: shutdown was not through in time: %d messages and %d receipts were not stored, %d sessions cut off",
+		e.Unstored, e.Receipts, e.Cut)
 	if e.Stuck {
 		s += ", a handler, the Store or the Broker does not return"
 	}
@@ -69,7 +74,8 @@ func (e *DrainError) Unwrap() error { return e.Err }
 //
 // Shutdown returns nil when all is done. When ctx ends first, what is left is
 // cut off, and a [*DrainError] says how much that was. Later calls wait for
-// the first and return nil, or their ctx's error.
+// the first and return what it did, or their ctx's error. Called from a call
+// handler, middleware or an Observer, it would wait for its caller.
 //
 // http.Server.Shutdown does not know WebSocket connections: call both, this
 // one first. The Store and the Broker are the caller's to close.
@@ -77,12 +83,12 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	if h.draining.Swap(true) {
 		select {
 		case <-h.finished:
-			return nil
+			return h.lost
 		case <-ctx.Done():
 		}
 		select {
 		case <-h.finished: // all the same
-			return nil
+			return h.lost
 		default:
 			return ctx.Err()
 		}
@@ -100,16 +106,16 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	case <-told:
 	case <-ctx.Done():
 	}
-	for _, c := range h.allSessions() {
-		c.close(CloseRestart, goodbye)
-	}
+	h.dismissAll(ctx)
 	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
 	done := make(chan struct{})
+	var receipts atomic.Int64
 	go func() { // ends when every goroutine of the hub has
 		h.readers.Wait()
 		h.marks.tick(ctx) // the sessions' last receipts
+		receipts.Store(int64(h.marks.close()))
 		h.cancel()
 		h.wg.Wait()
 		close(done)
@@ -147,13 +153,15 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	h.conns.Sweeper.Stop()
-	if lost.Unstored == 0 && lost.Cut == 0 && !lost.Stuck {
+	lost.Receipts = int(receipts.Load())
+	if lost == (DrainError{}) {
 		return nil
 	}
 	if lost.Err = ctx.Err(); lost.Err == nil {
 		lost.Err = context.DeadlineExceeded // of the goodbyes
 	}
-	return &lost
+	h.lost = &lost
+	return h.lost
 }
 
 const goodbye = "this node is shutting down"
@@ -201,6 +209,26 @@ func (h *Hub) letGo(ctx context.Context) {
 			if passed >= window {
 				return
 			}
+		}
+	}
+}
+
+// dismissAll closes every session once all it has published is acked, and
+// when ctx ends the others as well.
+func (h *Hub) dismissAll(ctx context.Context) {
+	tick := time.NewTicker(drainTick)
+	defer tick.Stop()
+	for rest := h.allSessions(); ; {
+		if rest = slices.DeleteFunc(rest, (*Client).dismiss); len(rest) == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			for _, c := range rest {
+				c.close(CloseRestart, goodbye)
+			}
+			return
 		}
 	}
 }

@@ -107,7 +107,7 @@ const (
 func clientError(err error) *Error {
 	var e *Error
 	switch {
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e != nil:
 		return e
 	case errors.Is(err, ErrIDConflict):
 		return &Error{Code: CodeIDConflict, Message: "this id is taken by another sender's message"}

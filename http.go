@@ -84,12 +84,13 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 		return who, nil
 	}
 	who, err := h.cfg.Authenticator.Authenticate(r)
+	err = notNil(err)
 	var e *Error
 	switch {
 	case errors.As(err, &e):
 		return who, e
 	case err != nil:
-		h.log.Info("not authenticated", "remote", r.RemoteAddr, "err", err)
+		h.log.Debug("not authenticated", "remote", r.RemoteAddr, "err", err)
 		return who, Errorf(CodeUnauthorized, "not authenticated")
 	case !validUser(who.User):
 		h.log.Error("Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
@@ -121,6 +122,11 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 		}
 	}()
 	limit := h.cfg.RateLimiter.Session(who) // first: it may panic, and no connection is taken over yet
+	if limit == nil {
+		h.log.Error("the RateLimiter gave no SessionLimiter", "user", who.User)
+		h.refuse(w, r, errInternal)
+		return
+	}
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
 		h.notUpgraded(w, r, err)

@@ -48,6 +48,8 @@ type Hub struct {
 	draining atomic.Bool           // Shutdown has begun: no new session
 	closing  atomic.Bool           // the drain is over: no publish either
 	sick     atomic.Pointer[error] // what Health says
+	warned   atomic.Int64          // when seldom last did, Unix ns
+	lost     error                 // what Shutdown returned; once finished is closed
 	finished chan struct{}         // closed when Shutdown is through
 	ctx      context.Context       //nolint:containedctx // the hub's life: what its goroutines work under
 	cancel   context.CancelFunc
@@ -120,7 +122,7 @@ func New(cfg Config) (*Hub, error) {
 		close(ready)
 	}
 	h.run(func() { // ends with ctx
-		if err := run(ctx, rcv); err != nil && !errors.Is(err, context.Canceled) {
+		if err := run(ctx, rcv); ctx.Err() == nil {
 			h.log.Error("broker ended", "err", err)
 			h.fails(fmt.Errorf("gohub: the broker has ended: %w", err))
 		}
@@ -132,20 +134,20 @@ func New(cfg Config) (*Hub, error) {
 // run starts a goroutine that Shutdown waits for. Once the hub is closed it
 // does the work right here.
 func (h *Hub) run(f func()) {
+	if !h.spawn(f) {
+		f()
+	}
+}
+
+// spawn starts a goroutine that Shutdown waits for, unless the hub is closed.
+func (h *Hub) spawn(f func()) bool {
 	h.mu.RLock()
-	closed := h.closed
-	if !closed {
-		h.wg.Add(1)
+	defer h.mu.RUnlock()
+	if h.closed {
+		return false
 	}
-	h.mu.RUnlock()
-	if closed {
-		f()
-		return
-	}
-	go func() {
-		defer h.wg.Done()
-		f()
-	}()
+	h.wg.Go(f)
+	return true
 }
 
 func (h *Hub) shard(tenant, name string) *hubShard {

@@ -26,11 +26,13 @@ type marks struct {
 	waiting map[markID]mark
 	untold  map[markID]mark // stored, and not yet told
 	timed   bool
+	closed  bool
 
-	// storing has a token while a batch is stored or told: one at a time. It is
+	// storing has a token while a batch is stored: one at a time. It is
 	// held while the Store is called, and a lock that is waited for would stop
 	// virtual time (testing/synctest).
 	storing chan struct{}
+	telling chan struct{} // the same while authors are told
 }
 
 type markID struct {
@@ -44,7 +46,7 @@ type mark struct {
 }
 
 func newMarks(h *Hub) *marks {
-	return &marks{hub: h, waiting: make(map[markID]mark), untold: make(map[markID]mark), storing: make(chan struct{}, 1)}
+	return &marks{hub: h, waiting: make(map[markID]mark), untold: make(map[markID]mark), storing: make(chan struct{}, 1), telling: make(chan struct{}, 1)}
 }
 
 func (k *marks) add(w Watermark) { k.addFrom(w, "") }
@@ -68,10 +70,18 @@ func (k *marks) addFrom(w Watermark, session string) {
 
 // later sets the timer; mu is held.
 func (k *marks) later() {
-	if !k.timed {
+	if !k.timed && !k.closed {
 		k.timed = true
-		time.AfterFunc(markDelay, func() { k.hub.run(k.work) })
+		time.AfterFunc(markDelay, func() { k.hub.spawn(k.work) })
 	}
+}
+
+// close lets nothing be stored any more and returns how much was not.
+func (k *marks) close() (lost int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	return len(k.waiting)
 }
 
 // work ticks until all is stored; it ends then, or with the hub. Between its
@@ -88,11 +98,13 @@ func (k *marks) work() {
 // stored, and to try again is the caller's.
 func (k *marks) tick(ctx context.Context) bool {
 	k.storing <- struct{}{}
-	defer func() { <-k.storing }()
 	n, err := k.store(ctx)
+	<-k.storing // telling reads from the Store: who only wants to store does not wait for it
 	if err != nil {
 		k.hub.log.Warn("receipts cannot be stored yet", "count", n, "err", err)
 	}
+	k.telling <- struct{}{}
+	defer func() { <-k.telling }()
 	k.mu.Lock()
 	if err == nil {
 		k.timed = false
@@ -153,9 +165,6 @@ func (k *marks) store(ctx context.Context) (n int, err error) {
 
 // putBack keeps a batch that could not be stored for the next time.
 func (k *marks) putBack(batch map[markID]mark) {
-	if k.hub.ctx.Err() != nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for id, old := range batch {
@@ -249,17 +258,22 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 		bytes:  wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen),
 		sender: reader, to: reader, except: session,
 	}}
+	var older []said // what stands before Seen, read once for all authors
 	for author := range authors(read, reader, shown, w) {
 		d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
 		if s == 0 && w.Seen > 0 && !all { // it stands at something older
-			ms, _, err := h.read(ctx, Query{Room: w.Room, Viewer: author, Before: w.Seen + 1, Newest: true, Limit: 1})
-			if err != nil {
-				h.log.Warn("receipt is not told", "room", w.Room, "err", err)
-				continue
+			if older == nil {
+				ms, _, err := h.read(ctx, Query{Room: w.Room, Before: w.Seen + 1, Newest: true, Limit: receiptDepth})
+				if err != nil {
+					h.log.Warn("receipt is not told", "room", w.Room, "err", err)
+					return
+				}
+				older = make([]said, 0, len(ms))
+				for i := range ms {
+					older = append(older, said{ms[i].Seq, ms[i].Sender, ms[i].To})
+				}
 			}
-			if len(ms) > 0 {
-				s = ms[0].Seq
-			}
+			s = floorSeq(older, author, w.Seen)
 		}
 		frames = append(frames, frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), sender: author, to: author})
 	}

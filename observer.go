@@ -1,6 +1,7 @@
 package gohub
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -22,9 +23,10 @@ type Observer struct {
 	// HandshakeRefused is called when a handshake or a negotiate was refused,
 	// before the answer is written, with what the client is told.
 	HandshakeRefused func(r *http.Request, err *Error)
-	// Stored is called for every message that this hub has stored, after its
-	// ack was sent: took is from its ordering, when members saw it, to then.
-	// m must not be changed.
+	// Stored is called for every message that this hub has stored, when the
+	// Store has committed it: took is the time since it was ordered, which is
+	// when members saw it. m must not be changed. Acks wait for it: with a
+	// MemoryStore it runs on the session's own goroutine.
 	Stored func(m *Message, took time.Duration)
 }
 
@@ -37,6 +39,16 @@ type SessionEnd struct {
 // observe calls one of the Observer's functions.
 func (h *Hub) observe(what string, f func()) {
 	_ = guard(h, "Observer."+what, func() error { f(); return nil })
+}
+
+// seldom warns of what may be so for every frame of every client: once a
+// second; the rest is for debugging.
+func (h *Hub) seldom(msg string, args ...any) {
+	level := slog.LevelDebug
+	if now, last := time.Now().UnixNano(), h.warned.Load(); now-last >= int64(time.Second) && h.warned.CompareAndSwap(last, now) {
+		level = slog.LevelWarn
+	}
+	h.log.Log(h.ctx, level, msg, args...)
 }
 
 // clock is the time, if somebody will be told how long something took.

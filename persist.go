@@ -299,11 +299,19 @@ func (r *result) stored(_, _ string, seq int64, _ bool) { r.seq = seq; close(r.c
 
 func (r *result) refused(_ string, err error) { r.err = err; close(r.ch) }
 
-func (r *result) wait(ctx context.Context) error {
+// wait waits for the outcome, which nobody tells once the hub has given up.
+func (r *result) wait(ctx context.Context, h *Hub) error {
 	select {
 	case <-r.ch:
 		return r.err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-h.ctx.Done():
+	}
+	select {
+	case <-r.ch: // just in time
+		return r.err
+	default:
+		return fmt.Errorf("%w: the hub has ended before it was stored", ErrUnknown)
 	}
 }

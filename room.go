@@ -429,10 +429,13 @@ func (r *room) suspect() {
 	r.repairing, r.missed = true, false
 	r.hub.count.repairs.Add(1)
 	r.refs++
-	go r.hub.run(func() { // ends when nothing is missing, or with the hub
+	started := r.hub.spawn(func() { // ends when nothing is missing, or with the hub
 		r.repair(r.hub.ctx)
 		r.hub.release(r)
 	})
+	if !started { // nobody is here any more
+		r.refs--
+	}
 }
 
 func (r *room) repair(ctx context.Context) {

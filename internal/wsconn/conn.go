@@ -77,6 +77,7 @@ type Conn struct {
 
 	in       inbox
 	lastRead atomic.Int64 // the sweeper's clock when bytes last came
+	busy     atomic.Bool  // the caller of Next has a message: nobody reads, and a silence is the hub's own
 	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
 	place    int          // in the sweeper's shard; the shard's lock

@@ -80,6 +80,10 @@ func (in *inbox) releasePayload() {
 // answer to the peer's, or a write failed; any other: the peer is gone.
 func (c *Conn) Next() (binary bool, payload []byte, err error) {
 	in := &c.in
+	if c.busy.Load() {
+		c.busy.Store(false)
+		c.lastRead.Store(c.o.Sweeper.now.Load()) // silence counts from here
+	}
 	if in.since++; in.since >= burst {
 		in.since = 0
 		c.h.Idle()
@@ -110,6 +114,7 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 		if binary = typ == websocket.MessageBinary; !binary && !utf8.Valid(payload) {
 			return false, nil, ErrInvalidUTF8
 		}
+		c.busy.Store(true)
 		return binary, payload, nil
 	}
 }

@@ -122,6 +122,9 @@ func (c *Conn) poke() {
 }
 
 func (s *Sweeper) sweep(c *Conn, now int64) {
+	if c.busy.Load() {
+		return // pongs may be waiting to be read
+	}
 	last := c.lastRead.Load()
 	switch silent := time.Duration(now - last); {
 	case silent >= 2*s.ping && c.pinged == last: // after a pause of the process it is pinged first

@@ -460,9 +460,6 @@ func (c *Conn) writeLoop() {
 				return
 			}
 			o.wrote(len(piece))
-			if o.low != nil { // the reader waits for this, and reads no pong meanwhile
-				c.lastRead.Store(c.o.Sweeper.now.Load())
-			}
 			o.signalLow()
 			o.mu.Unlock()
 			b = b[len(piece):]
