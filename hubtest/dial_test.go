@@ -52,7 +52,7 @@ func cookies(t testing.TB) *hubtest.Server {
 
 func become(t testing.TB, s *hubtest.Server, user string) {
 	t.Helper()
-	res, err := s.HTTP.Get(s.URL + "/app/as?" + user) //nolint:noctx // in memory
+	res, err := s.HTTP.Get(s.URL + "/app/as?" + user)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 }

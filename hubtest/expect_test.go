@@ -31,8 +31,10 @@ func TestExpectationsFail(t *testing.T) {
 		{"taken already", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessage("general", "one")
 			bob.ExpectMessage("general", "one")
-		}, []string{`body="one": it did not come`, `"body":"two"`,
-			"One like it had come, and was taken when message room=\"general\" body=\"one\" was expected:\n\t{"}},
+		}, []string{
+			`body="one": it did not come`, `"body":"two"`,
+			"One like it had come, and was taken when message room=\"general\" body=\"one\" was expected:\n\t{",
+		}},
 		{"another order", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessages("general", "two", "one")
 		}, []string{`message 1 of 2 in general with body="two" and got {`, `"body":"one"`}},
