@@ -44,7 +44,7 @@ func TestReceiptsWaitForTheStore(t *testing.T) {
 		carol.reads("r", "seen", m3)
 		dave := w.as("dave", "r", "q")
 		store.broken("Advance", 0)
-		require.EqualValues(t, m3, roomIn(t, carol.ask(frame{"type": "rooms"}, "rooms"), "r").num("seen"), "at once for who asks")
+		require.Equal(t, m3, roomIn(t, carol.ask(frame{"type": "rooms"}, "rooms"), "r").num("seen"), "at once for who asks")
 		require.Len(t, dave.ask(frame{"type": "rooms"}, "rooms")["rooms"], 2)
 		pass(5 * time.Second)
 		require.Equal(t, [][2]int64{{m3, m3}}, alice.receipts("carol"), "the newest, once")

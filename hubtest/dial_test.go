@@ -14,8 +14,8 @@ import (
 	"github.com/gohub/gohub/hubtest"
 )
 
-// cookies serves a program with a login: "/as?alice" sets a cookie, and each
-// handshake another one, "visit", that is one higher than the last.
+// cookies serves a program with a login, "/app/as?alice", which sets a cookie.
+// Another one is renewed with every handshake.
 func cookies(t testing.TB) *hubtest.Server {
 	t.Helper()
 	hub, err := gohub.New(hubtest.Config(t, gohub.Config{
@@ -35,6 +35,7 @@ func cookies(t testing.TB) *hubtest.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/app/as", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "user", Value: r.URL.RawQuery, Path: "/"})
+		http.SetCookie(w, &http.Cookie{Name: "visit", Value: "none yet", Path: "/"})
 	})
 	visits := 0
 	mux.HandleFunc("/app/ws", func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +52,7 @@ func cookies(t testing.TB) *hubtest.Server {
 
 func become(t testing.TB, s *hubtest.Server, user string) {
 	t.Helper()
-	res, err := s.HTTP.Get(s.URL + "/app/as?" + user) //nolint:noctx // in memory
+	res, err := s.HTTP.Get(s.URL + "/app/as?" + user)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 }

@@ -2,6 +2,7 @@ package hubtest_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,8 +31,10 @@ func TestExpectationsFail(t *testing.T) {
 		{"taken already", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessage("general", "one")
 			bob.ExpectMessage("general", "one")
-		}, []string{`body="one": it did not come`, `"body":"two"`,
-			"One like it had come, and was taken when message room=\"general\" body=\"one\" was expected:\n\t{"}},
+		}, []string{
+			`body="one": it did not come`, `"body":"two"`,
+			"One like it had come, and was taken when message room=\"general\" body=\"one\" was expected:\n\t{",
+		}},
 		{"another order", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessages("general", "two", "one")
 		}, []string{`message 1 of 2 in general with body="two" and got {`, `"body":"one"`}},
@@ -227,12 +230,33 @@ func TestExpectErrorWaitsForLateErrors(t *testing.T) {
 			alice.ExpectError(gohub.CodeNotJoined)
 			alice.Leave("general")
 		}
+	})
+}
 
-		// What is sent again by Resume may be refused after what is sent next.
+// A refusingStore takes its time, and then no message.
+type refusingStore struct {
+	gohub.Store
+	goOn chan struct{}
+}
+
+func (s refusingStore) Append(context.Context, []gohub.Message) ([]gohub.Ordered, error) {
+	<-s.goOn
+	return nil, &gohub.RowError{Err: errors.New("too blue")}
+}
+
+// What Resume sends again may be refused after what is sent next.
+func TestExpectErrorWaitsForWhatIsSentAgain(t *testing.T) {
+	both(t, func(t *testing.T) {
+		store := refusingStore{gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), make(chan struct{})}
+		hub := hubtest.New(t, gohub.Config{Store: store})
+		alice := hub.Dial("alice")
+		alice.Join("general")
 		alice.Cut()
-		alice.Publish("lobby", "written offline")
+		alice.Publish("general", "written offline")
 		alice.Resume()
 		alice.Send("join", "room", "other")
-		alice.ExpectError(gohub.CodeNotJoined)
+		alice.Expect("joined", "room", "other")
+		go func() { store.goOn <- struct{}{} }()
+		alice.ExpectError(gohub.CodeBadRequest)
 	})
 }
