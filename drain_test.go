@@ -243,7 +243,7 @@ func TestShutdownSaysWhatWasLost(t *testing.T) {
 		require.ErrorAs(t, err, &lost)
 		require.EqualValues(t, 3, lost.Unstored)
 		require.False(t, lost.Stuck)
-		require.ErrorContains(t, err, "3 messages were ordered but not stored")
+		require.ErrorContains(t, err, "3 messages and 0 receipts were not stored")
 	})
 }
 

@@ -392,7 +392,7 @@ func TestShutdownSaysWhatWasNotStored(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	err = hub.Shutdown(ctx)
-	require.ErrorContains(t, err, "1 messages were ordered but not stored")
+	require.ErrorContains(t, err, "1 messages and 0 receipts were not stored")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	cancelPub()
 	<-done
