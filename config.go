@@ -108,10 +108,10 @@ type Config struct {
 	// MaxRooms is how many rooms a session may have joined. Defaults to 100.
 	// -1: no limit.
 	MaxRooms int
-	// MaxUserSessions is how many sessions a user may have on this hub; a new
+	// MaxSessionsPerUser is how many sessions a user may have on this hub; a new
 	// one beyond it replaces the oldest, which is closed with 4500. 1 gives
 	// each user a single session, the newest. Defaults to 100. -1: no limit.
-	MaxUserSessions int
+	MaxSessionsPerUser int
 	// MaxPending is how many messages, ordered but not yet stored, may wait
 	// in this process. Defaults to 16,384, at least 2. Beyond it: error busy.
 	// A single room may have half of them.
@@ -200,7 +200,7 @@ func (c Config) resolve() (Config, error) {
 		{"MaxConns", &c.MaxConns, 0, 1, true},
 		{"MaxConnsPerIP", &c.MaxConnsPerIP, 0, 1, true},
 		{"MaxRooms", &c.MaxRooms, 100, 1, true},
-		{"MaxUserSessions", &c.MaxUserSessions, 100, 1, true},
+		{"MaxSessionsPerUser", &c.MaxSessionsPerUser, 100, 1, true},
 		{"MaxPending", &c.MaxPending, 16_384, 2, false},
 		{"ReplayLimit", &c.ReplayLimit, 500, 1, false},
 		{"JoinReplay", &c.JoinReplay, 20, 1, true},

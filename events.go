@@ -10,7 +10,7 @@ const (
 	memberDelay   = 200 * time.Millisecond // comings and goings of this long are told together
 	memberNames   = 1000                   // above so many users only the count is told
 	typingTimeout = 5 * time.Second
-	typingRepeat  = time.Second // a session's "still typing" is passed on no more often
+	typingRepeat  = time.Second // a session's "typing" is passed on no more often
 )
 
 // roomEvents is the part of a room that is told but not kept; guarded by the
@@ -24,7 +24,8 @@ type roomEvents struct {
 type typist struct {
 	timer *time.Timer
 	until time.Time
-	told  time.Time
+	told  time.Time // that it types
+	shown bool      // others see it typing
 }
 
 func (e *roomEvents) came(r *room, user string) { e.changed(r, user, &e.joined, e.left) }
@@ -70,31 +71,30 @@ func keys(m map[string]struct{}) []string {
 	return s
 }
 
-// typing notes that c types, or no longer, and tells the others.
+// typing notes that c types, or no longer, and tells the others: that it types
+// at most once in typingRepeat, and that it has ended if they were told that it
+// began. Who begins and ends all the time is no louder than who goes on.
 func (r *room) typing(c *Client, active bool) {
 	now := time.Now()
 	r.mu.Lock()
 	t := r.events.typing[c]
 	tell := false
 	switch {
-	case active && t == nil:
-		if r.events.typing == nil {
-			r.events.typing = make(map[*Client]*typist)
-		}
-		r.events.typing[c] = &typist{
-			timer: time.AfterFunc(typingTimeout, func() { r.typingEnds(c) }),
-			until: now.Add(typingTimeout),
-			told:  now,
-		}
-		tell = true
 	case active:
+		if t == nil {
+			if r.events.typing == nil {
+				r.events.typing = make(map[*Client]*typist)
+			}
+			t = &typist{timer: time.AfterFunc(typingTimeout, func() { r.typingEnds(c) })}
+			r.events.typing[c] = t
+		}
 		t.until = now.Add(typingTimeout)
 		t.timer.Reset(typingTimeout)
 		if tell = now.Sub(t.told) >= typingRepeat; tell {
-			t.told = now
+			t.told, t.shown = now, true
 		}
-	default:
-		tell = r.stopTyping(c)
+	case t != nil: // remembered until its timer, for typingRepeat
+		tell, t.shown = t.shown, false
 	}
 	r.mu.Unlock()
 	if tell {
@@ -113,7 +113,8 @@ func (r *room) typingEnds(c *Client) {
 	}
 }
 
-// stopTyping reports whether c was typing; mu is held.
+// stopTyping forgets the typist and reports whether others see c typing; mu is
+// held.
 func (r *room) stopTyping(c *Client) bool {
 	t := r.events.typing[c]
 	if t == nil {
@@ -121,7 +122,7 @@ func (r *room) stopTyping(c *Client) bool {
 	}
 	t.timer.Stop()
 	delete(r.events.typing, c)
-	return true
+	return t.shown
 }
 
 func (r *room) tellTyping(c *Client, active bool) {

@@ -38,7 +38,7 @@ func Example() {
 	<-ctx.Done()
 
 	// The hub first: it knows its connections, the server does not.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	_ = hub.Shutdown(ctx)
 	_ = server.Shutdown(ctx)

@@ -1,6 +1,9 @@
 package gohub
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // Places counts the connections that a hub's limits know of: over all, if
 // MaxConns is set, and by address, if MaxConnsPerIP is.
@@ -15,7 +18,7 @@ func Places(tb testing.TB, h *Hub) (conns, byAddress int) {
 // FillTickets issues tickets until there is no room for more.
 func FillTickets(h *Hub) (n int) {
 	for ; ; n++ {
-		if _, ok := h.tickets.issue(Identity{User: "crowd"}); !ok {
+		if _, ok := h.tickets.issue(Identity{User: fmt.Sprint("user", n)}); !ok {
 			return n
 		}
 	}

@@ -90,7 +90,7 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 	case errors.As(err, &e):
 		return who, e
 	case err != nil:
-		h.log.Debug("not authenticated", "remote", r.RemoteAddr, "err", err)
+		h.log.Debug("not authenticated", "remote", h.ClientAddr(r), "err", err)
 		return who, Errorf(CodeUnauthorized, "not authenticated")
 	case !validUser(who.User):
 		h.log.Error("Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
@@ -163,7 +163,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
 	var no *wsconn.Refusal
 	if !errors.As(err, &no) {
-		h.log.Debug("handshake failed", "remote", r.RemoteAddr, "err", err)
+		h.log.Debug("handshake failed", "remote", h.ClientAddr(r), "err", err)
 		return
 	}
 	maps.Copy(w.Header(), no.Header)

@@ -435,7 +435,7 @@ func (h *Hub) register(c *Client) error {
 	copy(list, old)
 	s.users[key] = append(list, c)
 	s.mu.Unlock()
-	replaced(old, c, h.cfg.MaxUserSessions)
+	replaced(old, c, h.cfg.MaxSessionsPerUser)
 	return nil
 }
 

@@ -1,10 +1,17 @@
 package gohub
 
-import "github.com/gohub/gohub/internal/wire"
+import (
+	"slices"
+
+	"github.com/gohub/gohub/internal/wire"
+)
 
 // flipBytes is how much of the ring is queued at once when a replay catches
 // up with the room; with more to come the replay goes on at the socket's pace.
 const flipBytes = 256 << 10
+
+// replayBytes is how much of a replay is held in memory while it is sent.
+const replayBytes = 1 << 20
 
 // join makes the session a member: "joined", the messages it missed, then
 // everything live, with no gap and no message twice.
@@ -167,16 +174,22 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 		r.mu.Lock()
 		known := r.last // before what is read below
 		r.mu.Unlock()
+		// Sending may take the client hours. What does not fit into a MiB is
+		// forgotten, and read again when its turn has come.
+		limit := c.hub.cfg.ReplayLimit
+		if n := firstBytes(ms, replayBytes); n < len(ms) {
+			ms, limit = slices.Clone(ms[:n]), min(limit, max(2*n, 16))
+		}
 		if !sendAll(ms, send) {
 			return ErrClosed
 		}
 		if len(ms) > 0 {
-			at = max(at, ms[len(ms)-1].Seq)
+			at = ms[len(ms)-1].Seq
 		}
 		if c.flip(m, at) {
 			return nil
 		}
-		ms, _, err = c.hub.read(c.hub.ctx, Query{Room: r.id, Viewer: user, After: at, Limit: c.hub.cfg.ReplayLimit})
+		ms, _, err = c.hub.read(c.hub.ctx, Query{Room: r.id, Viewer: user, After: at, Limit: limit})
 		if err != nil {
 			return err
 		}
@@ -249,6 +262,17 @@ func (c *Client) flip(m *member, at int64) bool {
 	}
 	r.settle(m, max(at, r.last))
 	return true
+}
+
+// firstBytes is how many of the first messages are together no larger than
+// most; one at least.
+func firstBytes(ms []Message, most int) int {
+	for i := range ms {
+		if most -= ms[i].size(); most < 0 && i > 0 {
+			return i
+		}
+	}
+	return len(ms)
 }
 
 // sendAll sends messages in pieces of 32 KiB.

@@ -32,7 +32,11 @@ type Observer struct {
 
 // A SessionEnd says how a session ended.
 type SessionEnd struct {
-	Code     int           // of the Close frame, the hub's or the client's; 0: the connection broke without one
+	// Code is of the first Close frame; 0: the connection broke without one.
+	Code int
+	// ByClient: the client sent it. It may say what it likes, 4503 as well;
+	// 1005 stands for a frame without a code.
+	ByClient bool
 	Duration time.Duration // since the handshake
 }
 
@@ -69,9 +73,14 @@ func (c *Client) opened() {
 }
 
 func (c *Client) closed() {
-	h, end := c.hub, SessionEnd{Code: c.conn.CloseCode(), Duration: time.Since(c.began)}
-	count(&h.count.mu, h.count.closed, end.Code)
-	h.log.Debug("session closed", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant, "code", end.Code, "duration", end.Duration)
+	h := c.hub
+	end := SessionEnd{Code: c.conn.CloseCode(), ByClient: c.conn.ClosedByPeer(), Duration: time.Since(c.began)}
+	code := end.Code
+	if end.ByClient {
+		code = ClosedByClient
+	}
+	count(&h.count.mu, h.count.closed, code)
+	h.log.Debug("session closed", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant, "code", end.Code, "by_client", end.ByClient, "duration", end.Duration)
 	if f := h.cfg.Observer.SessionClosed; f != nil {
 		h.observe("SessionClosed", func() { f(c, end) })
 	}
@@ -86,7 +95,7 @@ func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
 // refused counts and tells that a handshake or a negotiate is refused.
 func (h *Hub) refused(r *http.Request, e *Error) {
 	count(&h.count.mu, h.count.refused, e.Code)
-	h.log.Debug("handshake refused", "remote", r.RemoteAddr, "code", e.Code, "reason", e.Message)
+	h.log.Debug("handshake refused", "remote", h.ClientAddr(r), "code", e.Code, "reason", e.Message)
 	if f := h.cfg.Observer.HandshakeRefused; f != nil {
 		h.observe("HandshakeRefused", func() { f(r, e) })
 	}

@@ -58,9 +58,9 @@ func TestObserverIsToldOfSessions(t *testing.T) {
 		require.Equal(t, map[string][]gohub.SessionEnd{
 			"alice": {{Code: gohub.CloseKicked, Duration: 30 * time.Second}},
 			"bob":   {{Code: 0, Duration: 30 * time.Second}},
-			"carol": {{Code: 3000, Duration: 30 * time.Second}},
+			"carol": {{Code: 3000, ByClient: true, Duration: 30 * time.Second}},
 		}, closed)
-		require.Equal(t, map[int]int64{gohub.CloseKicked: 1, 0: 1, 3000: 1}, hub.Totals().SessionsClosed)
+		require.Equal(t, map[int]int64{gohub.CloseKicked: 1, 0: 1, gohub.ClosedByClient: 1}, hub.Totals().SessionsClosed)
 	})
 }
 

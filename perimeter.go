@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,11 @@ import (
 
 // fullRetry is when a client that found no free place is asked to try again.
 const fullRetry = 5 * time.Second
+
+// ClientAddr is the address that a request comes from: the peer's, or what the
+// proxies say that [Config].TrustedProxies names. It is what limits by address
+// go by. The zero Addr: the peer has none, as over a Unix socket.
+func (h *Hub) ClientAddr(r *http.Request) netip.Addr { return h.perimeter.proxies.client(r) }
 
 // A perimeter decides which requests are let through to the Authenticator: by
 // how many connections there are, and how often was asked for one, over all

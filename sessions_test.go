@@ -20,7 +20,7 @@ import (
 )
 
 func TestUserSessionsAreCapped(t *testing.T) {
-	w := start(t, gohub.Config{MaxUserSessions: 2})
+	w := start(t, gohub.Config{MaxSessionsPerUser: 2})
 	first, second := w.as("alice", "r"), w.as("alice", "r")
 	bob := w.as("bob", "r")
 	third := w.as("alice", "r")
@@ -34,7 +34,7 @@ func TestUserSessionsAreCapped(t *testing.T) {
 }
 
 func TestSingleSessionOfAUser(t *testing.T) {
-	w := start(t, gohub.Config{MaxUserSessions: 1})
+	w := start(t, gohub.Config{MaxSessionsPerUser: 1})
 	phone := w.dial("user=alice&device=phone")
 	laptop := w.dial("user=alice&device=laptop")
 	phone.closes(gohub.CloseSessionReplaced)
@@ -45,7 +45,7 @@ func TestSingleSessionOfAUser(t *testing.T) {
 
 // The same device counts once: what it replaces makes room for itself.
 func TestReplacedDeviceLeavesTheOthersAlone(t *testing.T) {
-	w := start(t, gohub.Config{MaxUserSessions: 2})
+	w := start(t, gohub.Config{MaxSessionsPerUser: 2})
 	phone, laptop := w.dial("user=alice&device=phone"), w.dial("user=alice&device=laptop")
 	for range 5 {
 		next := w.dial("user=alice&device=phone")

@@ -14,13 +14,17 @@ type Stats struct {
 	UncommittedBytes int64
 }
 
+// ClosedByClient is where [Totals].SessionsClosed counts what clients closed.
+const ClosedByClient = 1000
+
 // Totals are what a hub has done since [New]: they only grow. They are read
 // one after the other, so that two of them may differ by what happens in
 // between.
 type Totals struct {
 	SessionsOpened int64
-	// SessionsClosed counts by close code, the hub's or the client's; 0: the
-	// connection broke without one.
+	// SessionsClosed counts by the hub's close codes. ClosedByClient stands for
+	// all that the client has closed, with whichever code; 0: the connection
+	// broke without one.
 	SessionsClosed map[int]int64
 	// HandshakesRefused counts handshakes and negotiates by what they were
 	// told.
@@ -33,7 +37,7 @@ type Totals struct {
 	Published      int64 // messages that this hub had ordered
 	Stored         int64 // of these and of other hubs' that it stored: acked, as their senders are still here
 	Deliveries     int64 // messages given to a member to write, live; replays are not counted
-	EventsDropped  int64 // typing and members' changes not sent to clients that were behind
+	EventsDropped  int64 // frames of typing, members and the like, or batches of them, not sent to a client that was behind
 	StoreFailures  int64 // batches that the Store did not take, and that were tried again
 	Repairs        int64 // rooms that read again what the Broker may have lost
 }

@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,12 +14,14 @@ const (
 	ticketLife  = 30 * time.Second
 	ticketSweep = time.Second // looking for old ones takes milliseconds when there are many
 	maxTickets  = 100_000     // in one process; beyond it negotiate answers 503
+	userTickets = 100         // of one user; one more takes the place of the oldest
 )
 
 type ticketBox struct {
 	mu   sync.Mutex
 	m    map[string]ticket
-	next time.Time // when the old ones are looked for next
+	of   map[userID][]string // a user's, oldest first
+	next time.Time           // when the old ones are looked for next
 }
 
 type ticket struct {
@@ -32,21 +35,39 @@ func (b *ticketBox) issue(who Identity) (string, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.m == nil {
-		b.m = make(map[string]ticket)
+		b.m, b.of = make(map[string]ticket), make(map[userID][]string)
 	}
 	if now.After(b.next) {
 		b.next = now.Add(ticketSweep)
 		for k, t := range b.m {
 			if now.After(t.expires) {
-				delete(b.m, k)
+				b.drop(k, t)
 			}
 		}
+	}
+	user := userID{who.Tenant, who.User}
+	if mine := b.of[user]; len(mine) >= userTickets {
+		b.drop(mine[0], b.m[mine[0]])
 	}
 	if len(b.m) >= maxTickets {
 		return "", false
 	}
 	b.m[id] = ticket{who, now.Add(ticketLife)}
+	b.of[user] = append(b.of[user], id)
 	return id, true
+}
+
+// drop forgets a ticket; mu is held.
+func (b *ticketBox) drop(id string, t ticket) {
+	delete(b.m, id)
+	user := userID{t.who.Tenant, t.who.User}
+	mine := b.of[user]
+	if i := slices.Index(mine, id); i >= 0 {
+		mine = slices.Delete(mine, i, i+1)
+	}
+	if b.of[user] = mine; len(mine) == 0 {
+		delete(b.of, user)
+	}
 }
 
 // redeem gives a ticket's identity, once.
@@ -54,6 +75,8 @@ func (b *ticketBox) redeem(id string) (Identity, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t, ok := b.m[id]
-	delete(b.m, id)
+	if ok {
+		b.drop(id, t)
+	}
 	return t.who, ok && time.Now().Before(t.expires)
 }

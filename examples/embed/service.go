@@ -57,7 +57,7 @@ func run(ctx context.Context, addr string, listening func(net.Addr)) error {
 		served <- http.ErrServerClosed
 	}
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	err = errors.Join(err, hub.Shutdown(ctx)) // added: before the server, which does not know the hub's connections
 	err = errors.Join(err, server.Shutdown(ctx), server.Close())

@@ -152,11 +152,19 @@ func (c *Conn) Waiting() int {
 	return c.out.bytes
 }
 
-// CloseCode is the code of the Close frame this side has queued; 0: none.
+// CloseCode is the code of the first Close frame, this side's or the peer's;
+// 1005: the peer's had none. 0: there was none.
 func (c *Conn) CloseCode() int {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	return c.out.code
+}
+
+// ClosedByPeer reports whether that was the peer's.
+func (c *Conn) ClosedByPeer() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.theirs
 }
 
 // Finish ends the connection after Next has returned an error: what is queued

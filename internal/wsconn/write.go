@@ -37,7 +37,8 @@ type outbox struct {
 	partial bool      // the first of queue is the rest of a frame: it must go out whole
 	latched bool      // a Close frame is queued, or dead: nothing is taken any more
 	dead    bool      // the socket failed: nothing can be written any more
-	code    int       // of the Close frame this side queued
+	code    int       // of the first Close frame
+	theirs  bool      // that was the peer's
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
 }
@@ -103,7 +104,7 @@ func (c *Conn) push(frames []byte, volatile bool) {
 		switch {
 		case !c.over(len(frames)):
 		case volatile:
-			c.dropped(1)
+			c.dropped(events(frames))
 			return
 		default:
 			c.latch(c.o.SlowCode, "slow consumer", true)
@@ -143,7 +144,7 @@ func (o *outbox) dropVolatile() (n int) {
 	for i, f := range o.queue {
 		if f.volatile && !(i == 0 && o.partial) {
 			o.bytes -= len(f.b)
-			n++
+			n += events(f.b)
 			continue
 		}
 		kept = append(kept, f)
@@ -152,6 +153,15 @@ func (o *outbox) dropVolatile() (n int) {
 	o.excused = min(o.excused, o.bytes)
 	o.signalLow()
 	return n
+}
+
+// events is 1 for data frames, which are sent together, and 0 for a control
+// frame.
+func events(frames []byte) int {
+	if frames[0]&0x08 != 0 {
+		return 0
+	}
+	return 1
 }
 
 func (c *Conn) dropped(n int) {
@@ -224,7 +234,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	frame := append([]byte(nil), p...)
 	if p[0]&0x0f == opClose {
 		o.latched = true
-		if len(p) >= 4 {
+		o.theirs = c.in.scan.closeSeen // else coder has found something wrong
+		if o.code = 1005; len(p) >= 4 {
 			o.code = int(p[2])<<8 | int(p[3])
 		}
 		o.append(frame, false)
