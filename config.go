@@ -63,7 +63,8 @@ type Config struct {
 	// MaxConns is how many connections this hub may have at a time, counted
 	// from the handshake until the socket is closed. 0 (the default) or -1: no
 	// limit, since only you know how much memory there is; count 10 KB each,
-	// MaxQueue for those that are slow, and a file descriptor. Beyond it: 503.
+	// MaxQueue and 2 MiB for those that are slow, and a file descriptor.
+	// Beyond it: 503.
 	MaxConns int
 	// MaxConnsPerIP is the same for one address. An IPv6 /64 counts as one
 	// address, and IPv4 in IPv6 as IPv4. 0 (the default) or -1: no limit.
