@@ -155,7 +155,7 @@ func TestServerTimeoutsSpareSessions(t *testing.T) {
 			_ = srv.Serve(l)
 		}()
 		client := &http.Client{Transport: &http.Transport{DialContext: l.dial}}
-		w := &world{t, hub, "http://hub.test", client, l.dial}
+		w := &world{t, hub, "http://hub.test", client, l.dial, 0}
 		t.Cleanup(func() {
 			require.NoError(t, hub.Shutdown(context.Background()))
 			client.CloseIdleConnections()

@@ -1,6 +1,7 @@
 package gohub_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,7 @@ type world struct {
 	url  string
 	http *http.Client                                                      // what clients connect with
 	raw  func(ctx context.Context, network, addr string) (net.Conn, error) // what http dials with
+	wait time.Duration                                                     // patience, if it is another one
 }
 
 // start runs a hub behind a real HTTP server until the test ends.
@@ -66,7 +68,7 @@ func start(t *testing.T, cfg gohub.Config) *world {
 		client.CloseIdleConnections()
 		srv.Close()
 	})
-	return &world{t, hub, srv.URL, client, new(net.Dialer).DialContext}
+	return &world{t, hub, srv.URL, client, new(net.Dialer).DialContext, 0}
 }
 
 // forTests fills in what most tests want.
@@ -104,6 +106,7 @@ type user struct {
 	name    string
 	ws      *websocket.Conn
 	welcome frame
+	wait    time.Duration
 
 	mu     sync.Mutex
 	log    []frame // everything received and not yet expected
@@ -117,7 +120,7 @@ func (w *world) dial(query string) *user {
 	ws, _, err := w.handshake(query)
 	require.NoError(w.t, err)
 	ws.SetReadLimit(-1)
-	u := &user{t: w.t, name: query, ws: ws, news: make(chan struct{}, 1)}
+	u := &user{t: w.t, name: query, ws: ws, wait: cmp.Or(w.wait, patience), news: make(chan struct{}, 1)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -189,7 +192,7 @@ func (u *user) read() {
 // returns it.
 func (u *user) until(what string, fits func(frame) bool) frame {
 	u.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(u.wait)
 	for {
 		u.mu.Lock()
 		for i, f := range u.log {
@@ -235,7 +238,7 @@ func (u *user) expect(typ string, fields ...any) frame {
 // closes waits for the connection to end with a close code.
 func (u *user) closes(code int) {
 	u.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(u.wait)
 	for {
 		u.mu.Lock()
 		end, ce := u.end, u.closed

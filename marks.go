@@ -113,9 +113,7 @@ func (k *marks) tick(ctx context.Context) bool {
 		}
 	}
 	untold := k.untold
-	if len(untold) > 0 {
-		k.untold = make(map[markID]mark)
-	}
+	k.untold = make(map[markID]mark)
 	k.mu.Unlock()
 	for _, m := range untold {
 		k.hub.tellReceipt(ctx, m.Watermark, m.session)

@@ -140,7 +140,7 @@ func TestSIGTERMUnderLoad(t *testing.T) {
 	addr, err := bufio.NewReader(stdout).ReadString('\n')
 	require.NoError(t, err)
 	go func() { exited <- child.Wait() }() // ends with the child, which the test ends
-	w := &world{t, nil, "http://" + strings.TrimSpace(addr), &http.Client{Transport: &http.Transport{}}, new(net.Dialer).DialContext}
+	w := &world{t, nil, "http://" + strings.TrimSpace(addr), &http.Client{Transport: &http.Transport{}}, new(net.Dialer).DialContext, time.Minute}
 
 	for range dead {
 		w.bare("user=dead")

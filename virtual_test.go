@@ -61,7 +61,7 @@ func startServer(t *testing.T, cfg gohub.Config, srv *http.Server) *world {
 		_ = srv.Close()
 		<-served
 	})
-	return &world{t, hub, "http://hub.test", client, l.dial}
+	return &world{t, hub, "http://hub.test", client, l.dial, 0}
 }
 
 // pass lets time pass, and what is due then come to rest.
