@@ -166,8 +166,9 @@ func TestPatienceIsTheTestsOwn(t *testing.T) {
 	t.Parallel()
 	r := try(t, func(t testing.TB) {
 		hub := hubtest.New(t, gohub.Config{})
+		alice := hub.Dial("alice")
 		hub.Patience = 20 * time.Millisecond
-		hub.Dial("alice").Expect("pong")
+		alice.Expect("pong")
 	})
 	require.Contains(t, r.fatal, "it did not come in 20ms")
 }
