@@ -115,7 +115,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	go func() { // ends when every goroutine of the hub has
 		h.readers.Wait()
 		h.marks.tick(ctx) // the sessions' last receipts
-		receipts.Store(int64(h.marks.close()))
+		receipts.Store(int64(h.marks.unstored()))
 		h.cancel()
 		h.wg.Wait()
 		close(done)

@@ -26,7 +26,6 @@ type marks struct {
 	waiting map[markID]mark
 	untold  map[markID]mark // stored, and not yet told
 	timed   bool
-	closed  bool
 
 	// storing has a token while a batch is stored: one at a time. It is
 	// held while the Store is called, and a lock that is waited for would stop
@@ -70,17 +69,16 @@ func (k *marks) addFrom(w Watermark, session string) {
 
 // later sets the timer; mu is held.
 func (k *marks) later() {
-	if !k.timed && !k.closed {
+	if !k.timed {
 		k.timed = true
 		time.AfterFunc(markDelay, func() { k.hub.spawn(k.work) })
 	}
 }
 
-// close lets nothing be stored any more and returns how much was not.
-func (k *marks) close() (lost int) {
+// unstored is how many wait to be stored.
+func (k *marks) unstored() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.closed = true
 	return len(k.waiting)
 }
 
