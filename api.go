@@ -19,11 +19,12 @@ import (
 // one's, and the rest of the answer is m as given.
 //
 // Errors are an [*Error], to be found with errors.As, for what a client would
-// be told (bad_request, bad_room, too_large, forbidden, busy and draining, the
-// latter also an ErrClosed), ErrIDConflict, ErrUnavailable, ErrUnknown, or
-// ctx's. After the last three the message may still come to be, or not: publish
-// it again with its ID until the answer is clear. ErrUnknown means that this
-// hub has ended: another one, or the next, gives the answer.
+// be told (bad_request, bad_room, too_large, forbidden, busy, unavailable and
+// draining, the latter also an ErrClosed), ErrIDConflict, ErrUnavailable,
+// ErrUnknown, or ctx's. After an unavailable, ErrUnknown and ctx's the message
+// may still come to be, or not: publish it again with its ID until the answer
+// is clear. ErrUnknown means that this hub has ended: another one, or the next,
+// gives the answer.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	if m.ID == "" {
 		m.ID = NewID()

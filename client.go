@@ -127,8 +127,14 @@ func (c *Client) read() {
 	over = true
 }
 
-// Idle sends what the client's commands have brought about.
-func (c *Client) Idle() {
+// A connHandler is a Client as its connection sees it.
+type connHandler struct{ c *Client }
+
+func (h connHandler) Idle()            { h.c.idle() }
+func (h connHandler) Extra(frames int) { h.c.extra(frames) }
+
+// idle sends what the client's commands have brought about.
+func (c *Client) idle() {
 	c.now = time.Time{} // what follows takes time
 	c.tally()
 	c.flush()
@@ -145,10 +151,10 @@ func (c *Client) tally() {
 	}
 }
 
-// Extra spends on frames that carry no message of their own: whoever floods
+// extra spends on frames that carry no message of their own: whoever floods
 // with pings or with the pieces of a message that never ends is treated like
 // who floods with messages.
-func (c *Client) Extra(frames int) {
+func (c *Client) extra(frames int) {
 	for ; frames > 0 && !c.ended.Load(); frames-- {
 		if c.spend(0) > 0 {
 			c.overspent()
@@ -176,7 +182,7 @@ func (c *Client) spend(bytes int) (retry time.Duration) {
 // the session has done, or is sent meanwhile, waits with it.
 func (c *Client) waits() {
 	if c.hub.local == nil || c.hub.persist.memory == nil {
-		c.Idle()
+		c.idle()
 	}
 }
 
@@ -220,7 +226,7 @@ func (c *Client) end() {
 
 // sweep looks at a session once a second.
 func sweep(h wsconn.Handler, now time.Time) {
-	c := h.(*Client)
+	c := h.(connHandler).c
 	if at := c.expires.Load(); at != 0 && now.UnixMilli() >= at {
 		c.close(CloseTokenExpired, "token expired")
 	}

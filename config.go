@@ -142,11 +142,12 @@ type Config struct {
 	// Defaults to 5 s.
 	CloseTimeout time.Duration
 
-	// DrainTime is how long Shutdown gives clients to move to another node: in
-	// its first half they are told, one after the other, to go, and each is
-	// closed half of it later if it is still here. Defaults to 10 s, and is
-	// never more than half of what Shutdown's context allows; Shutdown does not
-	// wait longer than there are sessions. -1: none, all are closed at once.
+	// DrainTime is how long Shutdown takes for moving clients to other nodes.
+	// They are told, all at once, to go within its first half, one after the
+	// other; each has the other half to do so, and is closed then if it is
+	// still here. Defaults to 10 s, and is never more than half of what
+	// Shutdown's context allows; Shutdown does not wait longer than there are
+	// sessions. -1: none, all are closed at once.
 	DrainTime time.Duration
 
 	// Observer is told what happens. Its zero value observes nothing.

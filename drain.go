@@ -60,12 +60,13 @@ func (e *DrainError) Unwrap() error { return e.Err }
 
 // Shutdown ends the hub without losing anything, in this order:
 //
-//   - New handshakes get 503, [Hub.Ready] says why, and every client is told by
-//     "goaway" after how long to connect elsewhere. The hub spreads these
-//     times, so that its clients do not arrive at another node together.
-//   - Until its own time has come a session works as ever, publishes included.
-//     Then it is closed with 1012, unless it has left already: after all it
-//     published is acked. This takes at most [Config].DrainTime, and half of
+//   - New handshakes get 503, [Hub.Ready] says why, and every client is told at
+//     once, by "goaway", after how long to connect elsewhere: each 10 ms after
+//     the one before, or closer where there are many, so that they do not
+//     arrive at another node together.
+//   - Half of [Config].DrainTime after that a session is closed with 1012, unless
+//     it has left already: after all it published is acked. Until then it works
+//     as ever, publishes included. This takes at most DrainTime, and half of
 //     what ctx allows; no longer than there are sessions.
 //   - Everything ordered is stored and acked, and whoever is still here closed.
 //
@@ -94,7 +95,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.finished)
+	began, sessions := time.Now(), h.sessionCount()
 	h.letGo(ctx)
+	stayed := h.sessionCount()
 	h.closing.Store(true)
 	lost := DrainError{Unstored: h.persist.drain(ctx)}
 	told := make(chan struct{})
@@ -155,12 +158,14 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.conns.Sweeper.Stop()
 	lost.Receipts = int(receipts.Load())
 	if lost == (DrainError{}) {
+		h.log.Info("hub has shut down", "sessions", sessions, "stayed", stayed, "took", time.Since(began))
 		return nil
 	}
 	if lost.Err = ctx.Err(); lost.Err == nil {
 		lost.Err = context.DeadlineExceeded // of the goodbyes
 	}
 	h.lost = &lost
+	h.log.Error("hub has shut down with losses", "sessions", sessions, "stayed", stayed, "took", time.Since(began), "err", h.lost)
 	return h.lost
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gohub/gohub"
@@ -30,7 +31,7 @@ func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
 	server := &http.Server{Addr: "127.0.0.1:8080", Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		log.Print(server.ListenAndServe())
 		stop()
@@ -40,7 +41,11 @@ func Example() {
 	// The hub first: it knows its connections, the server does not.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	_ = hub.Shutdown(ctx)
+	if err := hub.Shutdown(ctx); err != nil {
+		log.Print(err) // a *gohub.DrainError: what it had to give up
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
 	_ = server.Shutdown(ctx)
 }
 

@@ -134,7 +134,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 	}
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
-	conn.Start(c)
+	conn.Start(connHandler{c})
 	conn.Cork() // "welcome" comes first, and when it comes the session is known
 	c.send(wire.AppendWelcome(nil, &wire.Welcome{
 		Session:  c.id,

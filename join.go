@@ -103,7 +103,7 @@ func (c *Client) mayJoin(id RoomID) error {
 	if c.hub.cfg.MayJoin == nil {
 		return nil
 	}
-	c.Idle() // it may wait for something
+	c.idle() // it may wait for something
 	return guard(c.hub, "MayJoin", func() error { return c.hub.cfg.MayJoin(c.hub.ctx, c.who, id) })
 }
 

@@ -3,6 +3,7 @@ package gohub
 import (
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 )
 
@@ -32,7 +33,8 @@ type Observer struct {
 
 // A SessionEnd says how a session ended.
 type SessionEnd struct {
-	// Code is of the first Close frame; 0: the connection broke without one.
+	// Code is of the first Close frame, which a client that was cut off may not
+	// have got; 0: the connection broke without one.
 	Code int
 	// ByClient: the client sent it. It may say what it likes, 4503 as well;
 	// 1005 stands for a frame without a code.
@@ -61,6 +63,15 @@ func (h *Hub) clock() time.Time {
 		return time.Time{}
 	}
 	return time.Now()
+}
+
+func (h *Hub) tellStored(m Message, took time.Duration) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic", "in", "Observer.Stored", "value", p, "stack", string(debug.Stack()))
+		}
+	}()
+	h.cfg.Observer.Stored(&m, took)
 }
 
 func (c *Client) opened() {

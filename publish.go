@@ -138,7 +138,7 @@ func (c *Client) publish(cmd *wire.Command) error {
 	if !c.hub.used && !command {
 		return c.hub.take(c.hub.ctx, c, r, &m, cmd.Retry)
 	}
-	c.Idle()       // the command and the middleware may wait for something
+	c.idle()       // the command and the middleware may wait for something
 	if cmd.Retry { // what is stored is not judged again
 		if done, err := c.hub.resend(c.hub.ctx, &m, c); done || err != nil {
 			return err
@@ -250,7 +250,7 @@ func (h *Hub) valid(m *Message) error {
 // take is accept without the middleware's envelope.
 func (h *Hub) take(ctx context.Context, c *Client, r *room, m *Message, retry bool) error {
 	if h.local == nil || retry && h.persist.memory == nil {
-		c.Idle() // what follows waits for the Broker or the Store
+		c.idle() // what follows waits for the Broker or the Store
 	}
 	if retry {
 		if done, err := h.resend(ctx, m, c); done || err != nil {

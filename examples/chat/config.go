@@ -87,7 +87,7 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			_, _ = fmt.Fprintf(out, "Usage: chat [flags]\n\nEach flag can also be given as %s; the flag wins.\n\n", envName("name"))
+			_, _ = fmt.Fprintf(out, "Usage: chat [flags]\n\nEach flag can also be given in the environment, -addr as %s and so on; the flag wins.\n\n", envName("addr"))
 			fs.SetOutput(out)
 			fs.PrintDefaults()
 		}

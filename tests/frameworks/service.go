@@ -20,7 +20,7 @@ func Rules(teams map[string][]string) (gohub.Config, func(hub *gohub.Hub)) {
 		Origins: []string{"https://app.example.com"},
 		// Rooms are named after teams; whoever is not in one learns nothing of it.
 		MayJoin: func(_ context.Context, who gohub.Identity, room gohub.RoomID) error {
-			if slices.Contains(teams[room.Name], who.User) {
+			if _, _, direct := room.Direct(); direct || slices.Contains(teams[room.Name], who.User) {
 				return nil
 			}
 			return gohub.Errorf(gohub.CodeForbidden, "this is another team's room")
