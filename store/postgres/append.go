@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gohub/gohub"
+)
+
+// key is what makes a message the same message.
+type key struct {
+	room gohub.RoomID
+	id   string
+}
+
+// Append stores batch; see [gohub.Store]. It takes one statement, hence one
+// round trip and one commit; one more statement reads what others had stored
+// before.
+func (s *Store) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Ordered, error) {
+	if err := ctx.Err(); err != nil || len(batch) == 0 {
+		return nil, err
+	}
+	given := ctx
+	ctx, cancel := graceful(given)
+	defer cancel()
+	// The first of each key, sorted: two processes that store the same
+	// messages wait for each other then, and never in a circle.
+	first := make(map[key]int, len(batch))
+	order := make([]int, 0, len(batch))
+	for i := range batch {
+		k := key{batch[i].Room, batch[i].ID}
+		if _, twice := first[k]; !twice {
+			first[k] = i
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := &batch[i], &batch[j]
+		return cmp.Or(cmp.Compare(a.Room.Tenant, b.Room.Tenant), cmp.Compare(a.Room.Name, b.Room.Name), cmp.Compare(a.ID, b.ID))
+	})
+	out := make([]gohub.Ordered, len(batch))
+	for left := order; len(left) > 0; {
+		known, err := s.insert(ctx, s.pool, batch, left)
+		if err != nil {
+			if row := s.blame(ctx, batch, left, err); row != nil {
+				return nil, row
+			}
+			if given.Err() != nil {
+				err = given.Err() // what the caller knows
+			}
+			return nil, fmt.Errorf("postgres: append: %w", err)
+		}
+		for _, i := range left {
+			out[i] = gohub.Ordered{Seq: batch[i].Seq}
+		}
+		if len(known) == 0 {
+			break
+		}
+		// What was there is committed, and a new statement sees it: the insert
+		// itself would still look at the database as it was before it waited.
+		if left, err = s.readKnown(ctx, batch, known, out); err != nil {
+			return nil, fmt.Errorf("postgres: append: read what was known: %w", err)
+		}
+		// left are those that Trim has deleted in between.
+	}
+	for i := range batch {
+		if j := first[key{batch[i].Room, batch[i].ID}]; j != i {
+			switch {
+			case batch[i].Sender == batch[j].Sender:
+				out[i] = out[j]
+				out[i].Duplicate = out[j].Err == nil
+			case out[j].Err != nil: // the key is a third one's, or batch[i]'s sender's
+				out[i] = out[j]
+			default:
+				out[i] = gohub.Ordered{Err: gohub.ErrIDConflict}
+			}
+		}
+	}
+	return out, nil
+}
+
+// cancelGrace is for how long Append goes on when its context has ended. A
+// statement that is given up may still commit a moment later, so its end is
+// worth waiting for, unless the server does not answer.
+const cancelGrace = 500 * time.Millisecond
+
+// graceful is ctx, ending cancelGrace later.
+func graceful(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(cancelGrace, func() { cancel(ctx.Err()) })
+	})
+	return late, func() {
+		stop()
+		cancel(nil)
+	}
+}
+
+type conn interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// insert stores those of batch, and gives those whose key was known already.
+func (s *Store) insert(ctx context.Context, c conn, batch []gohub.Message, which []int) (known []int, err error) {
+	n := len(which)
+	tenants, rooms, ids, senders, recipients, kinds := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	seqs, bodies, binary := make([]int64, n), make([][]byte, n), make([]bool, n)
+	sql := s.sql.insert
+	for at, i := range which {
+		m := &batch[i]
+		tenants[at], rooms[at], ids[at], seqs[at] = m.Room.Tenant, m.Room.Name, m.ID, m.Seq
+		senders[at], recipients[at], kinds[at], bodies[at], binary[at] = m.Sender, m.To, m.Kind, m.Body, m.Binary
+		if m.Body == nil {
+			bodies[at] = []byte{} // nil would be NULL
+		}
+		if _, _, ok := m.Room.Direct(); ok {
+			sql = s.sql.insertDirect
+		}
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	rows, err := c.Query(ctx, sql, tenants, rooms, ids, seqs, senders, recipients, kinds, bodies, binary)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	stored := make(map[key]bool)
+	count := 0
+	for rows.Next() {
+		var tenant, room, id *string
+		if err := rows.Scan(&count, &tenant, &room, &id); err != nil {
+			return nil, err
+		}
+		if id != nil {
+			stored[key{gohub.RoomID{Tenant: *tenant, Name: *room}, *id}] = true
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if count < n {
+		for _, i := range which {
+			if !stored[key{batch[i].Room, batch[i].ID}] {
+				known = append(known, i)
+			}
+		}
+	}
+	return known, nil
+}
+
+// readKnown answers those whose key was known, and gives those that are gone.
+func (s *Store) readKnown(ctx context.Context, batch []gohub.Message, known []int, out []gohub.Ordered) (gone []int, err error) {
+	tenants, rooms, ids := make([]string, len(known)), make([]string, len(known)), make([]string, len(known))
+	for at, i := range known {
+		tenants[at], rooms[at], ids[at] = batch[i].Room.Tenant, batch[i].Room.Name, batch[i].ID
+	}
+	found := make([]bool, len(known))
+	err = s.query(ctx, s.sql.known, []any{tenants, rooms, ids}, func(r pgx.Rows) error {
+		var at, seq int64
+		var sender string
+		if err := r.Scan(&at, &seq, &sender); err != nil {
+			return err
+		}
+		found[at-1] = true
+		i := known[at-1]
+		if out[i] = (gohub.Ordered{Seq: seq, Duplicate: true}); sender != batch[i].Sender {
+			out[i] = gohub.Ordered{Err: gohub.ErrIDConflict}
+		}
+		return nil
+	})
+	for at, i := range known {
+		if !found[at] {
+			gone = append(gone, i)
+		}
+	}
+	return gone, err
+}
+
+// blame finds the message that the server will never take, if that is what err
+// says: half of the batch after half, each tried and taken back.
+func (s *Store) blame(ctx context.Context, batch []gohub.Message, which []int, err error) *gohub.RowError {
+	if !isDataError(err) {
+		return nil
+	}
+	for len(which) > 1 {
+		half := which[:len(which)/2]
+		tried := s.try(ctx, batch, half)
+		switch {
+		case isDataError(tried):
+			which, err = half, tried
+		case tried != nil:
+			return nil // something else: the hub comes back
+		default:
+			which = which[len(half):]
+		}
+	}
+	if tried := s.try(ctx, batch, which); isDataError(tried) {
+		return &gohub.RowError{Index: which[0], Err: err}
+	}
+	return nil
+}
+
+var errTried = errors.New("tried")
+
+// try is insert, taken back.
+func (s *Store) try(ctx context.Context, batch []gohub.Message, which []int) error {
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := s.insert(ctx, tx, batch, which); err != nil {
+			return err
+		}
+		return errTried
+	})
+	if errors.Is(err, errTried) {
+		return nil
+	}
+	return err
+}
