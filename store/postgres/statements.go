@@ -20,7 +20,7 @@ type statements struct {
 	trimRooms, trimBound, trimChunk string
 }
 
-// Two habits keep the plans right whatever the planner believes about a table
+// Habits keep the plans right whatever the planner believes about a table
 // that has just grown: what is read in order is bounded by a limit that the
 // planner cannot see, "(select $5)", which makes it want the first rows soon
 // and so take the index in order, never sort; and what is looked up key by key
@@ -49,7 +49,7 @@ select c.n, put.tenant, put.room, put.id from (select count(*) as n from put) c 
 )`
 	history := func(order, viewer string) string {
 		return r.Replace(`select id, seq, sender, recipient, kind, body, is_binary from $S.messages
-where tenant = $1 and room = $2 and seq > $3 and seq < $4` + viewer + ` order by seq` + order + ` limit (select $5::int8)`)
+where tenant = $1 and room = $2 and seq >= 0 and seq > $3 and seq < $4` + viewer + ` order by seq` + order + ` limit (select $5::int8)`)
 	}
 	viewer := ` and (recipient = '' or recipient = $6 or sender = $6)`
 	return statements{
@@ -80,13 +80,13 @@ order by seen desc, delivered desc, user_id limit (select $3::int8)`),
 from $S.marks k
 left join lateral (
 	select m.seq from $S.messages m
-	where m.tenant = k.tenant and m.room = k.room and (m.recipient = '' or m.recipient = k.user_id or m.sender = k.user_id)
+	where m.tenant = k.tenant and m.room = k.room and m.seq >= 0 and (m.recipient = '' or m.recipient = k.user_id or m.sender = k.user_id)
 	order by m.seq desc limit (select 1)
 ) h on true
 cross join lateral (
 	select count(*) as n from (
 		select from $S.messages m
-		where m.tenant = k.tenant and m.room = k.room and m.seq > k.seen and m.sender <> k.user_id and m.recipient in ('', k.user_id)
+		where m.tenant = k.tenant and m.room = k.room and m.seq >= 0 and m.seq > k.seen and m.sender <> k.user_id and m.recipient in ('', k.user_id)
 		order by m.seq limit (select $MAXUNREAD)
 	) unread
 ) u
@@ -107,8 +107,8 @@ where refused = '' order by n limit (select $1::int8) for update skip locked`),
 	) n
 )
 select tenant, room from r limit $3`),
-		trimBound: r.Replace(`select seq from $S.messages where tenant = $1 and room = $2 order by seq desc offset $3 limit (select 1)`),
+		trimBound: r.Replace(`select seq from $S.messages where tenant = $1 and room = $2 and seq >= 0 order by seq desc offset $3 limit (select 1)`),
 		trimChunk: r.Replace(`delete from $S.messages where tenant = $1 and room = $2 and id = any (array(
-	select id from $S.messages where tenant = $1 and room = $2 and seq < $3 order by seq limit (select $4::int8)))`),
+	select id from $S.messages where tenant = $1 and room = $2 and seq >= 0 and seq < $3 order by seq limit (select $4::int8)))`),
 	}
 }
