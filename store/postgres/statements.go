@@ -98,7 +98,7 @@ where refused = '' order by n limit (select $1::int8) for update skip locked`),
 		outboxDone:   r.Replace(`delete from $S.outbox where n = any ($1::int8[])`),
 		outboxRefuse: r.Replace(`update $S.outbox o set refused = r.why from unnest($1::int8[], $2::text[]) r (n, why) where o.n = r.n`),
 		// The rooms after the one given, found by jumping from each to the next
-		// in the index, with the seq of the oldest message to keep.
+		// in an index.
 		trimRooms: r.Replace(`with recursive r as (
 	(select tenant, room from $S.messages where (tenant, room) > ($1, $2) order by tenant, room limit 1)
 	union all
