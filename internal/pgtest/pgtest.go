@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package pgtest runs a real Postgres for tests: a private cluster in a
 // temporary directory on a free loopback port, with fsync on as in earnest.
 // Only test files may import it.
@@ -156,13 +158,19 @@ func start(tb testing.TB, settings ...string) *Server {
 	}
 	s := &Server{bin: bin}
 	err := s.create(settings)
-	if err == nil {
-		err = s.Start()
+	for tries := 0; err == nil; tries++ {
+		if s.port, err = freePort(); err == nil {
+			err = s.Start()
+		}
+		if err == nil {
+			return s
+		}
+		if tries < 3 && strings.Contains(s.Log(), "could not bind") {
+			err = nil // somebody was faster
+		}
 	}
-	if err != nil {
-		tb.Fatal(errors.Join(err, s.remove()))
-	}
-	return s
+	tb.Fatal(errors.Join(err, s.remove()))
+	return nil
 }
 
 // create makes the cluster's files.
@@ -181,9 +189,6 @@ func (s *Server) create(settings []string) (err error) {
 	if err := s.watch(); err != nil {
 		return err
 	}
-	if s.port, err = freePort(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	initdb := s.program(ctx, "initdb", "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-instructions")
@@ -196,7 +201,6 @@ func (s *Server) create(settings []string) (err error) {
 	}
 	all := append([]string{
 		"listen_addresses='127.0.0.1'",
-		fmt.Sprintf("port=%d", s.port),
 		fmt.Sprintf("unix_socket_directories='%s'", s.dir),
 		"fsync=on", "max_connections=60", "shared_buffers='256MB'", "max_wal_size='2GB'", "timezone='UTC'",
 	}, settings...)
@@ -210,7 +214,7 @@ func (s *Server) watch() error {
 	const script = `trap : INT TERM HUP
 read -r _
 pid=$(head -n1 "$1/data/postmaster.pid" 2>/dev/null) || pid=
-if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; then
+if [ -n "$pid" ] && [ "/proc/$pid/cwd" -ef "$1/data" ]; then
 	all="$pid $(cat /proc/"$pid"/task/*/children 2>/dev/null)"
 	kill -KILL $all 2>/dev/null
 	while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.1; done
@@ -261,7 +265,7 @@ func (s *Server) Start() error {
 		return fmt.Errorf("pgtest: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	s.cmd = s.program(context.Background(), "postgres", "-D", s.data())
+	s.cmd = s.program(context.Background(), "postgres", "-D", s.data(), "-p", strconv.Itoa(s.port))
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
@@ -298,12 +302,31 @@ func (s *Server) Stop(immediate bool) error {
 	if immediate {
 		sig = syscall.SIGQUIT
 	}
-	return s.end(func() error { return s.cmd.Process.Signal(sig) })
+	return s.end(func() error { return s.signal(sig) })
 }
 
 // Kill9 kills all processes of the server at once, as a machine's end does.
 func (s *Server) Kill9() error {
-	return s.end(func() error { return s.all(syscall.SIGKILL) })
+	return s.end(func() error {
+		// Stopped first, so that it does not start new ones meanwhile.
+		if err := s.signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		children := s.children()
+		for _, pid := range children {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err := s.signal(syscall.SIGKILL); err != nil {
+			return err
+		}
+		// A new server is refused while one of them holds the shared memory.
+		for deadline := time.Now().Add(patience); slices.ContainsFunc(children, runs); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return errors.New("a process of the server does not end")
+			}
+		}
+		return nil
+	})
 }
 
 func (s *Server) end(how func() error) error {
@@ -311,7 +334,7 @@ func (s *Server) end(how func() error) error {
 		return nil
 	}
 	if err := how(); err != nil {
-		return fmt.Errorf("pgtest: %w", err)
+		return err
 	}
 	select {
 	case <-s.done:
@@ -324,48 +347,65 @@ func (s *Server) end(how func() error) error {
 
 // Freeze stops all processes of the server where they are: its connections
 // stay open, and nothing answers.
-func (s *Server) Freeze() error { return s.all(syscall.SIGSTOP) }
-
-// Thaw ends a Freeze.
-func (s *Server) Thaw() error { return s.all(syscall.SIGCONT) }
-
-// all signals the postmaster first, so that it starts nothing meanwhile.
-func (s *Server) all(sig syscall.Signal) error {
-	pid := s.cmd.Process.Pid
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	children := func() (pids []int) {
-		for _, path := range lists {
-			b, _ := os.ReadFile(path) //nolint:gosec // a path of ours
-			for _, f := range bytes.Fields(b) {
-				if n, err := strconv.Atoi(string(f)); err == nil {
-					pids = append(pids, n)
-				}
-			}
-		}
-		return pids
+func (s *Server) Freeze() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
 	}
-	if sig == syscall.SIGSTOP {
-		if err := syscall.Kill(pid, sig); err != nil {
-			return fmt.Errorf("pgtest: signal to the server: %w", err)
-		}
-	}
-	for _, child := range children() {
-		_ = syscall.Kill(child, sig) // it may just have ended
-	}
-	if sig == syscall.SIGSTOP {
-		return nil
-	}
-	if err := syscall.Kill(pid, sig); err != nil {
-		return fmt.Errorf("pgtest: signal to the server: %w", err)
+	for _, pid := range s.children() {
+		_ = syscall.Kill(pid, syscall.SIGSTOP) // it may just have ended
 	}
 	return nil
+}
+
+// Thaw ends a Freeze.
+func (s *Server) Thaw() error {
+	for _, pid := range s.children() {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+	return s.signal(syscall.SIGCONT)
+}
+
+// signal signals the server's first process.
+func (s *Server) signal(sig syscall.Signal) error {
+	if s.cmd == nil {
+		return errors.New("pgtest: the server does not run")
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("pgtest: %w", err)
+	}
+	return nil
+}
+
+// children are the server's other processes, one a connection among them.
+func (s *Server) children() (pids []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	for _, path := range lists {
+		b, _ := os.ReadFile(path) //nolint:gosec // a path of ours
+		for _, f := range bytes.Fields(b) {
+			if n, err := strconv.Atoi(string(f)); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids
+}
+
+// runs tells whether a process is there, dead ones that nobody has waited for
+// aside.
+func runs(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := bytes.Cut(b, []byte(") "))
+	return !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
 }
 
 // remove stops the server if it runs, and has the guard remove its files.
 func (s *Server) remove() error {
 	err := s.end(func() error {
 		_ = s.Thaw() // it may be frozen
-		return s.cmd.Process.Signal(syscall.SIGQUIT)
+		return s.signal(syscall.SIGQUIT)
 	})
 	if s.alive != nil {
 		err = errors.Join(err, s.alive.Close(), s.guard.Wait())

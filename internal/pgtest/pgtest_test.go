@@ -1,8 +1,15 @@
+//go:build unix
+
 package pgtest_test
 
 import (
+	"bufio"
+	"io"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -31,5 +38,45 @@ func TestServer(t *testing.T) {
 func TestShared(t *testing.T) {
 	t.Parallel()
 	require.Same(t, pgtest.Shared(t), pgtest.Shared(t))
-	require.NotEmpty(t, os.TempDir())
+}
+
+// childVariable makes TestChild a process that starts a server and waits to be
+// killed.
+const childVariable = "GOHUB_TEST_PGTEST"
+
+func TestChild(t *testing.T) {
+	if os.Getenv(childVariable) == "" {
+		t.Skip("only as a child of TestKilled")
+	}
+	s := pgtest.Shared(t)
+	_, _ = os.Stdout.WriteString("data: " + s.SQL(t, "show data_directory") + "\n")
+	select {}
+}
+
+// A test binary that is killed leaves neither a server nor files.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	pgtest.Shared(t) // skips where there is no Postgres
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$")
+	child.Env = append(os.Environ(), childVariable+"=1")
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	var data string
+	for lines := bufio.NewScanner(out); data == "" && lines.Scan(); {
+		_, data, _ = strings.Cut(lines.Text(), "data: ")
+	}
+	require.NotEmpty(t, data)
+	pid, err := os.ReadFile(data + "/postmaster.pid")
+	require.NoError(t, err)
+	number, _, _ := strings.Cut(string(pid), "\n")
+	require.DirExists(t, "/proc/"+number)
+	require.NoError(t, child.Process.Kill())
+	_, _ = io.Copy(io.Discard, out)
+	_ = child.Wait()
+	require.Eventually(t, func() bool {
+		_, files := os.Stat(data)
+		status, _ := os.ReadFile("/proc/" + number + "/stat") // a zombie is dead
+		return os.IsNotExist(files) && (len(status) == 0 || strings.Contains(string(status), ") Z "))
+	}, 30*time.Second, 10*time.Millisecond)
 }

@@ -44,7 +44,7 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Orde
 		a, b := &batch[i], &batch[j]
 		return cmp.Or(cmp.Compare(a.Room.Tenant, b.Room.Tenant), cmp.Compare(a.Room.Name, b.Room.Name), cmp.Compare(a.ID, b.ID))
 	})
-	out := make([]gohub.Ordered, len(batch))
+	at := make([]place, len(batch)) // of those in order
 	for left := order; len(left) > 0; {
 		known, err := s.insert(ctx, s.pool, batch, left)
 		if err != nil {
@@ -57,32 +57,35 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Orde
 			return nil, fmt.Errorf("postgres: append: %w", err)
 		}
 		for _, i := range left {
-			out[i] = gohub.Ordered{Seq: batch[i].Seq}
+			at[i] = place{seq: batch[i].Seq, sender: batch[i].Sender}
 		}
 		if len(known) == 0 {
 			break
 		}
 		// What was there is committed, and a new statement sees it: the insert
 		// itself would still look at the database as it was before it waited.
-		if left, err = s.readKnown(ctx, batch, known, out); err != nil {
+		// left are then those that Trim has deleted in between.
+		if left, err = s.readKnown(ctx, batch, known, at); err != nil {
 			return nil, fmt.Errorf("postgres: append: read what was known: %w", err)
 		}
-		// left are those that Trim has deleted in between.
 	}
+	out := make([]gohub.Ordered, len(batch))
 	for i := range batch {
-		if j := first[key{batch[i].Room, batch[i].ID}]; j != i {
-			switch {
-			case batch[i].Sender == batch[j].Sender:
-				out[i] = out[j]
-				out[i].Duplicate = out[j].Err == nil
-			case out[j].Err != nil: // the key is a third one's, or batch[i]'s sender's
-				out[i] = out[j]
-			default:
-				out[i] = gohub.Ordered{Err: gohub.ErrIDConflict}
-			}
+		j := first[key{batch[i].Room, batch[i].ID}]
+		if at[j].sender != batch[i].Sender {
+			out[i].Err = gohub.ErrIDConflict
+			continue
 		}
+		out[i] = gohub.Ordered{Seq: at[j].seq, Duplicate: at[j].known || i != j}
 	}
 	return out, nil
+}
+
+// A place is where the message of a key is stored, and whose it is.
+type place struct {
+	seq    int64
+	sender string
+	known  bool // before
 }
 
 // cancelGrace is for how long Append goes on when its context has ended. A
@@ -154,28 +157,23 @@ func (s *Store) insert(ctx context.Context, c conn, batch []gohub.Message, which
 	return known, nil
 }
 
-// readKnown answers those whose key was known, and gives those that are gone.
-func (s *Store) readKnown(ctx context.Context, batch []gohub.Message, known []int, out []gohub.Ordered) (gone []int, err error) {
+// readKnown reads those whose key was known, and gives those that are gone.
+func (s *Store) readKnown(ctx context.Context, batch []gohub.Message, known []int, places []place) (gone []int, err error) {
 	tenants, rooms, ids := make([]string, len(known)), make([]string, len(known)), make([]string, len(known))
 	for at, i := range known {
 		tenants[at], rooms[at], ids[at] = batch[i].Room.Tenant, batch[i].Room.Name, batch[i].ID
 	}
-	found := make([]bool, len(known))
 	err = s.query(ctx, s.sql.known, []any{tenants, rooms, ids}, func(r pgx.Rows) error {
-		var at, seq int64
-		var sender string
-		if err := r.Scan(&at, &seq, &sender); err != nil {
+		var at int
+		p := place{known: true}
+		if err := r.Scan(&at, &p.seq, &p.sender); err != nil {
 			return err
 		}
-		found[at-1] = true
-		i := known[at-1]
-		if out[i] = (gohub.Ordered{Seq: seq, Duplicate: true}); sender != batch[i].Sender {
-			out[i] = gohub.Ordered{Err: gohub.ErrIDConflict}
-		}
+		places[known[at-1]] = p
 		return nil
 	})
-	for at, i := range known {
-		if !found[at] {
+	for _, i := range known {
+		if !places[i].known {
 			gone = append(gone, i)
 		}
 	}
@@ -210,6 +208,8 @@ var errTried = errors.New("tried")
 
 // try is insert, taken back.
 func (s *Store) try(ctx context.Context, batch []gohub.Message, which []int) error {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		if _, err := s.insert(ctx, tx, batch, which); err != nil {
 			return err

@@ -1,3 +1,5 @@
+//go:build unix
+
 package postgres_test
 
 import (
@@ -96,4 +98,22 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 		})
 	}
+}
+
+// BenchmarkRelay publishes from the outbox in 100 rooms. An op is one message.
+func BenchmarkRelay(b *testing.B) {
+	pool := connect(b, pgtest.Shared(b).Database(b))
+	s := open(b, pool, postgres.Options{})
+	_, err := pool.Exec(b.Context(), `insert into gohub.outbox (tenant, room, id, sender, recipient, kind, body, is_binary)
+select '', 'room-' || n % 100, gen_random_uuid()::text, 'shop', '', 'chat', convert_to('"' || repeat('x', 126) || '"', 'UTF8'), false from generate_series(1, $1) n`, b.N)
+	require.NoError(b, err)
+	hub := newHub(b, s, nil)
+	b.ResetTimer()
+	stop := relay(b, s, hub)
+	for waiting(b, pool) > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	b.StopTimer()
+	stop()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 }

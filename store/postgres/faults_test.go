@@ -1,3 +1,5 @@
+//go:build unix
+
 package postgres_test
 
 import (
@@ -157,6 +159,7 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			store := open(t, pool, postgres.Options{})
 			const most = 64
 			hub := hubtest.New(t, gohub.Config{Store: store, MaxPending: most, Logger: slog.New(slog.DiscardHandler)})
+			hub.Patience = patience
 			rooms := []gohub.RoomID{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 			alice := hub.Dial("alice")
 			for _, r := range rooms {

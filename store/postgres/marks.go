@@ -11,7 +11,8 @@ import (
 	"github.com/gohub/gohub"
 )
 
-// Advance moves watermarks; see [gohub.Store].
+// Advance moves watermarks; see [gohub.Store]. One that the database can never
+// take, since its tenant has a zero byte for instance, is logged and left out.
 func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohub.Watermark, err error) {
 	if len(ws) == 0 {
 		return nil, ctx.Err()
@@ -42,6 +43,31 @@ func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohu
 	slices.SortFunc(all, func(a, b gohub.Watermark) int {
 		return cmp.Or(cmp.Compare(a.Room.Tenant, b.Room.Tenant), cmp.Compare(a.User, b.User), cmp.Compare(a.Room.Name, b.Room.Name))
 	})
+	moved, err = s.advance(ctx, all)
+	if isDataError(err) && len(all) > 1 {
+		// One that can never be stored must not hold up the others for ever.
+		moved = nil
+		for _, w := range all {
+			ms, err := s.Advance(ctx, []gohub.Watermark{w})
+			if err != nil {
+				return nil, err
+			}
+			moved = append(moved, ms...)
+		}
+		return moved, nil
+	}
+	if isDataError(err) {
+		s.o.Logger.Error("watermark cannot be stored", "room", all[0].Room, "user", all[0].User, "err", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("postgres: advance: %w", err)
+	}
+	return moved, nil
+}
+
+// advance moves watermarks that are sorted, one of each user and room.
+func (s *Store) advance(ctx context.Context, all []gohub.Watermark) (moved []gohub.Watermark, err error) {
 	n := len(all)
 	tenants, rooms, users := make([]string, n), make([]string, n), make([]string, n)
 	delivered, seen, listing := make([]int64, n), make([]int64, n), make([]int16, n)
@@ -60,10 +86,7 @@ func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohu
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("postgres: advance: %w", err)
-	}
-	return moved, nil
+	return moved, err
 }
 
 // Watermarks reads a room's watermarks; see [gohub.Store]. Users whose

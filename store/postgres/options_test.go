@@ -1,9 +1,13 @@
+//go:build unix
+
 package postgres_test
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -187,4 +191,35 @@ from generate_series(1, 450) r, generate_series(0, case when r = 7 then 2499 els
 			}
 		})
 	}
+}
+
+// One id from three senders in one batch, and it is the last one's already.
+func TestConflictsInBatch(t *testing.T) {
+	t.Parallel()
+	s := open(t, connect(t, pgtest.Shared(t).Database(t)), postgres.Options{})
+	m := gohub.Message{Room: gohub.RoomID{Name: "r"}, ID: gohub.NewID(), Seq: 1, Sender: "carol", Kind: "chat", Body: []byte("1")}
+	_, err := s.Append(t.Context(), []gohub.Message{m})
+	require.NoError(t, err)
+	batch := []gohub.Message{m, m, m, m}
+	for i, sender := range []string{"alice", "bob", "carol", "alice"} {
+		batch[i].Sender, batch[i].Seq = sender, int64(10+i)
+	}
+	out, err := s.Append(t.Context(), batch)
+	require.NoError(t, err)
+	conflict := gohub.Ordered{Err: gohub.ErrIDConflict}
+	require.Equal(t, []gohub.Ordered{conflict, conflict, {Seq: 1, Duplicate: true}, conflict}, out)
+}
+
+// A watermark that can never be stored holds up no other.
+func TestAdvanceRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t, connect(t, pgtest.Shared(t).Database(t)), postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	ws := make([]gohub.Watermark, 5)
+	for i := range ws {
+		ws[i] = gohub.Watermark{Room: gohub.RoomID{Tenant: "acme", Name: "r"}, User: fmt.Sprint("user-", i), Delivered: 2, Seen: 1}
+	}
+	ws[2].Room.Tenant = "a\x00b"
+	moved, err := s.Advance(t.Context(), ws)
+	require.NoError(t, err)
+	require.Equal(t, slices.Delete(slices.Clone(ws), 2, 3), moved)
 }

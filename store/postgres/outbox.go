@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -39,7 +40,7 @@ const (
 // message's Seq, and so its time, is that of its publishing.
 //
 // Errors are tx's, or a *gohub.Error when m can never be published (bad_request,
-// bad_room); the transaction goes on then. A body that is larger than the
+// bad_room, forbidden); the transaction goes on then. A body that is larger than the
 // hub's MaxBody is found out only by Relay.
 func (s *Store) PublishTx(ctx context.Context, tx pgx.Tx, m gohub.Message) error {
 	if m.ID == "" {
@@ -48,9 +49,14 @@ func (s *Store) PublishTx(ctx context.Context, tx pgx.Tx, m gohub.Message) error
 	if m.Kind == "" {
 		m.Kind = "chat"
 	}
+	a, b, direct := m.Room.Direct()
 	switch {
 	case !wire.ValidRoom(m.Room.Name):
 		return gohub.Errorf(gohub.CodeBadRoom, "room %.40q: 1 to 128 of A-Z a-z 0-9 . _ : @ , - are allowed", m.Room.Name)
+	case !direct && m.Room.Name[0] == '@':
+		return gohub.Errorf(gohub.CodeBadRoom, "room %.40q: a direct room is named @ and its two users, sorted, with a comma between", m.Room.Name)
+	case direct && m.To != "" && m.To != a && m.To != b:
+		return gohub.Errorf(gohub.CodeForbidden, "%.40q cannot see a direct room of others", m.To)
 	case !wire.ValidUUID(m.ID):
 		return gohub.Errorf(gohub.CodeBadRequest, "id %.40q is not a UUID", m.ID)
 	case !wire.ValidUser(m.Sender):
@@ -59,7 +65,7 @@ func (s *Store) PublishTx(ctx context.Context, tx pgx.Tx, m gohub.Message) error
 		return gohub.Errorf(gohub.CodeBadRequest, "to %.40q: 1 to 63 of A-Z a-z 0-9 . _ : -", m.To)
 	case !wire.ValidKind(m.Kind):
 		return gohub.Errorf(gohub.CodeBadRequest, "kind %.40q: 1 to 32 of a-z 0-9 . _ -", m.Kind)
-	case !m.Binary && !wire.Valid(m.Body):
+	case !m.Binary && !(wire.Valid(m.Body) && utf8.Valid(m.Body)):
 		return gohub.Errorf(gohub.CodeBadRequest, "the body is not JSON")
 	}
 	body := m.Body
@@ -130,37 +136,29 @@ type outboxRow struct {
 // published and their deletion commits; if that fails they are published again,
 // which their ids make one message.
 func (s *Store) relay(ctx context.Context, hub *gohub.Hub) (n int, err error) {
-	tx, err := s.pool.Begin(ctx)
-	if err != nil {
-		return 0, err
+	tx, batch, err := s.take(ctx)
+	if tx != nil {
+		defer func() { // after Commit it does nothing
+			ctx, cancel := s.within(context.WithoutCancel(ctx))
+			defer cancel()
+			_ = tx.Rollback(ctx)
+		}()
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after Commit it does nothing
-	var mine bool
-	err = tx.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0)),
-	pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true)`,
-		"gohub outbox of "+s.o.Schema, fmt.Sprint(relayHold.Milliseconds())).Scan(&mine, nil)
-	if err != nil || !mine {
-		return 0, err
-	}
-	rows, err := tx.Query(ctx, s.sql.outboxTake, int64(relayBatch))
-	if err != nil {
-		return 0, err
-	}
-	batch, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (o outboxRow, err error) {
-		m := &o.m
-		return o, r.Scan(&o.n, &m.Room.Tenant, &m.Room.Name, &m.ID, &m.Sender, &m.To, &m.Kind, &m.Body, &m.Binary)
-	})
 	if err != nil || len(batch) == 0 {
 		return 0, err
 	}
 	done, refused, why, failed := s.publish(ctx, hub, batch)
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	if len(refused) > 0 {
 		if _, err := tx.Exec(ctx, s.sql.outboxRefuse, refused, why); err != nil {
 			return 0, err
 		}
 	}
-	if _, err := tx.Exec(ctx, s.sql.outboxDone, done); err != nil {
-		return 0, err
+	if len(done) > 0 {
+		if _, err := tx.Exec(ctx, s.sql.outboxDone, done); err != nil {
+			return 0, err
+		}
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return 0, err
@@ -169,6 +167,33 @@ func (s *Store) relay(ctx context.Context, hub *gohub.Hub) (n int, err error) {
 		return 0, failed
 	}
 	return len(batch), nil
+}
+
+// take begins a transaction and takes rows in it, none if another process is
+// at it. The caller ends tx if there is one.
+func (s *Store) take(ctx context.Context) (tx pgx.Tx, batch []outboxRow, err error) {
+	ctx, cancel := s.within(ctx)
+	defer cancel()
+	if tx, err = s.pool.Begin(ctx); err != nil {
+		return nil, nil, err
+	}
+	var mine bool
+	err = tx.QueryRow(ctx, `select pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended($1, 0)),
+	pg_catalog.set_config('idle_in_transaction_session_timeout', $2, true)`,
+		"gohub outbox of "+s.o.Schema, fmt.Sprint(relayHold.Milliseconds())).Scan(&mine, nil)
+	if err != nil || !mine {
+		return tx, nil, err
+	}
+	rows, err := tx.Query(ctx, s.sql.outboxTake, int64(relayBatch))
+	if err != nil {
+		return tx, nil, err
+	}
+	batch, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (o outboxRow, err error) {
+		m := &o.m
+		err = r.Scan(&o.n, &m.Room.Tenant, &m.Room.Name, &m.ID, &m.Sender, &m.To, &m.Kind, &m.Body, &m.Binary)
+		return o, err
+	})
+	return tx, batch, err
 }
 
 // publish publishes rows, those of one room in order, several rooms at a time.

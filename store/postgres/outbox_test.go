@@ -1,9 +1,13 @@
+//go:build unix
+
 package postgres_test
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
@@ -22,7 +26,7 @@ import (
 const patience = 30 * time.Second
 
 // newHub runs a hub on a store until the test ends.
-func newHub(t *testing.T, s gohub.Store, broker gohub.Broker) *gohub.Hub {
+func newHub(t testing.TB, s gohub.Store, broker gohub.Broker) *gohub.Hub {
 	t.Helper()
 	hub, err := gohub.New(gohub.Config{AllowAnonymous: true, Store: s, Broker: broker, Logger: slog.New(slog.DiscardHandler), DrainTime: -1})
 	require.NoError(t, err)
@@ -35,7 +39,7 @@ func newHub(t *testing.T, s gohub.Store, broker gohub.Broker) *gohub.Hub {
 }
 
 // relay runs a Relay until stop is called, or the test ends.
-func relay(t *testing.T, s *postgres.Store, hub *gohub.Hub) (stop func()) {
+func relay(t testing.TB, s *postgres.Store, hub *gohub.Hub) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -56,7 +60,7 @@ func bodies(t *testing.T, s gohub.Store, room gohub.RoomID) (list []string) {
 	return list
 }
 
-func waiting(t *testing.T, pool *pgxpool.Pool) (n int) {
+func waiting(t testing.TB, pool *pgxpool.Pool) (n int) {
 	t.Helper()
 	require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from gohub.outbox where refused = ''").Scan(&n))
 	return n
@@ -193,5 +197,78 @@ create trigger forget before delete on gohub.outbox for each row execute functio
 			want = append(want, strconv.Itoa(i))
 		}
 		require.Equal(t, want, bodies(t, first, room(r)))
+	}
+}
+
+// childURL is the environment variable that makes the test binary a process
+// that publishes and relays until it is killed.
+const childURL = "GOHUB_TEST_RELAY"
+
+const childRows = 400
+
+func childRoom(i int) gohub.RoomID { return gohub.RoomID{Name: "room-" + strconv.Itoa(i%4)} }
+
+func relayChild(url string) {
+	err := func() error {
+		ctx := context.Background()
+		pool, err := pgxpool.New(ctx, url)
+		if err != nil {
+			return err
+		}
+		defer pool.Close()
+		s, err := postgres.New(ctx, pool, postgres.Options{})
+		if err != nil {
+			return err
+		}
+		hub, err := gohub.New(gohub.Config{AllowAnonymous: true, Store: s})
+		if err != nil {
+			return err
+		}
+		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			for i := range childRows {
+				if err := s.PublishTx(ctx, tx, gohub.Message{Room: childRoom(i), Sender: "shop", Body: fmt.Append(nil, i)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.Relay(ctx, hub)
+	}()
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
+}
+
+// A process is killed while it relays: what it had published and not yet
+// crossed out is not published twice by the next one, and the rest follows in
+// order.
+func TestRelayKilled(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Shared(t).Database(t)
+	pool := connect(t, url)
+	s := open(t, pool, postgres.Options{})
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+	child.Env = append(os.Environ(), childURL+"="+url)
+	child.Stderr = os.Stderr
+	require.NoError(t, child.Start())
+	stored := func() (n int) {
+		require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from gohub.messages").Scan(&n))
+		return n
+	}
+	require.Eventually(t, func() bool { return stored() > 20 }, patience, time.Millisecond)
+	require.NoError(t, child.Process.Kill())
+	_ = child.Wait()
+	require.Positive(t, waiting(t, pool), "it was killed too late")
+
+	relay(t, s, newHub(t, s, nil))
+	require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, patience, 5*time.Millisecond)
+	for r := range 4 {
+		var want []string
+		for i := r; i < childRows; i += 4 {
+			want = append(want, strconv.Itoa(i))
+		}
+		require.Equal(t, want, bodies(t, s, childRoom(r)))
 	}
 }

@@ -36,9 +36,8 @@ type Options struct {
 	// exist, for which the user needs CREATE on the database.
 	Schema string
 	// Partitions is over how many partitions the messages are spread, by room,
-	// when the tables are made; later it means nothing. 0: the table is not
-	// partitioned, which serves well into hundreds of millions of rows. At most
-	// 1024.
+	// when the tables are made; later it means nothing. It keeps vacuum and
+	// index builds short where the table is huge. 0: one table. At most 1024.
 	Partitions int
 	// SkipMigrations leaves the tables as they are: New fails unless they are
 	// of the version that this package needs. For those who call [Migrate]
@@ -52,8 +51,8 @@ type Options struct {
 	// gone without a word would otherwise be waited for until the kernel gives
 	// up, a quarter of an hour. Defaults to 15 s. -1: no limit.
 	Timeout time.Duration
-	// Logger is told by Relay of what cannot be published. Defaults to
-	// slog.Default().
+	// Logger is told of what can never be stored or published, and that Relay
+	// fails. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 

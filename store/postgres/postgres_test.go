@@ -1,6 +1,9 @@
+//go:build unix
+
 package postgres_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,7 +16,13 @@ import (
 	"github.com/gohub/gohub/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childURL); url != "" {
+		relayChild(url)
+		return
+	}
+	goleak.VerifyTestMain(pgtest.Main(m))
+}
 
 // connect opens a pool that ends with the test.
 func connect(tb testing.TB, url string) *pgxpool.Pool {
@@ -35,12 +44,18 @@ func open(tb testing.TB, pool *pgxpool.Pool, o postgres.Options) *postgres.Store
 }
 
 func TestStore(t *testing.T) {
-	for name, o := range map[string]postgres.Options{
-		"one table": {}, "partitions": {Schema: `Odd "name"`, Partitions: 4},
+	for _, c := range []struct {
+		name, params string
+		o            postgres.Options
+	}{
+		{name: "one table"},
+		{name: "partitions", o: postgres.Options{Schema: `Odd "name"`, Partitions: 4}},
+		// What a pooler in transaction mode asks for.
+		{name: "nothing prepared", params: "&default_query_exec_mode=exec"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			url := pgtest.Shared(t).Database(t)
+			o, url := c.o, pgtest.Shared(t).Database(t)+c.params
 			again := func(t *testing.T, _ gohub.Store) gohub.Store {
 				t.Helper()
 				return open(t, connect(t, url), o)

@@ -61,9 +61,9 @@ func (s *Store) History(ctx context.Context, q gohub.Query) (ms []gohub.Message,
 	return ms, more, nil
 }
 
-// Rooms lists a user's rooms; see [gohub.Store]. A room costs two short reads
-// of an index, however long its history; only messages that are hidden from
-// the user, or their own unseen ones, are read over.
+// Rooms lists a user's rooms; see [gohub.Store]. A room costs five short reads
+// of indexes, however long its history; only the user's own messages after the
+// last they have seen are read over.
 func (s *Store) Rooms(ctx context.Context, tenant, user string) (list []gohub.RoomState, err error) {
 	err = s.query(ctx, s.sql.rooms, []any{tenant, user}, func(r pgx.Rows) error {
 		st := gohub.RoomState{Room: gohub.RoomID{Tenant: tenant}}

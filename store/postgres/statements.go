@@ -20,11 +20,19 @@ type statements struct {
 	trimRooms, trimBound, trimChunk string
 }
 
-// Habits keep the plans right whatever the planner believes about a table
-// that has just grown: what is read in order is bounded by a limit that the
-// planner cannot see, "(select $5)", which makes it want the first rows soon
-// and so take the index in order, never sort; and what is looked up key by key
-// stands in a lateral of its own with a limit.
+// Habits keep the plans right whatever the planner believes about a room that
+// has just grown: what is read in order is bounded by a limit that the planner
+// cannot see, "(select $5)", which makes it want the first rows soon and so
+// take an index in order, never sort; what is looked up key by key stands in a
+// lateral of its own with a limit; and a room's messages are named by the
+// conditions of the index that shall serve (see migrations/0001).
+const (
+	public  = "recipient = ''"
+	private = "recipient <> '' and id > ''"
+	from    = "recipient <> '' and sender > '' and sender = "
+	to      = "recipient <> '' and recipient <> sender and recipient = "
+)
+
 func newStatements(schema string) statements {
 	r := strings.NewReplacer("$S", pgx.Identifier{schema}.Sanitize(), "$MAXUNREAD", strconv.Itoa(gohub.MaxUnread))
 	put := `with put as (
@@ -47,11 +55,27 @@ select c.n, put.tenant, put.room, put.id from (select count(*) as n from put) c 
 	order by 1, 3, 2
 	on conflict (tenant, user_id, room) do update set listing = 1, moved = false where k.listing <> 1
 )`
-	history := func(order, viewer string) string {
-		return r.Replace(`select id, seq, sender, recipient, kind, body, is_binary from $S.messages
-where tenant = $1 and room = $2 and seq >= 0 and seq > $3 and seq < $4` + viewer + ` order by seq` + order + ` limit (select $5::int8)`)
+	history := func(order string, which ...string) string {
+		end := " order by seq" + order + " limit (select $5::int8)"
+		for i, w := range which {
+			which[i] = "(select id, seq, sender, recipient, kind, body, is_binary from $S.messages\n" +
+				"where tenant = $1 and room = $2 and seq > $3 and seq < $4 and " + w + end + ")"
+		}
+		return r.Replace(strings.Join(which, "\nunion all\n") + "\n" + end)
 	}
-	viewer := ` and (recipient = '' or recipient = $6 or sender = $6)`
+	// Of one of a user's rooms.
+	head := func(which string) string {
+		return "(select seq from $S.messages where tenant = k.tenant and room = k.room and " + which + " order by seq desc limit (select 1))"
+	}
+	unread := func(which string) string {
+		return "(select count(*) from (select from $S.messages where tenant = k.tenant and room = k.room and seq > k.seen and " + which +
+			" order by seq limit (select $MAXUNREAD)) as unread)"
+	}
+	// A whole room, for Trim: its newest messages, and its oldest.
+	room := func(which, end string) string {
+		return "(select id, seq from $S.messages where tenant = $1 and room = $2 and " + which + " " + end + ")"
+	}
+	both := func(end string) string { return room(public, end) + " union all " + room(private, end) }
 	return statements{
 		insert:       r.Replace(put + which),
 		insertDirect: r.Replace(put + list + which),
@@ -60,8 +84,8 @@ from unnest($1::text[], $2::text[], $3::text[]) with ordinality as r (tenant, ro
 cross join lateral (select seq, sender from $S.messages where tenant = r.tenant and room = r.room and id = r.id limit 1) m`),
 		lookup: r.Replace(`select id, seq, sender, recipient, kind, body, is_binary from $S.messages where tenant = $1 and room = $2 and id = $3`),
 		history: [2][2]string{
-			{history("", ""), history("", viewer)},
-			{history(" desc", ""), history(" desc", viewer)},
+			{history("", public, private), history("", public, from+"$6", to+"$6")},
+			{history(" desc", public, private), history(" desc", public, from+"$6", to+"$6")},
 		},
 		// moved says of a row that was there whether its marks moved under the
 		// row's lock, whoever else was at it.
@@ -76,22 +100,9 @@ where excluded.delivered > k.delivered or excluded.seen > k.seen or excluded.lis
 returning tenant, room, user_id, delivered, seen, moved`),
 		watermarks: r.Replace(`select user_id, delivered, seen from $S.marks where tenant = $1 and room = $2 and delivered > 0
 order by seen desc, delivered desc, user_id limit (select $3::int8)`),
-		rooms: r.Replace(`select k.room, k.seen, coalesce(h.seq, 0), u.n
-from $S.marks k
-left join lateral (
-	select m.seq from $S.messages m
-	where m.tenant = k.tenant and m.room = k.room and m.seq >= 0 and (m.recipient = '' or m.recipient = k.user_id or m.sender = k.user_id)
-	order by m.seq desc limit (select 1)
-) h on true
-cross join lateral (
-	select count(*) as n from (
-		select from $S.messages m
-		where m.tenant = k.tenant and m.room = k.room and m.seq >= 0 and m.seq > k.seen and m.sender <> k.user_id and m.recipient in ('', k.user_id)
-		order by m.seq limit (select $MAXUNREAD)
-	) unread
-) u
-where k.tenant = $1 and k.user_id = $2 and k.listing = 1
-order by k.room`),
+		rooms: r.Replace("select k.room, k.seen,\ngreatest(0, " + head(public) + ",\n" + head(from+"k.user_id") + ",\n" + head(to+"k.user_id") + "),\n" +
+			"least($MAXUNREAD, " + unread(public+" and sender <> k.user_id") + " +\n" + unread(to+"k.user_id") + ")\n" +
+			"from $S.marks k where k.tenant = $1 and k.user_id = $2 and k.listing = 1 order by k.room"),
 		outboxAdd: r.Replace(`insert into $S.outbox (tenant, room, id, sender, recipient, kind, body, is_binary) values ($1, $2, $3, $4, $5, $6, $7, $8)`),
 		outboxTake: r.Replace(`select n, tenant, room, id, sender, recipient, kind, body, is_binary from $S.outbox
 where refused = '' order by n limit (select $1::int8) for update skip locked`),
@@ -107,8 +118,8 @@ where refused = '' order by n limit (select $1::int8) for update skip locked`),
 	) n
 )
 select tenant, room from r limit $3`),
-		trimBound: r.Replace(`select seq from $S.messages where tenant = $1 and room = $2 and seq >= 0 order by seq desc offset $3 limit (select 1)`),
+		trimBound: r.Replace(`select seq from (` + both("order by seq desc limit (select $3::int8)") + `) m order by seq desc offset $3 - 1 limit 1`),
 		trimChunk: r.Replace(`delete from $S.messages where tenant = $1 and room = $2 and id = any (array(
-	select id from $S.messages where tenant = $1 and room = $2 and seq >= 0 and seq < $3 order by seq limit (select $4::int8)))`),
+	select id from (` + both("and seq < $3 order by seq limit (select $4::int8)") + `) m order by seq limit $4))`),
 	}
 }

@@ -74,7 +74,7 @@ func (s *Store) Trim(ctx context.Context, r Retention) (removed int64, err error
 // newest.
 func (s *Store) trimRoom(ctx context.Context, id gohub.RoomID, oldest int64, newest int) (removed int64, err error) {
 	if newest > 0 {
-		err := s.query(ctx, s.sql.trimBound, []any{id.Tenant, id.Name, int64(newest - 1)}, func(rows pgx.Rows) error {
+		err := s.query(ctx, s.sql.trimBound, []any{id.Tenant, id.Name, int64(newest)}, func(rows pgx.Rows) error {
 			var seq int64
 			err := rows.Scan(&seq)
 			oldest = max(oldest, seq)

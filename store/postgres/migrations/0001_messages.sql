@@ -13,11 +13,20 @@ create table $SCHEMA.messages (
 	primary key (tenant, room, id)
 ) $PARTITIONED;
 
--- Not unique: a room's order is the broker's business, and a message that
--- members have seen must not be refused for it. Partial, so that it serves only
--- those who say "seq >= 0", and never a lookup by id: a room that has grown
--- since the last statistics looks as small to this index as to the other.
-create index messages_by_seq on $SCHEMA.messages (tenant, room, seq) where seq >= 0;
+-- A room in order: what everybody sees, and for private messages all of them,
+-- those of a sender and those to somebody else. What a user may see is merged
+-- from three of these, so that messages that are hidden from them, however
+-- many, are never read over.
+--
+-- None is unique: a room's order is the broker's business, and a message that
+-- members have seen must not be refused for it. The second conditions always
+-- hold. They tie each index to the statement that repeats them: to a planner
+-- whose statistics are older than the room, all would look the same, the
+-- primary key included.
+create index messages_public on $SCHEMA.messages (tenant, room, seq) where recipient = '';
+create index messages_private on $SCHEMA.messages (tenant, room, seq) where recipient <> '' and id > '';
+create index messages_from on $SCHEMA.messages (tenant, room, sender, seq) where recipient <> '' and sender > '';
+create index messages_to on $SCHEMA.messages (tenant, room, recipient, seq) where recipient <> '' and recipient <> sender;
 
 create table $SCHEMA.marks (
 	tenant    text collate "C" not null,
