@@ -16,7 +16,8 @@ import (
 
 // The big room has the seqs 1 … bigRows, one message in ten of them for user-2
 // alone. The hidden room has one message for all and then 200,000 from user-4
-// to user-2. There are a hundred small rooms.
+// to user-2. There are thousands of small rooms, of several tenants, and the
+// planner takes these two for such.
 const (
 	bigRoom = "big"
 	bigRows = 1_000_000
@@ -29,7 +30,8 @@ func fill(tb testing.TB, pool *pgxpool.Pool) {
 	for _, sql := range []string{
 		`alter table gohub.messages set (autovacuum_enabled = false)`,
 		`insert into gohub.messages
-select '', 'room-' || n % 100, gen_random_uuid()::text, n, 'user-' || n % 7, '', 'chat', '\x22612022', false from generate_series(1, 1000) n`,
+select case when n % 5 = 0 then 'tenant-' || n % 37 else '' end, 'room-' || n % 999, gen_random_uuid()::text, n, 'user-' || n % 7, '', 'chat', '\x22612022', false
+from generate_series(1, 100000) n order by random()`,
 		`analyze gohub.messages`,
 		fmt.Sprintf(`insert into gohub.messages
 select '', '%s', '0199c2f4-4f8e-7cc1-8d6c-' || lpad(to_hex(n), 12, '0'), n, 'user-' || n %% 7, case when n %% 10 = 0 then 'user-2' else '' end, 'chat',

@@ -20,12 +20,10 @@ type statements struct {
 	trimRooms, trimBound, trimChunk string
 }
 
-// Habits keep the plans right whatever the planner believes about a room that
-// has just grown: what is read in order is bounded by a limit that the planner
-// cannot see, "(select $5)", which makes it want the first rows soon and so
-// take an index in order, never sort; what is looked up key by key stands in a
-// lateral of its own with a limit; and a room's messages are named by the
-// conditions of the index that shall serve (see migrations/0001).
+// The plans must be right whatever the planner believes about a room that has
+// just grown. So a room's messages are named by the conditions of the index
+// that shall serve (see migrations/0001), everything in order has a limit, and
+// what is looked up key by key stands in a lateral of its own.
 const (
 	public  = "recipient = ''"
 	private = "recipient <> '' and id > ''"
@@ -56,7 +54,7 @@ select c.n, put.tenant, put.room, put.id from (select count(*) as n from put) c 
 	on conflict (tenant, user_id, room) do update set listing = 1, moved = false where k.listing <> 1
 )`
 	history := func(order string, which ...string) string {
-		end := " order by seq" + order + " limit (select $5::int8)"
+		end := " order by seq" + order + " limit $5"
 		for i, w := range which {
 			which[i] = "(select id, seq, sender, recipient, kind, body, is_binary from $S.messages\n" +
 				"where tenant = $1 and room = $2 and seq > $3 and seq < $4 and " + w + end + ")"
@@ -65,11 +63,11 @@ select c.n, put.tenant, put.room, put.id from (select count(*) as n from put) c 
 	}
 	// Of one of a user's rooms.
 	head := func(which string) string {
-		return "(select seq from $S.messages where tenant = k.tenant and room = k.room and " + which + " order by seq desc limit (select 1))"
+		return "(select seq from $S.messages where tenant = k.tenant and room = k.room and " + which + " order by seq desc limit 1)"
 	}
 	unread := func(which string) string {
 		return "(select count(*) from (select from $S.messages where tenant = k.tenant and room = k.room and seq > k.seen and " + which +
-			" order by seq limit (select $MAXUNREAD)) as unread)"
+			" order by seq limit $MAXUNREAD) as unread)"
 	}
 	// A whole room, for Trim: its newest messages, and its oldest.
 	room := func(which, end string) string {
@@ -99,13 +97,13 @@ on conflict (tenant, user_id, room) do update set
 where excluded.delivered > k.delivered or excluded.seen > k.seen or excluded.listing not in (0, k.listing)
 returning tenant, room, user_id, delivered, seen, moved`),
 		watermarks: r.Replace(`select user_id, delivered, seen from $S.marks where tenant = $1 and room = $2 and delivered > 0
-order by seen desc, delivered desc, user_id limit (select $3::int8)`),
+order by seen desc, delivered desc, user_id limit $3`),
 		rooms: r.Replace("select k.room, k.seen,\ngreatest(0, " + head(public) + ",\n" + head(from+"k.user_id") + ",\n" + head(to+"k.user_id") + "),\n" +
 			"least($MAXUNREAD, " + unread(public+" and sender <> k.user_id") + " +\n" + unread(to+"k.user_id") + ")\n" +
 			"from $S.marks k where k.tenant = $1 and k.user_id = $2 and k.listing = 1 order by k.room"),
 		outboxAdd: r.Replace(`insert into $S.outbox (tenant, room, id, sender, recipient, kind, body, is_binary) values ($1, $2, $3, $4, $5, $6, $7, $8)`),
 		outboxTake: r.Replace(`select n, tenant, room, id, sender, recipient, kind, body, is_binary from $S.outbox
-where refused = '' order by n limit (select $1::int8) for update skip locked`),
+where refused = '' order by n limit $1 for update skip locked`),
 		outboxDone:   r.Replace(`delete from $S.outbox where n = any ($1::int8[])`),
 		outboxRefuse: r.Replace(`update $S.outbox o set refused = r.why from unnest($1::int8[], $2::text[]) r (n, why) where o.n = r.n`),
 		// The rooms after the one given, found by jumping from each to the next
@@ -118,8 +116,8 @@ where refused = '' order by n limit (select $1::int8) for update skip locked`),
 	) n
 )
 select tenant, room from r limit $3`),
-		trimBound: r.Replace(`select seq from (` + both("order by seq desc limit (select $3::int8)") + `) m order by seq desc offset $3 - 1 limit 1`),
+		trimBound: r.Replace(`select seq from (` + both("order by seq desc limit $3") + `) m order by seq desc offset $3 - 1 limit 1`),
 		trimChunk: r.Replace(`delete from $S.messages where tenant = $1 and room = $2 and id = any (array(
-	select id from (` + both("and seq < $3 order by seq limit (select $4::int8)") + `) m order by seq limit $4))`),
+	select id from (` + both("and seq < $3 order by seq limit $4") + `) m order by seq limit $4))`),
 	}
 }
