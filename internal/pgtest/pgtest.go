@@ -380,8 +380,8 @@ func (s *Server) signal(sig syscall.Signal) error {
 func (s *Server) children() (pids []int) {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
 	for _, path := range lists {
-		b, _ := os.ReadFile(path) //nolint:gosec // a path of ours
-		for _, f := range bytes.Fields(b) {
+		b, _ := os.ReadFile(path)
+		for f := range bytes.FieldsSeq(b) {
 			if n, err := strconv.Atoi(string(f)); err == nil {
 				pids = append(pids, n)
 			}

@@ -24,7 +24,8 @@ func TestServer(t *testing.T) {
 	s := pgtest.New(t, "work_mem='7MB'")
 	require.Equal(t, "7MB", s.SQL(t, "show work_mem"))
 	require.Equal(t, "on", s.SQL(t, "show fsync"))
-	require.NotEqual(t, s.Database(t), s.Database(t))
+	one, two := s.Database(t), s.Database(t)
+	require.NotEqual(t, one, two)
 	for _, end := range []func() error{s.Kill9, func() error { return s.Stop(true) }, func() error { return s.Stop(false) }} {
 		require.NoError(t, end())
 		require.NoError(t, s.Start())
@@ -37,7 +38,8 @@ func TestServer(t *testing.T) {
 
 func TestShared(t *testing.T) {
 	t.Parallel()
-	require.Same(t, pgtest.Shared(t), pgtest.Shared(t))
+	s := pgtest.Shared(t)
+	require.Same(t, s, pgtest.Shared(t))
 }
 
 // childVariable makes TestChild a process that starts a server and waits to be

@@ -48,9 +48,7 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Orde
 	for left := order; len(left) > 0; {
 		known, err := s.insert(ctx, s.pool, batch, left)
 		if err != nil {
-			if row := s.blame(ctx, batch, left, err); row != nil {
-				return nil, row
-			}
+			err = s.blame(ctx, batch, left, err)
 			if given.Err() != nil {
 				err = given.Err() // what the caller knows
 			}
@@ -180,29 +178,30 @@ func (s *Store) readKnown(ctx context.Context, batch []gohub.Message, known []in
 	return gone, err
 }
 
-// blame finds the message that the server will never take, if that is what err
-// says: half of the batch after half, each tried and taken back.
-func (s *Store) blame(ctx context.Context, batch []gohub.Message, which []int, err error) *gohub.RowError {
-	if !isDataError(err) {
-		return nil
-	}
-	for len(which) > 1 {
+// blame makes of err a *gohub.RowError if it says that the server will never
+// take one of those messages. It finds the message by halves, each tried and
+// taken back; what gets in between is returned as it is.
+func (s *Store) blame(ctx context.Context, batch []gohub.Message, which []int, err error) error {
+	for isDataError(err) && len(which) > 1 {
 		half := which[:len(which)/2]
-		tried := s.try(ctx, batch, half)
-		switch {
-		case isDataError(tried):
+		if tried := s.try(ctx, batch, half); tried != nil {
 			which, err = half, tried
-		case tried != nil:
-			return nil // something else: the hub comes back
-		default:
+		} else {
 			which = which[len(half):]
 		}
 	}
-	if tried := s.try(ctx, batch, which); isDataError(tried) {
+	if !isDataError(err) {
+		return err
+	}
+	// The last half was only found by leaving out, or its batch had changed.
+	if err = s.try(ctx, batch, which); isDataError(err) {
 		return &gohub.RowError{Index: which[0], Err: err}
 	}
-	return nil
+	return cmp.Or(err, errGone)
 }
+
+// errGone: what the server would not take, it takes now.
+var errGone = errors.New("the error is gone")
 
 var errTried = errors.New("tried")
 
