@@ -223,3 +223,48 @@ func TestAdvanceRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, slices.Delete(slices.Clone(ws), 2, 3), moved)
 }
+
+// A statement that is about to commit when its caller gives up has a moment to
+// do so, so that what Append returns is what is stored.
+func TestCancelledAppendIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	pool := connect(t, pgtest.Shared(t).Database(t))
+	s := open(t, pool, postgres.Options{})
+	blocked := func() (n int) {
+		require.NoError(t, pool.QueryRow(t.Context(), `select count(*) from pg_stat_activity
+where datname = current_database() and wait_event_type = 'Lock'`).Scan(&n))
+		return n
+	}
+	try := func(i int64) error {
+		tx, err := pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), "lock table gohub.messages in exclusive mode")
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		done := make(chan error)
+		m := gohub.Message{Room: gohub.RoomID{Name: "r"}, ID: gohub.NewID(), Seq: i, Sender: "a", Kind: "chat"}
+		go func() {
+			_, err := s.Append(ctx, []gohub.Message{m})
+			done <- err
+		}()
+		require.Eventually(t, func() bool { return blocked() > 0 }, patience, time.Millisecond)
+		cancel()
+		require.NoError(t, tx.Rollback(t.Context()))
+		err = <-done
+		if err == nil {
+			_, found, err := s.Lookup(t.Context(), m.Room, m.ID)
+			require.NoError(t, err)
+			require.True(t, found)
+		}
+		return err
+	}
+	var err error
+	for i := range int64(5) { // a loaded machine may take longer than the moment
+		if err = try(i); err == nil {
+			break
+		}
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.NoError(t, err)
+}
