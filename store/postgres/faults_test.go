@@ -84,55 +84,60 @@ func TestServerFails(t *testing.T) {
 		name       string
 		fail, heal func(t *testing.T, s *pgtest.Server, admin *pgx.Conn)
 		slow       time.Duration // how long it stays so
+		o          postgres.Options
 	}{
 		{
-			"killed",
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Kill9()) },
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) }, 0,
+			name: "killed",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Kill9()) },
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) },
 		},
 		{
-			"stopped at once",
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Stop(true)) },
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) }, time.Second,
+			name: "stopped at once",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Stop(true)) },
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) },
+			slow: time.Second,
 		},
 		{
-			"restarted",
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Stop(false)) },
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) }, 0,
+			name: "restarted",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Stop(false)) },
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) },
 		},
 		{
-			"frozen",
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Freeze()) },
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Thaw()) }, 5 * time.Second,
+			name: "frozen",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Freeze()) },
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Thaw()) },
+			slow: 5 * time.Second,
 		},
 		{
-			"out of connections",
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) {
+			name: "out of connections",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) {
 				t.Helper()
 				s.SQL(t, "alter role app connection limit 0; select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'app'")
 			},
-			func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) {
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) {
 				t.Helper()
 				s.SQL(t, "alter role app connection limit -1")
-			}, time.Second,
+			},
+			slow: time.Second,
 		},
 		{
-			"statements time out",
-			func(t *testing.T, s *pgtest.Server, admin *pgx.Conn) {
+			name: "statements time out",
+			fail: func(t *testing.T, s *pgtest.Server, admin *pgx.Conn) {
 				t.Helper()
 				s.SQL(t, "alter role app set statement_timeout = 100; select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'app'")
 				_, err := admin.Exec(t.Context(), "begin; lock table gohub.messages in access exclusive mode")
 				must(t, err)
 			},
-			func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
+			heal: func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
 				t.Helper()
 				_, err := admin.Exec(t.Context(), "rollback")
 				must(t, err)
-			}, time.Second,
+			},
+			slow: time.Second,
 		},
 		{
-			"disk full",
-			func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
+			name: "disk full",
+			fail: func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
 				t.Helper()
 				_, err := admin.Exec(t.Context(), `create or replace function disk_is_full() returns trigger language plpgsql as $$
 begin
@@ -141,11 +146,20 @@ end $$;
 create trigger disk_is_full before insert on gohub.messages for each statement execute function disk_is_full()`)
 				must(t, err)
 			},
-			func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
+			heal: func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
 				t.Helper()
 				_, err := admin.Exec(t.Context(), "drop trigger disk_is_full on gohub.messages")
 				must(t, err)
-			}, time.Second,
+			},
+			slow: time.Second,
+		},
+		{
+			// Statements are given up and repeated, and go on when it thaws.
+			name: "frozen for longer than it is waited for",
+			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Freeze()) },
+			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Thaw()) },
+			slow: 2 * time.Second,
+			o:    postgres.Options{Timeout: 400 * time.Millisecond},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,7 +170,7 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = admin.Close(context.Background()) })
 			pool := connect(t, strings.Replace(server.URL("postgres"), "postgres@", "app@", 1))
-			store := open(t, pool, postgres.Options{})
+			store := open(t, pool, c.o)
 			const most = 64
 			hub := hubtest.New(t, gohub.Config{Store: store, MaxPending: most, Logger: slog.New(slog.DiscardHandler)})
 			hub.Patience = patience
@@ -199,6 +213,7 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			require.Less(t, time.Since(back), hubBackoff+2*time.Second)
 			acked(200)
 			alice.ExpectAck(live)
+			t.Logf("the message of the meantime is acked %v after its return", time.Since(back).Round(time.Millisecond))
 			p.stop.Store(true)
 			p.wg.Wait()
 
