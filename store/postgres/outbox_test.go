@@ -272,3 +272,42 @@ func TestRelayKilled(t *testing.T) {
 		require.Equal(t, want, bodies(t, s, childRoom(r)))
 	}
 }
+
+// A server that dies under Relay changes nothing but the time it takes.
+func TestRelayServerFails(t *testing.T) {
+	t.Parallel()
+	server := pgtest.New(t)
+	pool := connect(t, server.URL("postgres"))
+	s := open(t, pool, postgres.Options{Logger: slog.New(slog.DiscardHandler)})
+	room := gohub.RoomID{Name: "r"}
+	const n = 300
+	require.NoError(t, pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) error {
+		for i := range n {
+			if err := s.PublishTx(t.Context(), tx, gohub.Message{Room: room, Sender: "shop", Body: fmt.Append(nil, i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	relay(t, s, newHub(t, s, nil))
+	stored := func() (n int) {
+		_ = pool.QueryRow(t.Context(), "select count(*) from gohub.messages").Scan(&n)
+		return n
+	}
+	for _, least := range []int{10, 100} {
+		require.Eventually(t, func() bool { return stored() >= least }, patience, time.Millisecond)
+		require.NoError(t, server.Kill9())
+		require.NoError(t, server.Start())
+	}
+	require.Eventually(t, func() bool { return stored() == n }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		var left int
+		err := pool.QueryRow(t.Context(), "select count(*) from gohub.outbox").Scan(&left)
+		return err == nil && left == 0
+	}, patience, 5*time.Millisecond)
+	var want []string
+	for i := range n {
+		want = append(want, strconv.Itoa(i))
+	}
+	require.Equal(t, want, bodies(t, s, room))
+}
