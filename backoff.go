@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// A backoff waits longer each time: from 50 ms doubling to 5 s, each with
-// jitter of a half, so that many who failed together do not come back
-// together.
-type backoff struct{ next time.Duration }
+// A backoff waits longer each time, twice as long up to most, with jitter of a
+// half, so that many who failed together do not come back together.
+type backoff struct{ next, most time.Duration }
 
-func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond} }
+// newBackoff goes from 50 ms to 1 s: clients wait for their acks, and a Store
+// that is back shall be found within that.
+func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond, most: time.Second} }
 
 // wait returns false when ctx ended first.
 func (b *backoff) wait(ctx context.Context) bool {
 	d := b.next/2 + rand.N(b.next/2) //nolint:gosec // jitter
-	b.next = min(2*b.next, 5*time.Second)
+	b.next = min(2*b.next, b.most)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -20,7 +20,7 @@ import (
 //
 //	root, internal/…       the standard library, coder/websocket, internal/…
 //	adapters               the root, internal/…, whatever third party they adapt; no other adapter
-//	suites for users       the root, internal/…, each other; nothing third party
+//	suites for tests       the root, internal/…, each other; nothing third party
 //	programs (examples …)  anything; nobody imports them
 //
 // `go list` describes the package tree and [importViolations] judges the description, so that the
@@ -64,6 +64,9 @@ func packageRole(importPath string) (kind packageKind, adapter string) {
 	parts := strings.Split(rel, "/")
 	switch parts[0] {
 	case "internal":
+		if rel == "internal/pgtest" {
+			return kindSuite, "" // runs servers: only ever in tests
+		}
 		return kindInternal, ""
 	case "auth", "metrics":
 		return kindAdapter, parts[0]
@@ -203,6 +206,7 @@ func TestImportRulesCatch(t *testing.T) {
 		sqlite   = ownModule + "/store/sqlite"
 		redis    = ownModule + "/cluster/redis"
 		suite    = ownModule + "/store/storetest"
+		pgtest   = ownModule + "/internal/pgtest"
 		hubtest  = ownModule + "/hubtest"
 		example  = ownModule + "/examples/embed"
 		testify  = "github.com/stretchr/testify/require"
@@ -280,6 +284,11 @@ func TestImportRulesCatch(t *testing.T) {
 			name:    "adapter imports its suite outside a test",
 			pkg:     listedPackage{ImportPath: postgres, Imports: []string{suite}},
 			because: "imports the suite " + suite + " outside a test",
+		},
+		{
+			name:    "adapter runs the tests' server outside a test",
+			pkg:     listedPackage{ImportPath: postgres, Imports: []string{root, pgtest}},
+			because: "imports the suite " + pgtest + " outside a test",
 		},
 		{
 			name:    "root imports a suite outside a test",

@@ -87,7 +87,7 @@ func (k *marks) unstored() int {
 func (k *marks) work() {
 	// Never sooner than markDelay: however a Store fails, those who read are
 	// not told more often.
-	pause := &backoff{next: 2 * markDelay}
+	pause := &backoff{next: 2 * markDelay, most: 5 * time.Second}
 	for !k.tick(k.hub.ctx) && pause.wait(k.hub.ctx) {
 	}
 }

@@ -16,6 +16,9 @@ node_is_new_enough() { have node && [ "$(node -p 'process.versions.node.split(".
 # Say where Chromium is with GOHUB_CHROMIUM if it has another name.
 find_chromium() { have "${GOHUB_CHROMIUM:-chromium}" || have chromium-browser || have google-chrome; }
 
+# Debian keeps the server's programs where no PATH leads; tests run clusters of their own with them.
+find_postgres() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb; }
+
 # Everything a need is: how to see that it is there, its Debian packages (- if there are none that
 # would do), and a word for those who install by hand.
 describe() {
@@ -26,6 +29,7 @@ describe() {
 	node)      need "node_is_new_enough"  "nodejs"             "Node.js 20 or newer: https://nodejs.org" ;;
 	npm)       need "have npm"            "npm"                "npm, which most Node.js packages contain" ;;
 	chromium)  need "find_chromium"       "chromium"           "Chromium, or GOHUB_CHROMIUM naming another build of it" ;;
+	postgres)  need "find_postgres"       "postgresql"         "PostgreSQL's server, 15 or newer: initdb, postgres, psql" ;;
 	*) echo "need.sh: nothing here is called '$1'" >&2; exit 2 ;;
 	esac
 }
