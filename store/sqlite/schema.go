@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// migrations are SQL scripts, one a version, in the order of their names.
-// What a release has shipped is never changed: the next version gets a file
-// of its own.
+// migrations are SQL scripts, one a version, in the order of their names. Each
+// ends by setting user_version, so that other tools may run it as it is. What
+// a release has shipped is never changed: the next version gets a file of its
+// own.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -100,8 +101,7 @@ func step(ctx context.Context, c *sql.Conn, list []string) (v int, err error) {
 	}
 	if v < len(list) {
 		v++
-		script := list[v-1] + fmt.Sprintf("\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;", applicationID, v)
-		if _, err = c.ExecContext(ctx, script); err != nil {
+		if _, err = c.ExecContext(ctx, list[v-1]); err != nil {
 			return 0, fmt.Errorf("migration to version %d: %w", v, err)
 		}
 	}

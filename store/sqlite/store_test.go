@@ -14,7 +14,12 @@ import (
 	"github.com/gohub/gohub/store/storetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if runAsChild() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // open opens a store that ends with the test.
 func open(t testing.TB, path string) *sqlite.Store {

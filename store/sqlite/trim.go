@@ -89,8 +89,8 @@ func (s *Store) trim(ctx context.Context, room gohub.RoomID, r Retention) (remov
 	}
 	for last > 0 {
 		var n int64
-		err := s.w.do(ctx, func() error {
-			res, err := s.w.trim.ExecContext(context.Background(), room.Tenant, room.Name, 0, last+1, trimChunk)
+		err := s.w.do(ctx, func(ctx context.Context) error {
+			res, err := s.w.trim.ExecContext(ctx, room.Tenant, room.Name, 0, last+1, trimChunk)
 			if err != nil {
 				return err
 			}

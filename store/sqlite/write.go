@@ -32,8 +32,8 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) (out []gohub.
 	if len(batch) == 0 {
 		return nil, ctx.Err()
 	}
-	err = s.w.do(ctx, func() error {
-		out, err = s.w.append(batch)
+	err = s.w.do(ctx, func(ctx context.Context) error {
+		out, err = s.w.append(ctx, batch)
 		return err
 	})
 	if err != nil {
@@ -42,8 +42,7 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) (out []gohub.
 	return out, nil
 }
 
-func (w *writer) append(batch []gohub.Message) ([]gohub.Ordered, error) {
-	ctx := context.Background()
+func (w *writer) append(ctx context.Context, batch []gohub.Message) ([]gohub.Ordered, error) {
 	out := make([]gohub.Ordered, len(batch))
 	for i := range batch {
 		m := &batch[i]
@@ -100,8 +99,8 @@ func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohu
 	if len(ws) == 0 {
 		return nil, ctx.Err()
 	}
-	err = s.w.do(ctx, func() error {
-		moved, err = s.w.advanceAll(ws)
+	err = s.w.do(ctx, func(ctx context.Context) error {
+		moved, err = s.w.advanceAll(ctx, ws)
 		return err
 	})
 	if err != nil {
@@ -110,8 +109,7 @@ func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohu
 	return moved, nil
 }
 
-func (w *writer) advanceAll(ws []gohub.Watermark) (moved []gohub.Watermark, err error) {
-	ctx := context.Background()
+func (w *writer) advanceAll(ctx context.Context, ws []gohub.Watermark) (moved []gohub.Watermark, err error) {
 	type key struct {
 		room gohub.RoomID
 		user string

@@ -32,9 +32,9 @@ type writer struct {
 
 // A job is one write on its way into a transaction.
 type job struct {
-	apply func() error // may run again, after its transaction was rolled back
-	taken bool         // the outcome is the transaction's now
-	err   error        // read after done
+	apply func(context.Context) error // may run again, after its transaction was rolled back
+	taken bool                        // the outcome is the transaction's now
+	err   error                       // read after done
 	done  chan struct{}
 }
 
@@ -83,8 +83,9 @@ func (w *writer) nudge() {
 }
 
 // do has apply run in a transaction and returns when that is on the disk. When
-// ctx ends before apply was begun it never is; after that ctx is not looked at.
-func (w *writer) do(ctx context.Context, apply func() error) error {
+// ctx ends before apply was begun it never is; after that ctx is not looked at,
+// and apply gets one that does not end: its transaction is others', too.
+func (w *writer) do(ctx context.Context, apply func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (w *writer) group() {
 // the job that failed; -1: the transaction did, or nothing.
 func (w *writer) attempt(jobs []*job) (bad int, err error) {
 	for i, j := range jobs {
-		if err := j.apply(); err != nil {
+		if err := j.apply(context.Background()); err != nil {
 			w.rollback()
 			return i, err
 		}
@@ -206,8 +207,6 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 // rollback ends a transaction that failed. SQLite may have done so itself.
 func (w *writer) rollback() { _ = w.exec("ROLLBACK") }
 
-// exec and the statements run without a context: one that ended in the
-// middle would take the others' writes along.
 func (w *writer) exec(query string) error {
 	_, err := w.conn.ExecContext(context.Background(), query)
 	return err

@@ -35,3 +35,6 @@ CREATE TABLE members (
 ) WITHOUT ROWID;
 
 CREATE INDEX members_furthest ON members (tenant, room, seen DESC, delivered DESC, user) WHERE delivered > 0;
+
+PRAGMA application_id = 0x67687562; -- "ghub"
+PRAGMA user_version = 1;
