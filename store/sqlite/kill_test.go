@@ -127,7 +127,8 @@ func TestKill9(t *testing.T) {
 		require.False(t, more)
 		require.True(t, slices.IsSortedFunc(all, func(a, b gohub.Message) int { return int(a.Seq - b.Seq) }))
 		for _, m := range all {
-			require.NotContains(t, stored, m.ID, "stored twice")
+			_, twice := stored[m.ID]
+			require.False(t, twice, "stored twice: %s", m.ID)
 			stored[m.ID] = m
 		}
 		total += len(all)

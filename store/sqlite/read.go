@@ -85,7 +85,9 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB) (err error) {
 
 func (s *statements) close() (err error) {
 	for stmt := range s.all() {
-		err = errors.Join(err, (*stmt).Close())
+		if *stmt != nil {
+			err = errors.Join(err, (*stmt).Close())
+		}
 	}
 	return err
 }

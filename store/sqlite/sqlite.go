@@ -102,7 +102,10 @@ func Open(path string, o Options) (*Store, error) {
 	s := &Store{}
 	if err := s.open(ctx, name, conn, o); err != nil {
 		if s.db != nil {
-			err = errors.Join(err, s.db.Close())
+			err = errors.Join(err, s.read.close(), s.db.Close())
+		}
+		if s.w != nil {
+			err = errors.Join(err, s.w.finalize())
 		}
 		return nil, failed("open "+path, errors.Join(err, done()))
 	}

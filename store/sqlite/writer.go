@@ -40,20 +40,34 @@ type job struct {
 
 func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
 	w := &writer{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	for stmt, query := range map[**sql.Stmt]string{
+	for stmt, query := range w.statements() {
+		var err error
+		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
+			return nil, errors.Join(err, w.finalize())
+		}
+	}
+	return w, nil
+}
+
+func (w *writer) statements() map[**sql.Stmt]string {
+	return map[**sql.Stmt]string{
 		&w.insert:  insertSQL,
 		&w.known:   knownSQL,
 		&w.list:    listSQL,
 		&w.mark:    markSQL,
 		&w.advance: advanceSQL,
 		&w.trim:    trimSQL,
-	} {
-		var err error
-		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
-			return nil, err
+	}
+}
+
+// finalize closes the statements. A connection with one left would stay open.
+func (w *writer) finalize() (err error) {
+	for stmt := range w.statements() {
+		if *stmt != nil {
+			err = errors.Join(err, (*stmt).Close())
 		}
 	}
-	return w, nil
+	return err
 }
 
 // start runs the writer; done closes its connection in the end.
@@ -61,7 +75,7 @@ func (w *writer) start(done func() error) {
 	go func() {
 		defer close(w.ended)
 		w.run()
-		w.err = done()
+		w.err = errors.Join(w.finalize(), done())
 	}()
 }
 
