@@ -109,7 +109,7 @@ func TestFile(t *testing.T) {
 
 	path := filepath.Join(dir, "plain.db")
 	require.NoError(t, os.Rename(filepath.Join(dir, name), path))
-	for pragma, want := range map[string]string{"journal_mode": "wal", "application_id": "1734898018", "user_version": "1", "integrity_check": "ok"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "application_id": "1734899042", "user_version": "1", "integrity_check": "ok"} {
 		assert.Equal(t, want, ask(t, path, "PRAGMA "+pragma), pragma)
 	}
 }
