@@ -59,7 +59,7 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		c.addr = s
 		return nil
 	})
-	fs.StringVar(&c.data, "data", "", "`directory` to keep history in; empty: in memory")
+	fs.StringVar(&c.data, "data", "", "`directory` to keep history in, as chat.db; empty: in memory")
 	fs.StringVar(&c.node, "node", "", "`name` of this node (default: made by the hub)")
 	fs.Func("origins", "comma-separated `list` of further origins whose pages may connect, such as https://app.example.com", func(s string) (err error) {
 		c.origins, err = parseOrigins(s)

@@ -18,10 +18,12 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/store/sqlite"
 )
 
 func main() {
@@ -44,20 +46,39 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if conf.data != "" {
-		log.Warn("-data keeps nothing yet: history stays in memory and ends with this process", "data", conf.data)
-	}
-
-	app, err := newApp(conf, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	store, closeStore, err := openStore(conf.data) //nolint:contextcheck // it waits for a lock at most
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "%v\n", err)
+		log.Error("-data", "error", err)
+		return 1
+	}
+	app, err := newApp(conf, store, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, closeStore()))
 		return 2
 	}
-	if err := app.serve(ctx, conf.addr, stdout); err != nil {
+	err = app.serve(ctx, conf.addr, stdout)
+	if err = errors.Join(err, closeStore()); err != nil { // when the hub has stored what it had
 		log.Error("chat", "error", err)
 		return 1
 	}
 	return 0
+}
+
+// openStore opens the history in a directory, which is made if there is none.
+// Nobody but this user may look into either. An empty dir gives no store: the
+// hub's own keeps history in memory.
+func openStore(dir string) (store gohub.Store, done func() error, err error) {
+	if dir == "" {
+		return nil, func() error { return nil }, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	s, err := sqlite.Open(filepath.Join(dir, "chat.db"), sqlite.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
 }
 
 // An app is the hub and the HTTP routes around it.
@@ -68,10 +89,12 @@ type app struct {
 	drain   time.Duration
 }
 
-func newApp(conf config, log *slog.Logger) (*app, error) {
+// newApp puts a hub on store; nil: in memory.
+func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 	users := newLogins(log, maxLogins)
 	hub, err := gohub.New(gohub.Config{
 		Authenticator: gohub.AuthenticatorFunc(users.Authenticate),
+		Store:         store,
 		Node:          conf.node,
 		DrainTime:     conf.drainTime(),
 		Origins:       conf.origins,

@@ -1,12 +1,13 @@
 package sqlite
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
 	driver "modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
+
+	"github.com/gohub/gohub"
 )
 
 // Errors of [Open] and [Migrate], tested for with errors.Is.
@@ -35,27 +36,31 @@ func busy(err error) bool {
 	return c == lib.SQLITE_BUSY || c == lib.SQLITE_LOCKED
 }
 
-// badRow tells that a row can never be stored, whoever tries and when.
-func badRow(err error) bool {
+// rowError makes a *gohub.RowError of an error that message i of a batch
+// will cause whenever it is tried.
+func rowError(i int, err error) error {
 	switch code(err) {
 	case lib.SQLITE_CONSTRAINT, lib.SQLITE_MISMATCH, lib.SQLITE_TOOBIG:
-		return true
+		return &gohub.RowError{Index: i, Err: failed("store a message", err)}
 	}
-	return false
+	return err
 }
 
-// failed says what was being done, and in plain words what is in the way.
+// failed says what was being done, and in plain words what is in the way. A
+// *gohub.RowError, which says so itself, stays as it is.
 func failed(what string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("sqlite: %s: %w", what, err)
+	var row *gohub.RowError
+	if errors.As(err, &row) {
+		return err
 	}
+	why := ""
 	switch code(err) {
 	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return fmt.Errorf("sqlite: %s: another process has held the file locked for %v: %w", what, busyTimeout, err)
+		why = fmt.Sprintf("another process has held the file locked for %v: ", busyTimeout)
 	case lib.SQLITE_FULL:
-		return fmt.Errorf("sqlite: %s: no space left: %w", what, err)
+		why = "no space left: "
 	case lib.SQLITE_NOTADB:
 		return fmt.Errorf("sqlite: %s: %w: %w", what, ErrForeign, err)
 	}
-	return fmt.Errorf("sqlite: %s: %w", what, err)
+	return fmt.Errorf("sqlite: %s: %s%w", what, why, err)
 }

@@ -83,15 +83,17 @@ const (
 
 // TestKill9 kills a hub 50 times in the middle of its work, while clients send
 // what was not acked again to the next. In the end everything acked is stored
-// under the seq that its sender was told, nothing is stored twice, and what
-// each client was shown is in the one order that everybody reads.
+// under the seq that its sender was told, nothing is stored twice, what each
+// client was shown is in the one order that everybody reads, and what another
+// process has written meanwhile is there.
 func TestKill9(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "chat.db")
 	k := &killed{}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
 	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer cancel()
 	users := make([]*killUser, killUsers)
 	for i := range users {
 		u := &killUser{k: k, name: fmt.Sprint("user", i), acked: map[string]int64{}, rooms: map[string][]killSeen{}}
@@ -100,9 +102,20 @@ func TestKill9(t *testing.T) {
 	}
 
 	began := time.Now()
-	for range killLives {
+	beside := gohub.RoomID{Tenant: killTenant, Name: "beside"}
+	var written []gohub.Message
+	for life := range killLives {
 		before := k.acks.Load()
 		kill := k.live(ctx, t, path)
+		if life%5 == 0 { // another process writes to the same file
+			m := gohub.Message{Room: beside, ID: newID(), Seq: int64(life + 1), Sender: "alice", Kind: "chat", Body: []byte(`""`)}
+			store, err := sqlite.Open(path, sqlite.Options{})
+			require.NoError(t, err)
+			_, err = store.Append(ctx, []gohub.Message{m})
+			require.NoError(t, err)
+			require.NoError(t, store.Close())
+			written = append(written, m)
+		}
 		// A life ends at any moment once something was stored in it.
 		require.Eventually(t, func() bool { return k.acks.Load() >= before+20 }, time.Minute, time.Millisecond, "nothing is acked")
 		time.Sleep(time.Duration(rand.IntN(100_000)) * time.Microsecond)
@@ -118,6 +131,9 @@ func TestKill9(t *testing.T) {
 	took := time.Since(began)
 
 	store := open(t, path)
+	others, _, err := store.History(t.Context(), gohub.Query{Room: beside, Limit: killLives})
+	require.NoError(t, err)
+	require.Equal(t, written, others, "what the other process has written")
 	stored := map[string]gohub.Message{}
 	total := 0
 	for n := range killRooms {

@@ -37,7 +37,7 @@ func (s *Store) Append(ctx context.Context, batch []gohub.Message) (out []gohub.
 		return err
 	})
 	if err != nil {
-		return nil, asked(fmt.Sprintf("append %d messages", len(batch)), err)
+		return nil, failed(fmt.Sprintf("append %d messages", len(batch)), err)
 	}
 	return out, nil
 }
@@ -52,7 +52,7 @@ func (w *writer) append(ctx context.Context, batch []gohub.Message) ([]gohub.Ord
 		}
 		res, err := w.insert.ExecContext(ctx, m.Room.Tenant, m.Room.Name, m.To, m.Seq, m.ID, m.Sender, m.Kind, m.Binary, body)
 		if err != nil {
-			return nil, asRow(i, err)
+			return nil, rowError(i, err)
 		}
 		fresh, err := res.RowsAffected()
 		if err != nil {
@@ -104,7 +104,7 @@ func (s *Store) Advance(ctx context.Context, ws []gohub.Watermark) (moved []gohu
 		return err
 	})
 	if err != nil {
-		return nil, asked(fmt.Sprintf("advance %d watermarks", len(ws)), err)
+		return nil, failed(fmt.Sprintf("advance %d watermarks", len(ws)), err)
 	}
 	return moved, nil
 }

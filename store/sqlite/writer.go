@@ -18,9 +18,8 @@ const groupMost = 32
 // Writes that wait share a transaction, without a timer: while one is being
 // synced the next group gathers.
 type writer struct {
-	conn *sql.Conn
-	insert, known, list, mark, advance,
-	trim *sql.Stmt
+	conn                                     *sql.Conn
+	insert, known, list, mark, advance, trim *sql.Stmt
 
 	mu     sync.Mutex // protects queue, closed and each job's taken
 	queue  []*job
@@ -180,7 +179,7 @@ func (j *job) finish(err error) {
 // along: the others are done again without it.
 func (w *writer) group() {
 	// The lock first: while another process has it, who waits may still leave.
-	err := w.exec("BEGIN IMMEDIATE")
+	err := w.begin()
 	for jobs := w.take(); len(jobs) > 0; {
 		bad := -1
 		if err == nil {
@@ -194,11 +193,11 @@ func (w *writer) group() {
 		}
 		jobs[bad].finish(err)
 		if jobs = slices.Delete(jobs, bad, bad+1); len(jobs) > 0 {
-			err = w.exec("BEGIN IMMEDIATE")
+			err = w.begin()
 		}
 	}
 	if err == nil {
-		_ = w.exec("ROLLBACK") // all have left
+		w.rollback() // all have left
 	}
 }
 
@@ -218,27 +217,18 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 	return -1, nil
 }
 
+func (w *writer) begin() error {
+	err := w.exec("BEGIN IMMEDIATE")
+	if err != nil {
+		w.rollback() // should an earlier one have stayed open, the next attempt works
+	}
+	return err
+}
+
 // rollback ends a transaction that failed. SQLite may have done so itself.
 func (w *writer) rollback() { _ = w.exec("ROLLBACK") }
 
 func (w *writer) exec(query string) error {
 	_, err := w.conn.ExecContext(context.Background(), query)
 	return err
-}
-
-// asRow makes a *gohub.RowError of an error that message i alone has caused.
-func asRow(i int, err error) error {
-	if badRow(err) {
-		return &gohub.RowError{Index: i, Err: failed("store a message", err)}
-	}
-	return err
-}
-
-// asked wraps what a write has ended with.
-func asked(what string, err error) error {
-	var row *gohub.RowError
-	if err == nil || errors.As(err, &row) {
-		return err
-	}
-	return failed(what, err)
 }

@@ -70,6 +70,18 @@ func (w *writer) queued(t *testing.T, n int) {
 	}, patience, time.Millisecond)
 }
 
+// Nothing that a test can kill tells whether a commit is on the disk.
+func TestCommitsAreSynced(t *testing.T) {
+	s, _ := openHere(t)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "fullfsync": "1"} {
+		var got string
+		require.NoError(t, s.w.do(t.Context(), func(ctx context.Context) error {
+			return s.w.conn.QueryRowContext(ctx, "PRAGMA "+pragma).Scan(&got)
+		}))
+		require.Equal(t, want, got, pragma)
+	}
+}
+
 func TestRowError(t *testing.T) {
 	s, _ := openHere(t)
 	_, err := s.Append(t.Context(), []gohub.Message{note(1, "a"), note(2, "b"), note(0, "bad"), note(3, "c")})
@@ -300,4 +312,13 @@ func TestHiddenMessagesCostNothing(t *testing.T) {
 	assert.Less(t, least(page(lobby, false)), most*least(page(quiet, false)), "page forward")
 	assert.Less(t, least(page(lobby, true)), most*least(page(quiet, true)), "page back")
 	assert.Less(t, least(rooms(lobby, "dave")), most*least(rooms(quiet, "erin")), "rooms")
+}
+
+func TestNilBody(t *testing.T) {
+	s, _ := openHere(t)
+	m := note(1, "a")
+	m.Binary, m.Body = true, nil
+	_, err := s.Append(t.Context(), []gohub.Message{m})
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, s.ids(t))
 }
