@@ -1,16 +1,17 @@
 package sqlite_test
 
 import (
+	"database/sql"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/store/sqlite"
 )
 
 var benchBody = []byte(`"` + fmt.Sprintf("%0126d", 0) + `"`)
@@ -65,36 +66,28 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 // filled is a store with a room of n messages, and as many in other rooms
-// between them.
+// between them, as they arrive.
 func filled(b *testing.B, n int) (gohub.Store, gohub.RoomID) {
 	b.Helper()
-	s := open(b, filepath.Join(b.TempDir(), "bench.db"))
-	rooms := benchRooms(1000)
-	batch := make([]gohub.Message, 0, 2000)
-	for i := range int64(n) {
-		batch = append(batch, benchMessage(rooms[0], 2*i), benchMessage(rooms[1+i%999], 2*i+1))
-		if len(batch) == cap(batch) || i == int64(n)-1 {
-			_, err := s.Append(b.Context(), batch)
-			require.NoError(b, err)
-			batch = batch[:0]
-		}
-	}
-	return s, rooms[0]
+	path := filepath.Join(b.TempDir(), "bench.db")
+	require.NoError(b, sqlite.Migrate(b.Context(), path))
+	db, err := sql.Open("sqlite", path)
+	require.NoError(b, err)
+	_, err = db.ExecContext(b.Context(), `PRAGMA cache_size = -200000;
+WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < 2 * ?1)
+INSERT INTO messages (tenant, room, recipient, seq, id, sender, kind, binary, body)
+SELECT 'acme', 'room-' || CASE i % 2 WHEN 0 THEN 0 ELSE 1 + i % 999 END, '', 1700000000000000 + i,
+  lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4000-8000-' || hex(randomblob(6))), 'alice', 'chat', 0, ?2 FROM n`, n, benchBody)
+	require.NoError(b, errors.Join(err, db.Close()))
+	return open(b, path), benchRooms(1)[0]
 }
 
-// benchSizes are the rooms' sizes: a million takes minutes to write.
-func benchSizes(b *testing.B) []int {
-	if size := os.Getenv("GOHUB_BENCH_ROWS"); size != "" {
-		n, err := strconv.Atoi(size)
-		require.NoError(b, err)
-		return []int{n}
-	}
-	return []int{100_000}
-}
+// benchSizes are the rooms' sizes.
+var benchSizes = []int{100_000, 1_000_000}
 
 // BenchmarkJoinReplay reads what somebody gets who joins: the newest 20.
 func BenchmarkJoinReplay(b *testing.B) {
-	for _, n := range benchSizes(b) {
+	for _, n := range benchSizes {
 		s, room := filled(b, n)
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
@@ -111,7 +104,7 @@ func BenchmarkJoinReplay(b *testing.B) {
 // BenchmarkPage reads 100 messages from the end, the middle and the start of a
 // room, back and forth.
 func BenchmarkPage(b *testing.B) {
-	for _, n := range benchSizes(b) {
+	for _, n := range benchSizes {
 		s, room := filled(b, n)
 		for _, depth := range []struct {
 			name string

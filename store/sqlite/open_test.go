@@ -139,7 +139,16 @@ func TestSkipMigrations(t *testing.T) {
 
 // Of many who open a new file at once, each finds it ready.
 func TestOpenRace(t *testing.T) {
+	for range 20 { // it is seldom that they get in each other's way
+		openRace(t, filepath.Join(t.TempDir(), "chat.db"))
+	}
 	path := filepath.Join(t.TempDir(), "chat.db")
+	require.NoError(t, sqlite.Migrate(t.Context(), path))
+	openRace(t, path)
+}
+
+func openRace(t *testing.T, path string) {
+	t.Helper()
 	var wg sync.WaitGroup
 	errs := make([]error, 8)
 	for i := range errs {

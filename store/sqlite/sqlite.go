@@ -66,7 +66,8 @@ const (
 	// written twice; each commit of 512 messages in as many rooms changes
 	// about 1,000.
 	checkpointPages = 4000
-	// walLimit is what is kept of the WAL's space, in bytes, when a burst is over.
+	// walLimit is how large the WAL gets, in bytes, before writes wait for
+	// readers to let it be emptied; see writer.truncate.
 	walLimit = 64 << 20
 )
 
@@ -126,7 +127,7 @@ func (s *Store) open(ctx context.Context, name string, conn *sql.Conn, o Options
 	if err := useWAL(ctx, conn); err != nil {
 		return err
 	}
-	if s.w, err = newWriter(ctx, conn); err != nil {
+	if s.w, err = newWriter(ctx, name, conn); err != nil {
 		return err
 	}
 	if s.db, err = sql.Open("sqlite", dsn(name, "query_only(1)")); err != nil {
@@ -218,8 +219,9 @@ func dsn(name string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Path: name, RawQuery: q.Encode()}).String()
 }
 
-// useWAL switches the file to a write-ahead log, if it has none. The switch
-// needs the file for itself, and does not wait for it as other locks do.
+// useWAL switches the file to a write-ahead log, if it has none; the file
+// remembers. Of several processes that switch it at once, SQLite tells one to go
+// away rather than wait, for both might wait for each other.
 func useWAL(ctx context.Context, conn *sql.Conn) error {
 	for until := time.Now().Add(busyTimeout); ; time.Sleep(10 * time.Millisecond) {
 		var mode string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"sync"
 
@@ -21,6 +23,10 @@ type writer struct {
 	conn                                     *sql.Conn
 	insert, known, list, mark, advance, trim *sql.Stmt
 
+	log      string // the WAL's file
+	logLimit int64  // how large it gets before readers are waited for,
+	logDue   int64  // and when that is tried next; of the goroutine
+
 	mu     sync.Mutex // protects queue, closed and each job's taken
 	queue  []*job
 	closed bool
@@ -37,8 +43,8 @@ type job struct {
 	done  chan struct{}
 }
 
-func newWriter(ctx context.Context, conn *sql.Conn) (*writer, error) {
-	w := &writer{conn: conn, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+func newWriter(ctx context.Context, name string, conn *sql.Conn) (*writer, error) {
+	w := &writer{conn: conn, log: name + "-wal", logLimit: walLimit, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	for stmt, query := range w.statements() {
 		var err error
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
@@ -165,6 +171,7 @@ func (w *writer) run() {
 			}
 			if !closed {
 				w.group()
+				w.truncate()
 			}
 		}
 	}
@@ -215,6 +222,27 @@ func (w *writer) attempt(jobs []*job) (bad int, err error) {
 		return -1, err
 	}
 	return -1, nil
+}
+
+// truncate empties the WAL when it has become too large. As a rule it never
+// does: SQLite moves its content to the file after each 4,000 pages and begins
+// again. But only in a moment when nobody reads what is in it, and where
+// reads overlap all the time there is none. Then it takes a checkpoint that has
+// new readers use the file, and waits for the last of the old.
+func (w *writer) truncate() {
+	info, err := os.Stat(w.log)
+	if err != nil || info.Size() < max(w.logDue, w.logLimit) {
+		return
+	}
+	// Not for long: another process's reader may be somebody at a shell.
+	_ = w.exec("PRAGMA busy_timeout = 200")
+	var busy, frames, moved int
+	err = w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
+	_ = w.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()))
+	w.logDue = 0
+	if err != nil || busy != 0 {
+		w.logDue = info.Size() + w.logLimit
+	}
 }
 
 func (w *writer) begin() error {

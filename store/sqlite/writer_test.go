@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -80,6 +81,44 @@ func TestCommitsAreSynced(t *testing.T) {
 		}))
 		require.Equal(t, want, got, pragma)
 	}
+}
+
+// Readers that are never all away do not keep the log from being emptied.
+func TestLogStaysSmall(t *testing.T) {
+	s, path := openHere(t)
+	const limit = 1 << 20
+	require.NoError(t, s.w.do(t.Context(), func(ctx context.Context) error {
+		s.w.logLimit = limit
+		_, err := s.w.conn.ExecContext(ctx, "PRAGMA wal_autocheckpoint = 100")
+		return err
+	}))
+	ctx, stop := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer stop()
+	for range 4 {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				_, _, err := s.History(t.Context(), gohub.Query{Room: lobby, Limit: 200, Newest: true})
+				assert.NoError(t, err)
+			}
+		})
+	}
+	var most int64
+	for i := range 60 { // of a quarter of a megabyte
+		batch := make([]gohub.Message, 16)
+		for j := range batch {
+			n := i*len(batch) + j
+			batch[j] = note(int64(n+1), fmt.Sprint(n))
+			batch[j].Body = make([]byte, 16<<10)
+		}
+		_, err := s.Append(t.Context(), batch)
+		require.NoError(t, err)
+		info, err := os.Stat(path + "-wal")
+		require.NoError(t, err)
+		most = max(most, info.Size())
+	}
+	assert.Less(t, most, int64(8*limit), "of 15 MiB that were written")
 }
 
 func TestRowError(t *testing.T) {
