@@ -31,7 +31,8 @@ type Config struct {
 	MayJoin func(ctx context.Context, who Identity, room RoomID) error
 
 	// Store keeps messages and watermarks. Defaults to NewMemoryStore with
-	// its defaults, which forgets everything with the process.
+	// its defaults, which forgets everything with the process; store/sqlite
+	// keeps it in a file.
 	Store Store
 	// Broker orders messages and carries them between hubs. Defaults to
 	// NewMemoryBroker: this process is the whole cluster.

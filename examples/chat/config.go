@@ -14,12 +14,13 @@ import (
 
 // config is what the command line and the environment say.
 type config struct {
-	addr    string
-	data    string
-	node    string
-	origins []string
-	rate    int // frames a second and session; 0: unlimited
-	drain   time.Duration
+	addr     string
+	data     string
+	postgres string
+	node     string
+	origins  []string
+	rate     int // frames a second and session; 0: unlimited
+	drain    time.Duration
 }
 
 // drainTime is drain as the hub's Config has it.
@@ -34,7 +35,6 @@ func (c config) drainTime() time.Duration {
 // for one is refused: a server that quietly kept to one node, or to memory,
 // would lose what its operator believed safe.
 var later = map[string]string{
-	"postgres":  "`URL` of a Postgres database to keep history in (not available in this version yet)",
 	"redis":     "`URL` of the Redis that joins several nodes (not available in this version yet)",
 	"advertise": "`URL` at which clients reach this node of several (not available in this version yet)",
 }
@@ -59,7 +59,8 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		c.addr = s
 		return nil
 	})
-	fs.StringVar(&c.data, "data", "", "`directory` to keep history in; empty: in memory")
+	fs.StringVar(&c.data, "data", "", "`directory` to keep history in, as chat.db; empty: in memory")
+	fs.StringVar(&c.postgres, "postgres", "", "`URL` of a Postgres database to keep history in, instead of -data")
 	fs.StringVar(&c.node, "node", "", "`name` of this node (default: made by the hub)")
 	fs.Func("origins", "comma-separated `list` of further origins whose pages may connect, such as https://app.example.com", func(s string) (err error) {
 		c.origins, err = parseOrigins(s)
@@ -117,6 +118,9 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 			errs = append(errs, fmt.Errorf("%s: not available in this version yet", source[f.Name]))
 		}
 	})
+	if c.data != "" && c.postgres != "" {
+		errs = append(errs, fmt.Errorf("%s and %s: history is kept in one place", source["data"], source["postgres"]))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return config{}, err
 	}

@@ -44,16 +44,18 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
-	if conf.data != "" {
-		log.Warn("-data keeps nothing yet: history stays in memory and ends with this process", "data", conf.data)
-	}
-
-	app, err := newApp(conf, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	store, closeStore, err := openStore(ctx, conf)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "%v\n", err)
+		log.Error("history", "error", err)
+		return 1
+	}
+	app, err := newApp(conf, store, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, closeStore()))
 		return 2
 	}
-	if err := app.serve(ctx, conf.addr, stdout); err != nil {
+	err = app.serve(ctx, conf.addr, stdout)
+	if err = errors.Join(err, closeStore()); err != nil { // when the hub has stored what it had
 		log.Error("chat", "error", err)
 		return 1
 	}
@@ -68,10 +70,12 @@ type app struct {
 	drain   time.Duration
 }
 
-func newApp(conf config, log *slog.Logger) (*app, error) {
+// newApp puts a hub on store; nil: in memory.
+func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 	users := newLogins(log, maxLogins)
 	hub, err := gohub.New(gohub.Config{
 		Authenticator: gohub.AuthenticatorFunc(users.Authenticate),
+		Store:         store,
 		Node:          conf.node,
 		DrainTime:     conf.drainTime(),
 		Origins:       conf.origins,

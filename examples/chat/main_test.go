@@ -7,19 +7,24 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"mime/multipart"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -69,7 +74,7 @@ func TestConfig(t *testing.T) {
 		{name: "all that is wrong", env: map[string]string{"GOHUB_RATE": "x", "GOHUB_ADDR": "y"}, err: "GOHUB_RATE"},
 
 		{name: "redis", args: []string{"-redis", "redis://:secret@db"}, err: "-redis: not available in this version yet"},
-		{name: "postgres", args: []string{"-postgres", "x"}, err: "-postgres: not available in this version yet"},
+		{name: "two histories", args: []string{"-postgres", "postgres://:secret@db"}, env: map[string]string{"GOHUB_DATA": "d"}, err: "GOHUB_DATA and -postgres: history is kept in one place"},
 		{name: "advertise", args: []string{"-advertise", "x"}, err: "-advertise: not available in this version yet"},
 		{name: "redis by environment", env: map[string]string{"GOHUB_REDIS": "redis://:secret@db"}, err: "GOHUB_REDIS: not available in this version yet"},
 	}
@@ -115,21 +120,32 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 	assert.Contains(t, stderr.String(), "address already in use")
 }
 
-func TestRunServesUntilToldToStop(t *testing.T) {
+// serve runs the program until stop, which returns its exit status.
+func serve(t *testing.T, args ...string) (url string, stop func() int) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	t.Cleanup(cancel)
 	stdout, w := io.Pipe()
-	var stderr bytes.Buffer
-	status := make(chan int)
+	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, []string{"-addr", "127.0.0.1:0", "-data", "x"}, noEnv, w, &stderr)
+		var stderr bytes.Buffer
+		s := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), noEnv, w, &stderr)
+		_ = w.CloseWithError(fmt.Errorf("it ended with %d: %s", s, &stderr))
+		status <- s
 	}()
 	line := make([]byte, 200)
 	n, err := stdout.Read(line)
 	require.NoError(t, err)
-	url := regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(string(line[:n]))
+	url = regexp.MustCompile(`http://127\.0\.0\.1:\d+/`).FindString(string(line[:n]))
 	require.NotEmpty(t, url, "said %q", line[:n])
+	return url, func() int {
+		cancel()
+		return <-status
+	}
+}
 
+func TestRunServesUntilToldToStop(t *testing.T) {
+	url, stop := serve(t)
 	for _, path := range []string{"", "healthz", "readyz"} {
 		res, err := http.Get(url + path)
 		require.NoError(t, err)
@@ -137,10 +153,96 @@ func TestRunServesUntilToldToStop(t *testing.T) {
 		assert.Equal(t, http.StatusOK, res.StatusCode, path)
 	}
 	http.DefaultClient.CloseIdleConnections()
+	assert.Equal(t, 0, stop())
+}
 
-	cancel()
-	assert.Equal(t, 0, <-status)
-	assert.Contains(t, stderr.String(), "-data keeps nothing yet")
+// chatter is a client of the program: what it is sent, and how it sends.
+func chatter(t *testing.T, url, user string) (expect func(kind string) map[string]any, send func(frame string)) {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := &http.Client{Jar: jar}
+	t.Cleanup(client.CloseIdleConnections)
+	res, err := client.Post(url+"login", "application/json", strings.NewReader(`{"user":"`+user+`"}`))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	ws, res, err := websocket.Dial(t.Context(), url+"ws", &websocket.DialOptions{HTTPClient: client, Subprotocols: []string{"gohub.v1"}})
+	require.NoError(t, err)
+	if res.Body != nil {
+		_ = res.Body.Close()
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	expect = func(kind string) map[string]any {
+		t.Helper()
+		for {
+			_, b, err := ws.Read(t.Context())
+			require.NoError(t, err, "waiting for %s", kind)
+			var f map[string]any
+			require.NoError(t, json.Unmarshal(b, &f))
+			require.NotEqual(t, "error", f["type"], "%s", b)
+			if f["type"] == kind {
+				return f
+			}
+		}
+	}
+	send = func(frame string) {
+		t.Helper()
+		require.NoError(t, ws.Write(t.Context(), websocket.MessageText, []byte(frame)))
+	}
+	return expect, send
+}
+
+func TestHistorySurvivesRestarts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep", "data")
+	var first map[string]any
+	for life := range 3 {
+		url, stop := serve(t, "-data", dir, "-drain", "0")
+		expect, send := chatter(t, url, "alice")
+		assert.Equal(t, true, expect("welcome")["durable"])
+		send(`{"type":"join","room":"lobby"}`)
+		expect("joined")
+		if life == 0 {
+			send(`{"type":"publish","id":"0199c2f4-4f8e-7cc1-8d6c-3f0a8f6f2b11","room":"lobby","body":"hello"}`)
+			expect("ack")
+		} else {
+			assert.Equal(t, first, expect("message"))
+			send(`{"type":"rooms"}`)
+			assert.Contains(t, fmt.Sprint(expect("rooms")["rooms"]), "lobby")
+		}
+		if life == 0 {
+			expect, send := chatter(t, url, "bob")
+			send(`{"type":"join","room":"lobby"}`)
+			first = expect("message")
+			assert.Equal(t, "hello", first["body"])
+		}
+		assert.Equal(t, 0, stop())
+	}
+	for path, mode := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "chat.db"): 0o600} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
+}
+
+func TestMemoryIsNotDurable(t *testing.T) {
+	url, stop := serve(t, "-drain", "0")
+	expect, _ := chatter(t, url, "alice")
+	assert.Equal(t, false, expect("welcome")["durable"])
+	assert.Equal(t, 0, stop())
+}
+
+func TestRunFailsWhereItCannotKeepData(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, []byte("no directory"), 0o600))
+	foreign := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(foreign, "chat.db"), []byte("no database, and as long as a header of one must be"), 0o600))
+	for _, dir := range []string{file, foreign} {
+		var stdout, stderr bytes.Buffer
+		assert.Equal(t, 1, run(t.Context(), []string{"-addr", "127.0.0.1:0", "-data", dir}, noEnv, &stdout, &stderr))
+		assert.Contains(t, stderr.String(), dir)
+		assert.Empty(t, stdout.String())
+	}
 }
 
 func TestLogin(t *testing.T) {
@@ -441,7 +543,7 @@ func noEnv(string) string { return "" }
 
 func testApp(t *testing.T, conf config) *app {
 	t.Helper()
-	a, err := newApp(conf, slog.New(slog.DiscardHandler))
+	a, err := newApp(conf, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, a.hub.Shutdown(context.WithoutCancel(t.Context()))) })
 	return a

@@ -26,7 +26,7 @@ import (
 )
 
 // hubBackoff is the longest that a hub waits before it tries its Store again.
-const hubBackoff = 5 * time.Second
+const hubBackoff = time.Second
 
 // A publisher publishes as clients do: with ids of its own, each repeated
 // until it is answered for good.

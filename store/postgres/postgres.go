@@ -12,7 +12,7 @@
 //
 // [Store.PublishTx] writes a message in the caller's own transaction, which
 // [Store.Relay] publishes when that has committed. [Store.Trim] deletes what
-// is too old. docs/stores-postgres.md says how to run it.
+// is too old. docs/stores.md says how to run it.
 package postgres
 
 import (

@@ -99,44 +99,7 @@ var markCases = []testCase{
 			r.Errorf("30/10, 20/20 and 5/5 in one batch returned %+v, want 30/20 last", moved)
 		}
 	}},
-	{"WatermarksRace", nil, func(r *run) {
-		// Real moves of one watermark are all different, whoever made them.
-		room := r.room("lobby")
-		const steps = 60
-		var mu sync.Mutex
-		times := map[gohub.Watermark]int{}
-		parallel(r, func(int) error {
-			order := make([]int64, steps)
-			for i := range order {
-				order[i] = int64(i + 1)
-			}
-			shuffle(order)
-			for _, n := range order {
-				moved, err := r.s.Advance(r.Context(), []gohub.Watermark{{Room: room, User: "bob", Delivered: n + 5, Seen: n}})
-				if err != nil {
-					return fmt.Errorf("Advance: %w", err)
-				}
-				mu.Lock()
-				for _, w := range moved {
-					w.Listing = gohub.ListKeep
-					times[w]++
-				}
-				mu.Unlock()
-			}
-			return nil
-		})
-		for w, n := range times {
-			if n > 1 {
-				r.Errorf("the move to delivered %d, seen %d was returned %d times, want once: only one call really moved it", w.Delivered, w.Seen, n)
-			}
-		}
-		if d, s := r.mark(room, "bob"); d != steps+5 || s != steps {
-			r.Errorf("after %d goroutines: delivered %d, seen %d; want %d, %d", workers, d, s, steps+5, steps)
-		}
-		if len(times) == 0 || times[gohub.Watermark{Room: room, User: "bob", Delivered: steps + 5, Seen: steps}] != 1 {
-			r.Errorf("the move to the end was not returned")
-		}
-	}},
+	{"WatermarksRace", nil, func(r *run) { r.watermarksRace(r.s) }},
 	{"WatermarksOrder", nil, func(r *run) {
 		room := r.room("lobby")
 		want := []gohub.Watermark{
@@ -193,5 +156,45 @@ func (r *run) wantMoves(what string, got, want []gohub.Watermark) {
 	}
 	if len(left) > 0 {
 		r.Errorf("%s returned %+v; missing %+v", what, got, left)
+	}
+}
+
+// watermarksRace moves one watermark from many goroutines at once. Its real
+// moves are all different, whoever made them.
+func (r *run) watermarksRace(stores ...gohub.Store) {
+	room := r.room("lobby")
+	const steps = 60
+	var mu sync.Mutex
+	times := map[gohub.Watermark]int{}
+	parallel(r, func(i int) error {
+		order := make([]int64, steps)
+		for n := range order {
+			order[n] = int64(n + 1)
+		}
+		shuffle(order)
+		for _, n := range order {
+			moved, err := stores[i%len(stores)].Advance(r.Context(), []gohub.Watermark{{Room: room, User: "bob", Delivered: n + 5, Seen: n}})
+			if err != nil {
+				return fmt.Errorf("Advance: %w", err)
+			}
+			mu.Lock()
+			for _, w := range moved {
+				w.Listing = gohub.ListKeep
+				times[w]++
+			}
+			mu.Unlock()
+		}
+		return nil
+	})
+	for w, n := range times {
+		if n > 1 {
+			r.Errorf("the move to delivered %d, seen %d was returned %d times, want once: only one call really moved it", w.Delivered, w.Seen, n)
+		}
+	}
+	if d, s := r.mark(room, "bob"); d != steps+5 || s != steps {
+		r.Errorf("after %d goroutines: delivered %d, seen %d; want %d, %d", workers, d, s, steps+5, steps)
+	}
+	if len(times) == 0 || times[gohub.Watermark{Room: room, User: "bob", Delivered: steps + 5, Seen: steps}] != 1 {
+		r.Errorf("the move to the end was not returned")
 	}
 }

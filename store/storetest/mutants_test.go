@@ -147,8 +147,11 @@ func mutants() map[string]map[string]*mutant {
 				return s.Rooms(context.WithoutCancel(ctx), tenant, user)
 			}},
 		},
-		"Reopen":                   {"forgets": {forgetful: true}},
-		"DuplicateRaceOfProcesses": {"two stores": {forgetful: true}},
+		"Reopen":                    {"forgets": {forgetful: true}},
+		"ReopenAfterLoad":           {"forgets": {forgetful: true}},
+		"DuplicateRaceOfProcesses":  {"two stores": {forgetful: true}},
+		"WatermarksRaceOfProcesses": {"two stores": {forgetful: true}},
+		"SecondReads":               {"two stores": {forgetful: true}},
 		"Large": {"keeps 10,000": {history: query(func(q *gohub.Query) {
 			if q.Limit == 500 && q.After == 0 {
 				q.Newest = true
@@ -381,6 +384,15 @@ func mutants() map[string]map[string]*mutant {
 				return out, err
 			}},
 		},
+		"DirectRoomsPrivate": {"lists for both": {append: func(s gohub.Store, ctx context.Context, b []gohub.Message) ([]gohub.Ordered, error) {
+			out, err := s.Append(ctx, b)
+			for _, m := range b {
+				if x, y, ok := m.Room.Direct(); ok {
+					_, _ = s.Advance(ctx, []gohub.Watermark{{Room: m.Room, User: x, Listing: gohub.ListJoin}, {Room: m.Room, User: y, Listing: gohub.ListJoin}})
+				}
+			}
+			return out, err
+		}}},
 		"Tenants": {
 			"drops the tenant":      rekeyed(tenantless),
 			"glues tenant and room": rekeyed(glued),
@@ -427,6 +439,17 @@ func mutants() map[string]map[string]*mutant {
 				out = append(out, o...)
 			}
 			return out, nil
+		}}},
+		"CancelRaceOfWatermarks": {"a watermark at a time": {advance: func(s gohub.Store, ctx context.Context, ws []gohub.Watermark) (moved []gohub.Watermark, err error) {
+			for i := range ws {
+				time.Sleep(50 * time.Microsecond)
+				m, err := s.Advance(ctx, ws[i:i+1])
+				if err != nil {
+					return nil, err
+				}
+				moved = append(moved, m...)
+			}
+			return moved, nil
 		}}},
 		"Concurrent": {"a lost write": {append: edit(func(m *gohub.Message) {
 			if m.Seq%7 == 0 && len(m.Body) == 2 {

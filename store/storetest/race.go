@@ -93,6 +93,38 @@ var raceCases = []testCase{
 			}
 		}
 	}},
+	{"CancelRaceOfWatermarks", nil, func(r *run) {
+		var took time.Duration // by an Advance in peace
+		const tries, rooms = 30, 40
+		for i := range tries {
+			user := fmt.Sprint("user-", i)
+			var ws []gohub.Watermark
+			for n := range rooms {
+				ws = append(ws, gohub.Watermark{Room: r.room(fmt.Sprint("room-", n)), User: user, Seen: 7, Listing: gohub.ListJoin})
+			}
+			ctx, cancel := context.WithCancel(r.Context())
+			start := time.Now()
+			timer := time.AfterFunc(time.Hour, cancel)
+			if i > 0 {
+				timer.Reset(took * time.Duration(i) / tries)
+			}
+			_, err := r.s.Advance(ctx, ws)
+			timer.Stop()
+			cancel()
+			if i == 0 {
+				took = time.Since(start)
+			}
+			if n := len(r.rooms(user)); n != rooms && (err == nil || n != 0) {
+				r.Errorf("Advance returned %v, and %d of %d rooms are listed; want all, or after an error none", err, n, rooms)
+			}
+			r.advance(ws...)
+			for _, st := range r.rooms(user) {
+				if st.Seen != 7 {
+					r.Fatalf("after repeating it: %+v, want Seen 7", st)
+				}
+			}
+		}
+	}},
 	{"Concurrent", nil, func(r *run) {
 		// Writers and readers of everything at once: mostly for -race, and
 		// every read must be a sensible one.

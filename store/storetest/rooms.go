@@ -109,6 +109,22 @@ var roomCases = []testCase{
 		r.fresh(note)
 		r.wantRooms("a room with oneself", "dave", gohub.RoomState{Room: self, Head: note.Seq})
 	}},
+	{"DirectRoomsPrivate", nil, func(r *run) {
+		// Who may not see a message does not learn of its room.
+		room := gohub.DirectRoom(r.unique, "alice", "bob")
+		self := r.private(room, "alice", "alice", "note to myself")
+		r.fresh(self)
+		r.wantRooms("alice wrote to herself", "alice", gohub.RoomState{Room: room, Head: self.Seq})
+		r.wantRooms("alice wrote to herself", "bob")
+		// The program may write in anybody's name, also to one of the two.
+		single := r.private(gohub.DirectRoom(r.unique, "carol", "dave"), "system", "dave", "for dave alone")
+		r.fresh(single)
+		r.wantRooms("a message for dave alone", "carol")
+		r.wantRooms("a message for dave alone", "dave", gohub.RoomState{Room: single.Room, Head: single.Seq, Unread: 1})
+		both := r.msg(room, "alice", "hi")
+		r.fresh(both)
+		r.wantRooms("alice wrote to both", "bob", gohub.RoomState{Room: room, Head: both.Seq, Unread: 1})
+	}},
 	{"Tenants", nil, func(r *run) {
 		// The same names in other tenants, also such that run together alike,
 		// and the empty tenant.

@@ -51,7 +51,7 @@ func Run(t *testing.T, f Features, open func(t *testing.T) gohub.Store) {
 }
 
 func cases() []testCase {
-	return slices.Concat(appendCases, historyCases, markCases, roomCases, raceCases)
+	return slices.Concat(appendCases, historyCases, markCases, roomCases, raceCases, processCases)
 }
 
 // testCase is one subtest.

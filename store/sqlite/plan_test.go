@@ -1,0 +1,76 @@
+package sqlite
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestPlans asserts that no question walks through the messages or sorts
+// them: each is answered from runs of an index, whatever the table's size and
+// the place of the page.
+func TestPlans(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "chat.db"), Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, s.Close()) })
+
+	const (
+		public   = "SEARCH messages USING PRIMARY KEY (tenant=? AND room=? AND recipient=? AND seq>? AND seq<?)"
+		sent     = "SEARCH messages USING INDEX messages_sent (tenant=? AND room=? AND sender=? AND seq>? AND seq<?)"
+		private  = "SEARCH messages USING INDEX messages_private (tenant=? AND room=? AND seq>? AND seq<?)"
+		byID     = "SEARCH messages USING INDEX message_ids (tenant=? AND room=? AND id=?)"
+		furthest = "SEARCH members USING COVERING INDEX members_furthest (tenant=? AND room=?)"
+	)
+	questions := map[string]struct {
+		query string
+		want  []string // the plan's lines that name an index
+	}{
+		"page forward":          {visible + oldestFirst, []string{public, public, sent}},
+		"page back, join":       {visible + newestFirst, []string{public, public, sent}},
+		"everything, forward":   {everything + oldestFirst, []string{public, private}},
+		"everything, back":      {everything + newestFirst, []string{public, private}},
+		"lookup":                {lookupSQL, []string{byID}},
+		"known":                 {knownSQL, []string{byID}},
+		"watermarks":            {watermarksSQL, []string{furthest}},
+		"a user's watermark":    {markSQL, []string{"SEARCH members USING PRIMARY KEY (tenant=? AND user=? AND room=?)"}},
+		"trim: the next room":   {nextRoomSQL, []string{"SEARCH messages USING COVERING INDEX message_ids ((tenant,room)>(?,?))"}},
+		"trim: one too many":    {overSQL, []string{public, strings.Replace(private, "USING INDEX", "USING COVERING INDEX", 1)}},
+		"trim: the oldest ones": {trimSQL, nil},
+		"rooms, head, unread":   {roomsSQL, nil},
+	}
+	for _, query := range s.read.all() {
+		found := false
+		for _, q := range questions {
+			found = found || q.query == query
+		}
+		require.True(t, found, "no plan is asserted for %s", query)
+	}
+	for name, q := range questions {
+		t.Run(name, func(t *testing.T) {
+			rows, err := s.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+q.query, "t", "r", 1, 2, 3, "u", "x", "y", "z")
+			require.NoError(t, err)
+			defer rows.Close()
+			var indices []string
+			for rows.Next() {
+				var id, parent, unused int
+				var line string
+				require.NoError(t, rows.Scan(&id, &parent, &unused, &line))
+				if strings.HasPrefix(line, "SEARCH") {
+					indices = append(indices, line)
+				}
+				// A subquery that has at most so many rows may be scanned and sorted; a table may not.
+				assert.NotContains(t, line, "SCAN m", "a table is scanned")
+				assert.NotContains(t, line, "TEMP B-TREE")
+				assert.NotContains(t, line, "AUTOMATIC")
+			}
+			require.NoError(t, rows.Err())
+			require.NotEmpty(t, indices)
+			if q.want != nil {
+				assert.Equal(t, q.want, indices)
+			}
+		})
+	}
+}
