@@ -195,9 +195,20 @@ func chatter(t *testing.T, url, user string) (expect func(kind string) map[strin
 
 func TestHistorySurvivesRestarts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "data")
+	survives(t, "-data", dir)
+	for path, mode := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "chat.db"): 0o600} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
+	}
+}
+
+// survives lets the server live three times on the same history.
+func survives(t *testing.T, flags ...string) {
+	t.Helper()
 	var first map[string]any
 	for life := range 3 {
-		url, stop := serve(t, "-data", dir, "-drain", "0")
+		url, stop := serve(t, append(flags, "-drain", "0")...)
 		expect, send := chatter(t, url, "alice")
 		assert.Equal(t, true, expect("welcome")["durable"])
 		send(`{"type":"join","room":"lobby"}`)
@@ -217,11 +228,6 @@ func TestHistorySurvivesRestarts(t *testing.T) {
 			assert.Equal(t, "hello", first["body"])
 		}
 		assert.Equal(t, 0, stop())
-	}
-	for path, mode := range map[string]fs.FileMode{dir: 0o700, filepath.Join(dir, "chat.db"): 0o600} {
-		info, err := os.Stat(path)
-		require.NoError(t, err)
-		assert.Equal(t, mode, info.Mode().Perm(), path)
 	}
 }
 
