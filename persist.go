@@ -31,7 +31,10 @@ type persister struct {
 	messages atomic.Int64          // reserved
 	failing  atomic.Pointer[error] // the last Append's; nil: it worked
 	bytes    atomic.Int64
-	mu       sync.Mutex
+	mu       sync.Mutex    // guards what follows
+	pace     float64       // messages a second that were stored of late; 0: nobody knows
+	paceAt   time.Time     // when that was looked at
+	paceDone int64         // what had been stored by then
 	empty    chan struct{} // closed when nothing is reserved any more; nil: nobody waits
 }
 
@@ -84,6 +87,36 @@ func (p *persister) reserve(r *room, size int64) bool {
 	p.messages.Add(-1)
 	p.settled()
 	return false
+}
+
+// busyLeast and busyMost bound when a publisher that found the queue full is
+// asked to try again.
+const (
+	busyLeast = 100 * time.Millisecond
+	busyMost  = 5 * time.Second
+)
+
+// busy is the refusal of a message for which there is no place. It says when
+// half of the queue will be gone, at the pace of late; with a Store that fails,
+// not before it has been tried again.
+func (p *persister) busy() *Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, done := time.Now(), p.hub.count.stored.Load()
+	if since := now.Sub(p.paceAt); since >= busyLeast {
+		p.pace = float64(done-p.paceDone) / since.Seconds()
+		p.paceAt, p.paceDone = now, done
+	}
+	retry := errBusy.RetryAfter
+	if p.pace > 0 {
+		retry = time.Duration(float64(p.messages.Load()) / 2 / p.pace * float64(time.Second))
+	}
+	if p.failing.Load() != nil {
+		retry = max(retry, time.Second)
+	}
+	e := *errBusy
+	e.RetryAfter = min(max(retry, busyLeast), busyMost)
+	return &e
 }
 
 // cancel gives a reservation back.

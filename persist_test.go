@@ -220,6 +220,45 @@ func TestAppendsAreBounded(t *testing.T) {
 	})
 }
 
+// A client that is told "busy" is told when half of the queue will be gone.
+func TestBusySaysWhenToTryAgain(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store, MaxPending: 100})
+		store.failWith(func(b []gohub.Message) error { // 20 messages a second
+			time.Sleep(time.Duration(len(b)) * 50 * time.Millisecond)
+			return nil
+		})
+		alice := w.as("alice", "r")
+		var retries []int64
+		for range 60 { // 100 ms each: twice what the Store can take
+			for range 4 {
+				alice.publish("r", 1)
+			}
+			pass(100 * time.Millisecond)
+			for _, e := range alice.all("error") {
+				require.Equal(t, "busy", e["code"])
+				retries = append(retries, e.num("retry_ms"))
+			}
+		}
+		require.NotEmpty(t, retries)
+		last := retries[len(retries)-1]
+		require.InDelta(t, 50/2*1000/20, last, 800, "50 are queued for the room, and 20 are stored a second: %v", retries)
+
+		store.failWith(func([]gohub.Message) error { return errors.New("down") })
+		pass(20 * time.Second)
+		for range 60 {
+			alice.publish("r", 1)
+		}
+		pass(time.Second)
+		down := alice.all("error")
+		require.NotEmpty(t, down)
+		require.GreaterOrEqual(t, down[len(down)-1].num("retry_ms"), int64(1000))
+		store.failWith(nil)
+		pass(time.Minute)
+	})
+}
+
 // A room with thousands of messages to be stored does not hold up the acks of
 // others by more than its share of a batch.
 func TestBusyRoomDoesNotStarveOthers(t *testing.T) {
