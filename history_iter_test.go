@@ -39,7 +39,8 @@ func TestHubHistory(t *testing.T) {
 	all := w.hub.History(t.Context(), gohub.Query{Room: room})
 	for range 2 { // a sequence may be ranged over again, and left early
 		n := 0
-		for range all {
+		for _, err := range all {
+			require.NoError(t, err)
 			if n++; n == 300 {
 				break
 			}

@@ -49,12 +49,12 @@ func (h *Hub) observe(what string, f func()) {
 
 // seldom warns of what may be so for every frame of every client: once a
 // second; the rest is for debugging.
-func (h *Hub) seldom(msg string, args ...any) {
+func (h *Hub) seldom(doing string, room RoomID, err error) {
 	level := slog.LevelDebug
 	if now, last := time.Now().UnixNano(), h.warned.Load(); now-last >= int64(time.Second) && h.warned.CompareAndSwap(last, now) {
 		level = slog.LevelWarn
 	}
-	h.log.Log(h.ctx, level, msg, args...)
+	h.log.Log(h.ctx, level, "not possible right now", "doing", doing, "room", room, "err", err)
 }
 
 // clock is the time, if somebody will be told how long something took.

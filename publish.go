@@ -441,6 +441,6 @@ func (h *Hub) blame(err error, doing string, id RoomID) error {
 	case errors.Is(err, ErrIDConflict):
 		return err
 	}
-	h.seldom("not possible right now", "doing", doing, "room", id, "err", err)
+	h.seldom(doing, id, err)
 	return errUnavailable
 }
