@@ -22,10 +22,11 @@ type roomEvents struct {
 }
 
 type typist struct {
-	timer *time.Timer
-	until time.Time
-	told  time.Time // that it types
-	shown bool      // others see it typing
+	timer  *time.Timer
+	active bool
+	until  time.Time // if active
+	told   time.Time // that it types
+	shown  bool      // others see it typing
 }
 
 func (e *roomEvents) came(r *room, user string) { e.changed(r, user, &e.joined, e.left) }
@@ -72,8 +73,9 @@ func keys(m map[string]struct{}) []string {
 }
 
 // typing notes that c types, or no longer, and tells the others: that it types
-// at most once in typingRepeat, and that it has ended if they were told that it
-// began. Who begins and ends all the time is no louder than who goes on.
+// at most once in typingRepeat, later if it has to be, and that it has ended if
+// they were told that it began. Who begins and ends all the time is no louder
+// than who goes on.
 func (r *room) typing(c *Client, active bool) {
 	now := time.Now()
 	r.mu.Lock()
@@ -85,15 +87,20 @@ func (r *room) typing(c *Client, active bool) {
 			if r.events.typing == nil {
 				r.events.typing = make(map[*Client]*typist)
 			}
-			t = &typist{timer: time.AfterFunc(typingTimeout, func() { r.typingEnds(c) })}
+			t = &typist{timer: time.AfterFunc(typingTimeout, func() { r.typingTimer(c) })}
 			r.events.typing[c] = t
 		}
-		t.until = now.Add(typingTimeout)
-		t.timer.Reset(typingTimeout)
+		t.active, t.until = true, now.Add(typingTimeout)
 		if tell = now.Sub(t.told) >= typingRepeat; tell {
 			t.told, t.shown = now, true
 		}
+		if t.shown {
+			t.timer.Reset(typingTimeout)
+		} else {
+			t.timer.Reset(t.told.Add(typingRepeat).Sub(now))
+		}
 	case t != nil: // remembered until its timer, for typingRepeat
+		t.active = false
 		tell, t.shown = t.shown, false
 	}
 	r.mu.Unlock()
@@ -102,14 +109,26 @@ func (r *room) typing(c *Client, active bool) {
 	}
 }
 
-// typingEnds is the typist's timer.
-func (r *room) typingEnds(c *Client) {
+// typingTimer is the typist's: what came too soon to be told is told now, or
+// the typing is over.
+func (r *room) typingTimer(c *Client) {
+	now := time.Now()
 	r.mu.Lock()
 	t := r.events.typing[c]
-	ended := t != nil && !time.Now().Before(t.until) && r.stopTyping(c)
+	begun, ended := false, false
+	switch {
+	case t == nil:
+	case t.active && now.Before(t.until):
+		if begun = !t.shown; begun {
+			t.told, t.shown = now, true
+		}
+		t.timer.Reset(t.until.Sub(now))
+	default:
+		ended = r.stopTyping(c)
+	}
 	r.mu.Unlock()
-	if ended {
-		r.tellTyping(c, false)
+	if begun || ended {
+		r.tellTyping(c, begun)
 	}
 }
 

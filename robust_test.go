@@ -348,6 +348,27 @@ func TestTypingOnAndOff(t *testing.T) {
 	})
 }
 
+// Who types again within a second of having sent something is seen typing a
+// second after the first time, without a repetition.
+func TestTypingAgainSoon(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{})
+		alice, bob := w.as("alice", "r"), w.as("bob", "r")
+		began := time.Now()
+		alice.send(frame{"type": "typing", "room": "r", "active": true})
+		bob.expect("typing", "active", true)
+		pass(200 * time.Millisecond)
+		alice.send(frame{"type": "typing", "room": "r", "active": false})
+		bob.expect("typing", "active", false)
+		alice.send(frame{"type": "typing", "room": "r", "active": true})
+		alice.sync()
+		bob.expect("typing", "active", true)
+		require.Equal(t, time.Second, time.Since(began))
+		bob.expect("typing", "active", false)
+		require.Equal(t, 5200*time.Millisecond, time.Since(began), "it ends as ever")
+	})
+}
+
 // What clients close with is theirs to choose, and no key of the hub's counts.
 func TestCloseCodesOfClients(t *testing.T) {
 	ends := make(chan gohub.SessionEnd, 10)
