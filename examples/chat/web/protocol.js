@@ -208,9 +208,11 @@ export class Connection {
 
   #schedule(atLeast = 0) {
     if (!this.#running || this.#busy) return;
-    // While the old connection lives, as after goaway, nothing has failed yet.
-    const tries = this.#ws ? 0 : this.#attempts++;
-    if (!this.#timer) this.#later(atLeast + Math.random() * Math.min(RETRY_MAX, RETRY_BASE * 2 ** tries));
+    if (!this.#timer) {
+      // While the old connection lives, as after goaway, nothing has failed yet.
+      const tries = this.#ws ? 0 : this.#attempts++;
+      this.#later(atLeast + Math.random() * Math.min(RETRY_MAX, RETRY_BASE * 2 ** tries));
+    }
     if (!this.#ws) this.#emit('state', { state: 'waiting', retryAt: this.#retryAt });
   }
 
