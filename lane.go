@@ -3,6 +3,7 @@ package gohub
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 const (
@@ -19,8 +20,10 @@ type lane struct {
 	rooms  []*waitingRoom
 	byRoom map[RoomID]*waitingRoom
 	byID   map[commitID]*commit
-	served int  // how many of rooms had their turn in the last batch
-	busy   bool // its goroutine is there
+	served int           // how many of rooms had their turn in the last batch
+	busy   bool          // its goroutine is there
+	queued int           // messages in rooms
+	each   time.Duration // how long one took in the last batches; 0: nobody knows
 }
 
 // A waitingRoom has messages to be stored, oldest first, those being stored
@@ -43,6 +46,7 @@ func (l *lane) push(cm *commit) (start bool) {
 		l.rooms = append(l.rooms, q)
 	}
 	q.list = append(q.list, cm)
+	l.queued++
 	l.byID[commitID{cm.m.Room, cm.m.ID}] = cm
 	start = !l.busy
 	l.busy = true
@@ -84,10 +88,22 @@ func (l *lane) batch() (out []*commit) {
 	}
 }
 
-// turn puts the rooms that were served behind the others.
-func (l *lane) turn() {
+// half is how long half of what is queued will take; 0: nobody knows.
+func (l *lane) half() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.each * time.Duration(l.queued) / 2
+}
+
+// turn puts the rooms that were served behind the others, and notes how long
+// each message of the batch has taken.
+func (l *lane) turn(each time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.each > 0 {
+		each = (l.each + each) / 2
+	}
+	l.each = each
 	if n := min(l.served, len(l.rooms)); n < len(l.rooms) {
 		l.rooms = append(l.rooms[n:len(l.rooms):len(l.rooms)], l.rooms[:n]...)
 	}
@@ -99,6 +115,7 @@ func (l *lane) turn() {
 func (l *lane) remove(run ...*commit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.queued -= len(run)
 	emptied := false
 	for _, cm := range run {
 		q := l.byRoom[cm.m.Room]

@@ -33,7 +33,7 @@ func TestLaneTakesTurns(t *testing.T) {
 				batch := l.batch()
 				require.NotEmpty(t, batch)
 				l.remove(batch...)
-				l.turn()
+				l.turn(0)
 				for _, cm := range batch {
 					if cm.m.Room.Name == "quiet" {
 						return
@@ -60,10 +60,10 @@ func TestLaneKeepsARoomsOrder(t *testing.T) {
 	l.remove(all[2])
 	require.Equal(t, []*commit{all[0], all[1], all[3], all[4]}, l.batch())
 	l.remove(all[0], all[1])
-	l.turn()
+	l.turn(0)
 	require.Equal(t, all[3:], l.batch())
 	l.remove(all[3:]...)
-	l.turn()
+	l.turn(0)
 	require.Empty(t, l.batch())
 	require.Empty(t, l.byID)
 	require.Empty(t, l.byRoom)

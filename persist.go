@@ -32,9 +32,6 @@ type persister struct {
 	failing  atomic.Pointer[error] // the last Append's; nil: it worked
 	bytes    atomic.Int64
 	mu       sync.Mutex    // guards what follows
-	pace     float64       // messages a second that were stored of late; 0: nobody knows
-	paceAt   time.Time     // when that was looked at
-	paceDone int64         // what had been stored by then
 	empty    chan struct{} // closed when nothing is reserved any more; nil: nobody waits
 }
 
@@ -97,25 +94,17 @@ const (
 )
 
 // busy is the refusal of a message for which there is no place. It says when
-// half of the queue will be gone, at the pace of late; with a Store that fails,
-// not before it has been tried again.
-func (p *persister) busy() *Error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now, done := time.Now(), p.hub.count.stored.Load()
-	if since := now.Sub(p.paceAt); since >= busyLeast {
-		p.pace = float64(done-p.paceDone) / since.Seconds()
-		p.paceAt, p.paceDone = now, done
-	}
-	retry := errBusy.RetryAfter
-	if p.pace > 0 {
-		retry = time.Duration(float64(p.messages.Load()) / 2 / p.pace * float64(time.Second))
+// half of what waits in the room's lane will be stored, at the pace of its last
+// batches; with a Store that fails, not before it has been tried again.
+func (p *persister) busy(r *room) *Error {
+	e := *errBusy
+	if d := p.lane(r.id).half(); d > 0 {
+		e.RetryAfter = d
 	}
 	if p.failing.Load() != nil {
-		retry = max(retry, time.Second)
+		e.RetryAfter = max(e.RetryAfter, time.Second)
 	}
-	e := *errBusy
-	e.RetryAfter = min(max(retry, busyLeast), busyMost)
+	e.RetryAfter = min(max(e.RetryAfter, busyLeast), busyMost)
 	return &e
 }
 
@@ -257,6 +246,7 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	for i, cm := range batch {
 		ms[i] = cm.m
 	}
+	began := time.Now()
 	out, err := p.hub.store.Append(p.hub.ctx, ms)
 	var row *RowError
 	switch {
@@ -272,7 +262,7 @@ func (p *persister) store(l *lane, batch []*commit) error {
 		return fmt.Errorf("Store.Append returned %d results for %d messages", len(out), len(batch))
 	}
 	l.remove(batch...)
-	l.turn()
+	l.turn(time.Since(began) / time.Duration(len(batch)))
 	for i, cm := range batch {
 		p.finish(cm, out[i])
 	}

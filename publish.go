@@ -267,7 +267,7 @@ func (h *Hub) take(ctx context.Context, c *Client, r *room, m *Message, retry bo
 func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	size := int64(m.size())
 	if !h.persist.reserve(r, size) {
-		return h.persist.busy()
+		return h.persist.busy(r)
 	}
 	if h.closing.Load() { // again: Shutdown waits for what is reserved
 		h.persist.cancel(r, size)
