@@ -3,6 +3,7 @@ package gohub
 import (
 	"context"
 	"errors"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -163,7 +164,12 @@ func (c *Client) extra(frames int) {
 }
 
 // answered notes what an answer has cost, in bytes.
-func (c *Client) answered(bytes int) { c.debt += bytes / answerAFrame }
+func (c *Client) answered(bytes int) {
+	c.debt += bytes / answerAFrame
+	if bytes >= answerAFrame {
+		runtime.Gosched() // many who ask for much do not hold up the others
+	}
+}
 
 // spend asks the rate limiter for a frame, after what is owed for answers.
 func (c *Client) spend(bytes int) (retry time.Duration) {
@@ -215,6 +221,9 @@ func (c *Client) end() {
 		c.hub.drop(m.room)
 	}
 	c.hub.unregister(c)
+	if l, ok := c.hub.cfg.RateLimiter.(*rateLimiter); ok {
+		l.ended(c.who, c.limit, c.debt)
+	}
 	defer func() { // also if the Observer ends this goroutine
 		c.conn.Finish()
 		c.place.release()

@@ -1,6 +1,7 @@
 package gohub
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/gohub/gohub/internal/wire"
@@ -277,16 +278,23 @@ func firstBytes(ms []Message, most int) int {
 
 // sendAll sends messages in pieces of 32 KiB.
 func sendAll(ms []Message, send func([]byte) bool) bool {
-	var f []byte
-	for i := range ms {
-		w := wireMessage(&ms[i])
-		f = wire.AppendMessage(f, &w)
-		if len(f) >= 32<<10 || i == len(ms)-1 {
-			if !send(f) {
-				return false
-			}
-			f = nil
+	const part = 32 << 10
+	for len(ms) > 0 {
+		n, size := 0, 0
+		for ; n < len(ms) && size < part; n++ {
+			w := wireMessage(&ms[n])
+			size += wire.MessageSize(&w)
 		}
+		f := make([]byte, 0, size)
+		for i := range ms[:n] {
+			w := wireMessage(&ms[i])
+			f = wire.AppendMessage(f, &w)
+		}
+		if !send(f) {
+			return false
+		}
+		ms = ms[n:]
+		runtime.Gosched() // the others' messages do not wait for all of it
 	}
 	return true
 }

@@ -38,7 +38,9 @@ type Rate struct {
 	Bytes  float64 // bytes of payload a second; 0 (or less): unlimited
 }
 
-// NewRateLimiter gives every session its own budget of r.
+// NewRateLimiter gives every session its own budget of r. One that was not
+// paid off when its session ended is what the user's next session gets, within
+// some ten seconds: connecting anew is no way to a new burst.
 //
 // In any stretch of time no session gets more than 2×rate + rate×seconds
 // through, of frames and of bytes (of those a microsecond's worth more), and
@@ -87,6 +89,7 @@ type rateLimiter struct {
 	start          time.Time // monotonic: a stepped wall clock changes nothing
 	frame, perByte float64   // time a frame and a byte take; 0: unlimited
 	frames, bytes  bucket
+	owed           owed
 }
 
 // A bucket says what may be spent: burst is how far ahead of now the time of
@@ -98,11 +101,27 @@ type unlimited struct{}
 
 func (unlimited) Spend(time.Time, int) time.Duration { return 0 }
 
-func (l *rateLimiter) Session(Identity) SessionLimiter {
+func (l *rateLimiter) Session(id Identity) SessionLimiter {
 	if l.frame == 0 && l.perByte == 0 {
 		return unlimited{}
 	}
+	if s := l.owed.take(userID{id.Tenant, id.User}, l.now()); s != nil {
+		return s
+	}
 	return &sessionBudget{limiter: l}
+}
+
+// ended takes back what Session gave. The session owes so many frames more.
+func (l *rateLimiter) ended(id Identity, s SessionLimiter, frames int) {
+	b, ok := s.(*sessionBudget)
+	if !ok {
+		return
+	}
+	now := l.now()
+	if debt := int64(min(frames, owedFrames)) * l.frames.cost; debt > 0 {
+		b.frames.Store(max(b.frames.Load(), now) + min(debt, owedFor))
+	}
+	l.owed.keep(userID{id.Tenant, id.User}, b, now)
 }
 
 // now is the time since start, in units of 1/rateUnit ns.

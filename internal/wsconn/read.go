@@ -41,7 +41,7 @@ type inbox struct {
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
 
-	discarded int // bytes, by discard
+	discarded int // bytes, by discard, less those it has paused for
 }
 
 func (in *inbox) init(c *Conn) {
@@ -287,21 +287,28 @@ func (c *Conn) tryRead(fd uintptr) bool {
 	return true
 }
 
-// discardMost is how much a peer may send after this side has closed: more
-// than both ends' sockets hold, so that who stops sending when it reads the
-// Close frame gets that far.
-const discardMost = 16 << 20
+// After this side has closed, 128 KiB of what the peer still sends are read at
+// once and the rest at 2 MiB/s: one that stops sending when it reads the Close
+// frame gets that far, for its socket and this one hold a few MiB at most, and
+// one that never stops is slowed down by its own TCP until CloseTimeout ends.
+const (
+	discardAtOnce = 128 << 10
+	discardPart   = 64 << 10
+	discardPause  = time.Second / 32
+)
 
-// discard reads until enough has come, or too much, the peer's end, or the
-// deadline.
+// discard reads until enough has come, the peer's end, or the deadline.
 func (in *inbox) discard(c *Conn, enough func() bool) {
 	in.err = nil
 	in.told = true // nothing is held back any more
-	for !enough() && in.discarded < discardMost {
+	for !enough() {
 		if in.r < in.w {
 			n := in.scan.pass((*in.buf)[in.r:in.w])
 			in.r += n
-			in.discarded += n
+			if in.discarded += n; in.discarded > discardAtOnce {
+				in.discarded -= discardPart
+				time.Sleep(discardPause)
+			}
 			continue
 		}
 		if in.buf != nil && !in.own {

@@ -23,8 +23,8 @@ import (
 	"github.com/gohub/gohub/bench/internal/frame"
 )
 
-// sources is how many addresses, 127.0.0.2 and up, attackers come from: one
-// has 28,000 ports. Honest clients are at 127.0.0.1.
+// sources is how many addresses, 127.0.1.1 and up, attackers come from: one
+// has 28,000 ports. Honest clients are at 127.0.0.x.
 const sources = 8
 
 // attackers are those of one attack.
@@ -129,7 +129,7 @@ func (a *attackers) paced(ctx context.Context, perSecond, workers int, f func(i 
 
 // dial connects from the next source.
 func (a *attackers) dial(ctx context.Context) (net.Conn, error) {
-	ip := net.IPv4(127, 0, 0, byte(2+a.turn.Add(1)%sources))
+	ip := net.IPv4(127, 0, 1, byte(1+a.turn.Add(1)%sources))
 	d := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: ip}, KeepAlive: -1, Control: portLater}
 	nc, err := d.DialContext(ctx, "tcp", a.addr)
 	if err != nil && ctx.Err() == nil {

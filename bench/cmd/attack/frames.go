@@ -34,7 +34,7 @@ func early(ctx context.Context, a *attackers) {
 			a.add(1, "answered")
 			_ = s.nc.Close()
 		case 1: // refused: they are nobody's
-			if s, status := a.open(ctx, "user=", behind); s != nil || status != http.StatusUnauthorized && status != 0 {
+			if s, status := a.open(ctx, "user=", behind); s != nil || status != http.StatusUnauthorized && status != http.StatusTooManyRequests && status != 0 {
 				a.add(1, surprise+fmt.Sprintf("HTTP %d without credentials", status))
 			}
 		case 2: // no request at all

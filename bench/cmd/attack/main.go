@@ -40,6 +40,9 @@ type settings struct {
 	rounds     int
 	scale      float64
 	nice       int
+	pin        bool
+	recommend  bool
+	profile    string
 	procs      int
 	seed       uint64
 	wire       string
@@ -81,6 +84,9 @@ func parse() (s settings, err error) {
 	flag.IntVar(&s.rounds, "rounds", 1, "rounds; figures are then medians")
 	flag.Float64Var(&s.scale, "scale", 1, "times the numbers of attackers and their pace")
 	flag.IntVar(&s.nice, "nice", 10, "of the attackers: on the Internet they would not use this machine's CPU")
+	flag.BoolVar(&s.pin, "pin", false, "the server and honest clients on processor 0, attackers on 1: as if those used a machine of their own")
+	flag.BoolVar(&s.recommend, "recommended", false, "a server as docs/limits.md recommends it: 50 connections and 5 handshakes a second for each address, headers of 16 KiB")
+	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the server under each attack")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
 	flag.Uint64Var(&s.seed, "seed", 1, "of what is random")
 	flag.StringVar(&s.wire, "wire", "../testdata/wire/client.json", "frames to mutate")
@@ -100,6 +106,12 @@ func parse() (s settings, err error) {
 	}
 	if s.attacks, err = pick(names); err != nil {
 		return s, err
+	}
+	if s.pin {
+		if runtime.NumCPU() < 2 {
+			return s, errors.New("-pin needs two processors")
+		}
+		s.procs = 1
 	}
 	if s.seconds < 1 || s.seconds > 300 || s.scale <= 0 || s.scale > 4 || s.rounds < 1 {
 		return s, errors.New("-seconds is 1 to 300, -scale above 0 up to 4, -rounds at least 1")

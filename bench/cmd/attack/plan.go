@@ -49,7 +49,7 @@ var attacks = []attack{
 	{name: "receipts", group: "floods", title: "20 sessions send receipts", heap: heapQuiet, run: flood(receipts)},
 	{name: "fragments", group: "floods", title: "20 sessions send empty fragments of a message without end", heap: heapQuiet, run: flood(fragments)},
 	{name: "presence", group: "floods", title: "20 sessions ask who is in a room of 2,000", heap: heapQuiet, run: presences},
-	{name: "rooms", group: "floods", title: "20 sessions ask for the list of a user who has joined 5,000 rooms", heap: heapStore, run: roomLists},
+	{name: "rooms", group: "floods", title: "20 sessions ask for the list of a user who has joined 5,000 rooms", least: 10 * time.Second, heap: heapStore, run: roomLists},
 	{name: "deaf", group: "floods", title: "20 sessions send on after they were closed for flooding", heap: heapQuiet, run: deaf},
 	{name: "crowd", group: "floods", title: "1,000 sessions of one user, coming and going, and messages to it", heap: heapQuiet, run: crowd},
 	{name: "hoard", group: "slow", title: "300 sessions ask for a page of 1 MiB and do not read it", least: 8 * time.Second, heap: 640 * mib, run: hoard},

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -65,6 +66,7 @@ func newRunner(ctx context.Context, s settings, dir string) (r *runner, err erro
 const (
 	honestRooms   = 10
 	honestMembers = 10
+	honestSources = 10  // addresses, 127.0.0.1 and up
 	honestRate    = 100 // publishes a second over all rooms, ten deliveries each
 	settleMost    = 20 * time.Second
 	spareRoutines = 10 // what may be left of goroutines: net/http's own, the runtime's
@@ -92,7 +94,12 @@ func (r *runner) quiet(ctx context.Context, a attack) (best row, err error) {
 // once plays one attack against a fresh server.
 func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 	x.Attack = a.name
-	s, err := process.Start(ctx, append([]string{r.server, "-defaults"}, a.server...), r.procs, process.Place{})
+	mode := "-defaults"
+	if r.recommend {
+		mode = "-recommended"
+	}
+	argv := append([]string{r.server, mode}, a.server...)
+	s, err := process.Start(ctx, argv, r.procs, r.place(process.Place{}, "0"))
 	if err != nil {
 		return x, err
 	}
@@ -120,8 +127,12 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 		return x, err
 	}
 	w := watch(s)
+	profiled := r.profiled(a, s)
 	x.Outcome, err = r.attackers(ctx, a, s)
 	peak := w.end()
+	if err2 := profiled(); err2 != nil && err == nil {
+		return x, err2
+	}
 	if err != nil {
 		return x, fmt.Errorf("attackers: %w", err)
 	}
@@ -143,6 +154,40 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 		return x, err
 	}
 	return x, r.after(ctx, s, was, &x)
+}
+
+// place pins a process where -pin wants it.
+func (r *runner) place(p process.Place, cpu string) process.Place {
+	if r.pin {
+		p.CPU = cpu
+	}
+	return p
+}
+
+// profiled has the server profile itself from now on; the returned function
+// waits for it.
+func (r *runner) profiled(a attack, s *process.Server) func() error {
+	if r.profile == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() { done <- saveProfile(r.profile, a, s, max(r.seconds, a.least.Seconds())) }() // ends with the profile
+	return func() error { return <-done }
+}
+
+func saveProfile(dir string, a attack, s *process.Server, seconds float64) error {
+	c := http.Client{Timeout: time.Duration(seconds+30) * time.Second, Transport: debugClient.Transport}
+	res, err := c.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", s.Debug, max(1, seconds)))
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	f, err := os.Create(filepath.Join(dir, a.name+".pprof"))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, res.Body)
+	return errors.Join(err, f.Close())
 }
 
 // after waits for the server to come to rest, and sees how much it does then.
@@ -246,7 +291,7 @@ func (w *watcher) end() debug.Mem {
 
 // attackers runs them in a process of their own, to its end.
 func (r *runner) attackers(ctx context.Context, a attack, s *process.Server) (o outcome, err error) {
-	argv := process.Place{Nice: r.nice}.Of([]string{
+	argv := r.place(process.Place{Nice: r.nice}, "1").Of([]string{
 		r.self, "-role", a.name, "-addr", s.Addr, "-wire", r.wire,
 		"-seconds", fmt.Sprint(r.seconds), "-scale", fmt.Sprint(r.scale), "-seed", strconv.FormatUint(r.seed, 10),
 	})
@@ -268,9 +313,12 @@ type honest struct {
 }
 
 func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
-	cmd := exec.CommandContext(ctx, r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
+	argv := r.place(process.Place{}, "0").Of([]string{
+		r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
 		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
-		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m")
+		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m", "-sources", strconv.Itoa(honestSources),
+	})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -25,10 +25,16 @@ func main() {
 	addr := flag.String("addr", "127.0.0.1:9001", "where clients connect, at /ws")
 	debugAddr := flag.String("debug", "127.0.0.1:9002", "where /debug answers")
 	defaults := flag.Bool("defaults", false, "the library's own rate limit")
+	recommended := flag.Bool("recommended", false, "the defaults, and what docs/limits.md recommends: limits by address, and those of http.Server")
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	flag.Parse()
 	cfg := gohub.Config{PingInterval: *ping}
-	if !*defaults { // everything is counted and observed, and nothing refused
+	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
+	switch {
+	case *recommended:
+		cfg.MaxConnsPerIP, cfg.HandshakeRatePerIP = 50, 5
+		server = &http.Server{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10, IdleTimeout: time.Minute}
+	case !*defaults: // everything is counted and observed, and nothing refused
 		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9})
 		cfg.MaxConns, cfg.MaxConnsPerIP = 1e6, 1e6
 		cfg.HandshakeRate, cfg.HandshakeRatePerIP = 1e6, 1e6
@@ -39,12 +45,13 @@ func main() {
 			Stored:        func(*gohub.Message, time.Duration) { stored.Add(1) },
 		}
 	}
-	if err := serve(*addr, *debugAddr, cfg); err != nil {
+	server.Addr = *addr
+	if err := serve(server, *debugAddr, cfg); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func serve(addr, debugAddr string, cfg gohub.Config) error {
+func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	if err := debug.Serve(debugAddr); err != nil {
 		return err
 	}
@@ -62,7 +69,7 @@ func serve(addr, debugAddr string, cfg gohub.Config) error {
 	debug.Handle("GET /debug/stats", func() any { return hub.Stats() })
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	server := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
+	server.Handler = mux
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
