@@ -34,22 +34,37 @@ func TestConnectingAnewBringsNoBurst(t *testing.T) {
 		require.Equal(t, 20, allowed(second, 25), "each session has its own")
 		first.hangUp()
 		second.hangUp()
+		require.Equal(t, 20, allowed(w.dial("user=alice&tenant=other"), 25), "nobody else's")
+		require.Equal(t, 20, allowed(w.as("bob"), 25))
 		first, second = w.as("alice"), w.as("alice")
 		require.Zero(t, allowed(first, 5), "and gets it back")
 		require.Zero(t, allowed(second, 5))
 		third := w.as("alice")
 		require.Equal(t, 20, allowed(third, 25), "which leaves a third session with a new one")
-		require.Equal(t, 20, allowed(w.dial("user=alice&tenant=other"), 25), "as another tenant's user")
-		require.Equal(t, 20, allowed(w.as("bob"), 25))
 		pass(time.Second)
 		require.Equal(t, 10, allowed(first, 25), "it refills as ever")
 		first.hangUp()
 		pass(1500 * time.Millisecond)
 		require.Equal(t, 15, allowed(w.as("alice"), 25), "also between two sessions")
-		third.hangUp()
-		pass(21 * time.Second)
-		require.Equal(t, 20, allowed(w.as("alice"), 25))
 	})
+}
+
+// What takes longer than ten seconds to pay off is forgotten after them, and
+// before twenty.
+func TestWhatIsOwedIsForgotten(t *testing.T) {
+	for wait, want := range map[time.Duration]int{9 * time.Second: 0, 21 * time.Second: 1} {
+		t.Run(wait.String(), func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				w := startVirtual(t, gohub.Config{RateLimiter: gohub.NewRateLimiter(gohub.Rate{Frames: 0.01})})
+				pass(5 * time.Second) // the limiter's tenth second lies between
+				u := w.as("alice")
+				require.Equal(t, 1, allowed(u, 5)) // owed for 100 s
+				u.hangUp()
+				pass(wait)
+				require.Equal(t, want, allowed(w.as("alice"), 5))
+			})
+		})
+	}
 }
 
 // Who asks for much and does not wait for the answer has to pay for it in the
