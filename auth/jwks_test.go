@@ -431,3 +431,23 @@ func TestJWKSKeys(t *testing.T) {
 		})
 	}
 }
+
+// A token without a kid costs eight checks at most.
+func TestKidlessTokensTryFewKeys(t *testing.T) {
+	t.Parallel()
+	var keys []auth.Key
+	for i := range 9 {
+		keys = append(keys, auth.Key{ID: fmt.Sprint(i), Algorithm: auth.ES256, Key: newEC()})
+	}
+	a := newAuth(t, auth.Config{Keys: keys})
+	for i, k := range keys {
+		_, err := a.Verify(t.Context(), mint(t, auth.ES256, k.Key, nil, goodClaims(nil)))
+		if i < 8 {
+			require.NoError(t, err)
+			continue
+		}
+		isRefused(t, err, gohub.CodeUnauthorized, "the token's signature is wrong")
+		_, err = a.Verify(t.Context(), mint(t, auth.ES256, k.Key, map[string]any{"kid": k.ID}, goodClaims(nil)))
+		require.NoError(t, err)
+	}
+}
