@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
@@ -33,6 +34,8 @@ func attackKeys() []auth.Key {
 		{ID: "rsa", Algorithm: auth.RS256, Key: &rsaKey.PublicKey},
 	}
 }
+
+const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 func hs256(secret []byte) func([]byte) []byte {
 	return func(input []byte) []byte {
@@ -114,6 +117,7 @@ func tokenAttacks() []tokenAttack {
 		{"other audiences", claims(map[string]any{"aud": []string{"mail", "chat2"}}), "the token is for another audience"},
 		{"no audience", claims(map[string]any{"aud": nil}), "the token is for another audience"},
 		{"audience in an object", claims(map[string]any{"aud": map[string]any{"chat": "chat"}}), "the token is for another audience"},
+		{"audiences in objects", claims(map[string]any{"aud": []any{map[string]any{"chat": "chat"}, []string{"chat"}}}), "the token is for another audience"},
 		{"no user", claims(map[string]any{"sub": nil}), "the token's user id cannot be used here"},
 		{"user id that cannot be", claims(map[string]any{"sub": "a,b"}), "the token's user id cannot be used here"},
 		{"user id that is a number", claims(map[string]any{"sub": 7}), "a claim of the token cannot be used here"},
@@ -174,13 +178,23 @@ func tokenAttacks() []tokenAttack {
 			p := strings.Split(good(t), ".")
 			return `{"payload":"` + p[1] + `","signatures":[{"protected":"` + p[0] + `","signature":"` + p[2] + `"}]}`
 		}, malformed},
+		{"newline in the signature", func(t testing.TB) string { g := good(t); return g[:len(g)-4] + "\n" + g[len(g)-4:] }, malformed},
+		{"another way to write the signature", func(t testing.TB) string {
+			g := good(t) // of the last letter, two bits count
+			last := strings.IndexByte(base64url, g[len(g)-1])
+			return g[:len(g)-1] + string(base64url[last|1])
+		}, malformed},
 		{"padding", func(t testing.TB) string { return good(t) + "==" }, malformed},
 		{"header that is no JSON", text(base64.RawURLEncoding.EncodeToString([]byte("alg=none")) + ".e30.AAAA"), malformed},
 		{"claims that are no JSON", func(t testing.TB) string {
 			return signRaw(t, []byte("sub=alice"))
 		}, malformed},
 		{"claims that are null", func(t testing.TB) string { return signRaw(t, []byte("null")) }, malformed},
-		{"claims that are not UTF-8", func(t testing.TB) string { return signRaw(t, []byte("{\"sub\":\"a\xff\"}")) }, malformed},
+		{"claims that are not UTF-8", func(t testing.TB) string {
+			payload, err := json.Marshal(goodClaims(map[string]any{"tenant": "?"}))
+			require.NoError(t, err)
+			return signRaw(t, bytes.ReplaceAll(payload, []byte("?"), []byte("\xff")))
+		}, malformed},
 		{"deep JSON", func(t testing.TB) string {
 			return signRaw(t, []byte(strings.Repeat("[", 3000)+strings.Repeat("]", 3000)))
 		}, malformed},

@@ -154,7 +154,7 @@ func New(cfg Config) (*Authenticator, error) {
 		cfg.Cookie = "gohub"
 	case cfg.Cookie == "":
 		cfg.Cookie = hostPrefix + "gohub"
-	case (&http.Cookie{Name: cfg.Cookie}).Valid() != nil:
+	case (&http.Cookie{Name: cfg.Cookie}).Valid() != nil: //nolint:gosec // it is never set
 		return nil, fmt.Errorf("auth: Config.Cookie is %q: no cookie can be called that", cfg.Cookie)
 	}
 	cfg.Claims = cfg.Claims.resolve()

@@ -81,7 +81,7 @@ func (r *remote) find(ctx context.Context, alg, kid string) (fit []*verifier, kn
 	now := time.Now()
 	if (!known || now.Sub(r.fetched) >= fetchFresh) && r.flight == nil && !now.Before(r.next) {
 		r.flight, r.next = make(chan struct{}), now.Add(fetchAgain)
-		go r.fetch(r.flight) // ends within fetchTime
+		go r.fetch(r.flight) //nolint:contextcheck // for all who wait; ends within fetchTime
 	}
 	flight, usable := r.flight, r.usable()
 	switch {

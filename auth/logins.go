@@ -436,7 +436,7 @@ func (l *Logins) clear(w http.ResponseWriter) {
 }
 
 func (l *Logins) newCookie(name, value string, life time.Duration) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // all three are set
 		Name:     name,
 		Value:    value,
 		Path:     "/", // __Host- wants it, and no Domain

@@ -225,22 +225,30 @@ func TestCookieFlags(t *testing.T) {
 			access, refresh string
 		}{
 			{
-				"by default", auth.Config{}, auth.LoginConfig{},
+				"by default",
+				auth.Config{},
+				auth.LoginConfig{},
 				"__Host-gohub=?; Path=/; Max-Age=300; HttpOnly; Secure; SameSite=Lax",
 				"__Host-gohub-refresh=?; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=Lax",
 			},
 			{
-				"strict", auth.Config{Cookie: "__Host-chat"}, auth.LoginConfig{SameSite: http.SameSiteStrictMode, Access: time.Minute, Life: time.Hour},
+				"strict",
+				auth.Config{Cookie: "__Host-chat"},
+				auth.LoginConfig{SameSite: http.SameSiteStrictMode, Access: time.Minute, Life: time.Hour},
 				"__Host-chat=?; Path=/; Max-Age=60; HttpOnly; Secure; SameSite=Strict",
 				"__Host-chat-refresh=?; Path=/; Max-Age=3600; HttpOnly; Secure; SameSite=Strict",
 			},
 			{
-				"none", auth.Config{}, auth.LoginConfig{SameSite: http.SameSiteNoneMode},
+				"none",
+				auth.Config{},
+				auth.LoginConfig{SameSite: http.SameSiteNoneMode},
 				"__Host-gohub=?; Path=/; Max-Age=300; HttpOnly; Secure; SameSite=None",
 				"__Host-gohub-refresh=?; Path=/; Max-Age=2592000; HttpOnly; Secure; SameSite=None",
 			},
 			{
-				"insecure", auth.Config{Insecure: true}, auth.LoginConfig{SameSite: http.SameSiteDefaultMode},
+				"insecure",
+				auth.Config{Insecure: true},
+				auth.LoginConfig{SameSite: http.SameSiteDefaultMode},
 				"gohub=?; Path=/; Max-Age=300; HttpOnly; SameSite=Lax",
 				"gohub-refresh=?; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax",
 			},
@@ -252,7 +260,6 @@ func TestCookieFlags(t *testing.T) {
 				set := rec.Header()["Set-Cookie"]
 				require.Len(t, set, 2, c.name)
 				for i, want := range []string{access, refresh} {
-					require.NoError(t, (&http.Cookie{Name: "x"}).Valid())
 					name, rest, _ := strings.Cut(set[i], "=")
 					value, flags, _ := strings.Cut(rest, ";")
 					if value != "" {
@@ -649,6 +656,7 @@ func TestLogout(t *testing.T) {
 		require.NoError(t, s.EndUser(t.Context(), "acme", "bob"))
 		require.Equal(t, gohub.Identity{Tenant: "acme", User: "bob"}, s.endings()[1])
 		require.Equal(t, http.StatusNoContent, b.post(s.Logout, "").Code)
+		require.Len(t, s.endings(), 3)
 		require.Equal(t, "bob", s.endings()[2].User)
 
 		require.NoError(t, s.EndUser(t.Context(), "other", "alice"))

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -117,7 +118,7 @@ func (a *Authenticator) claims(ctx context.Context, token string) (map[string]an
 		return nil, time.Time{}, errMalformed
 	}
 	var claims map[string]any
-	if json.Unmarshal(raw, &claims) != nil || claims == nil {
+	if json.Unmarshal(raw, &claims) != nil {
 		return nil, time.Time{}, errMalformed
 	}
 	expires, refusal := a.valid(claims)
@@ -192,11 +193,7 @@ func isFor(aud any, who string) bool {
 	case string:
 		return aud == who
 	case []any:
-		for _, v := range aud {
-			if v == any(who) {
-				return true
-			}
-		}
+		return slices.Contains(aud, any(who))
 	}
 	return false
 }
