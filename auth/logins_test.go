@@ -445,7 +445,8 @@ func TestRefreshRace(t *testing.T) {
 // Refresh tokens that never were.
 func TestRefreshAttacks(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		s := newSite(t, auth.Config{}, auth.LoginConfig{})
+		f := &failingFamilies{Families: auth.NewMemoryFamilies()}
+		s := newSite(t, auth.Config{}, auth.LoginConfig{Families: f})
 		alice, bob := s.browser(t), s.browser(t)
 		alice.login("alice")
 		bob.login("bob")
@@ -457,6 +458,7 @@ func TestRefreshAttacks(t *testing.T) {
 			"dot":             ".",
 			"no family":       "." + aliceSecret,
 			"unknown family":  "AAAAAAAAAAAAAAAAAAAAAAAAAA." + aliceSecret,
+			"huge family":     strings.Repeat("A", 100_000) + "." + aliceSecret,
 			"no secret":       aliceID + ".",
 			"short secret":    aliceID + "." + aliceSecret[:40],
 			"long secret":     aliceID + "." + aliceSecret + "AAAA",
@@ -470,6 +472,7 @@ func TestRefreshAttacks(t *testing.T) {
 			rec := b.refresh(http.StatusUnauthorized)
 			require.Contains(t, rec.Body.String(), "not logged in any more", name)
 		}
+		require.LessOrEqual(t, f.longest, 84, "the storage is not bothered")
 		b := s.browser(t)
 		rec := b.refresh(http.StatusUnauthorized)
 		require.Contains(t, rec.Body.String(), "no token: log in first")
@@ -549,7 +552,8 @@ func TestRecheck(t *testing.T) {
 // failingFamilies fail when told.
 type failingFamilies struct {
 	auth.Families
-	fail string
+	fail    string
+	longest int // of the ids that were looked up
 }
 
 var errStorage = errors.New("storage is away")
@@ -566,6 +570,7 @@ func (f *failingFamilies) Add(ctx context.Context, fam auth.Family) error {
 }
 
 func (f *failingFamilies) Get(ctx context.Context, id string) (auth.Family, error) {
+	f.longest = max(f.longest, len(id))
 	if err := f.err("get"); err != nil {
 		return auth.Family{}, err
 	}
