@@ -276,8 +276,8 @@ func TestRequestsAreForgotten(t *testing.T) {
 		name, query, headers string
 		status               int
 	}{
-		{"ticket", "user=alice&pad=" + pad, "", http.StatusOK},
-		{"session by its URL", "user=alice&pad=" + pad, upgrade, http.StatusSwitchingProtocols},
+		{"ticket", "user=alice&login=l&rooms=a&pad=" + pad, "", http.StatusOK},
+		{"session by its URL", "user=alice&login=l&rooms=a&pad=" + pad, upgrade, http.StatusSwitchingProtocols},
 		{"session by its subprotocol", "user=alice", upgrade + "Sec-WebSocket-Protocol: gohub.v1, " + pad + "\r\n", http.StatusSwitchingProtocols},
 	} {
 		t.Run(c.name, func(t *testing.T) {

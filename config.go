@@ -295,6 +295,18 @@ type Identity struct {
 	// ExpiresAt is when the session is closed with 4001 unless refreshed.
 	// Zero: never.
 	ExpiresAt time.Time
+	// Login tells the logins of a user apart, where the Authenticator knows
+	// them: a program that ends one login wants to end what rests on it alone.
+	Login string
+	// Rooms are the rooms, or patterns of them, that the proof of identity
+	// names. The hub keeps them for the program and does not go by them:
+	// Config.MayJoin does.
+	Rooms []string
+	// Claims is what else the Authenticator knows and the program wants to
+	// have at hand, in MayJoin or a handler. They are kept as long as the
+	// session, so let there be few, and no parts of the request. Nobody may
+	// change them.
+	Claims map[string]any
 }
 
 // An Authenticator says who is connecting. It is asked before the WebSocket

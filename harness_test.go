@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,13 +33,17 @@ func TestMain(m *testing.M) {
 // shown by something later that does.
 const patience = 10 * time.Second
 
-// byQuery authenticates by ?user=&device=&tenant=&name=.
+// byQuery authenticates by ?user=&device=&tenant=&name=&login=&rooms=&rooms=&claim=.
 func byQuery(r *http.Request) (gohub.Identity, error) {
 	q := r.URL.Query()
 	if q.Get("user") == "" {
 		return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "who are you?")
 	}
-	return gohub.Identity{User: q.Get("user"), Device: q.Get("device"), Tenant: q.Get("tenant"), Name: q.Get("name")}, nil
+	who := gohub.Identity{User: q.Get("user"), Device: q.Get("device"), Tenant: q.Get("tenant"), Name: q.Get("name"), Login: q.Get("login"), Rooms: q["rooms"]}
+	if c := q.Get("claim"); c != "" {
+		who.Claims = map[string]any{"claim": strings.Clone(c)}
+	}
+	return who, nil
 }
 
 type world struct {

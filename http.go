@@ -7,10 +7,11 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/gohub/gohub/internal/problem"
 	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
 )
@@ -40,7 +41,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method != http.MethodGet {
 		w.Header().Set("Allow", http.MethodGet)
-		writeProblem(w, http.StatusMethodNotAllowed, &Error{Code: CodeBadRequest, Message: "GET is what this answers"})
+		problem.Write(w, http.StatusMethodNotAllowed, string(CodeBadRequest), "GET is what this answers", 0)
 		return
 	}
 	upgrade := isUpgrade(r)
@@ -104,7 +105,11 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 	// The strings may be parts of the request's header, which must not stay
 	// for as long as the session, or the ticket, does.
 	who.User, who.Name = strings.Clone(who.User), strings.Clone(who.Name)
-	who.Device, who.Tenant = strings.Clone(who.Device), strings.Clone(who.Tenant)
+	who.Device, who.Tenant, who.Login = strings.Clone(who.Device), strings.Clone(who.Tenant), strings.Clone(who.Login)
+	who.Rooms = slices.Clone(who.Rooms)
+	for i, room := range who.Rooms {
+		who.Rooms[i] = strings.Clone(room)
+	}
 	return who, nil
 }
 
@@ -182,7 +187,7 @@ func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
 		e = &Error{Code: CodeInternal, Message: "the server cannot take this connection over: something in it is in the way. Its log says what"}
 	}
 	h.refused(r, e)
-	writeProblem(w, no.Status, e)
+	problem.Write(w, no.Status, string(e.Code), e.Message, 0)
 }
 
 type negotiation struct {
@@ -218,39 +223,4 @@ func requestPath(r *http.Request) string {
 		return u.EscapedPath()
 	}
 	return r.URL.EscapedPath()
-}
-
-// problem answers with an error as JSON (RFC 9457).
-func problem(w http.ResponseWriter, e *Error) {
-	status := http.StatusInternalServerError
-	switch e.Code { //nolint:exhaustive // the others do not come here
-	case CodeUnauthorized:
-		status = http.StatusUnauthorized
-	case CodeForbidden:
-		status = http.StatusForbidden
-	case CodeRateLimited:
-		status = http.StatusTooManyRequests
-	case CodeBadRequest:
-		status = http.StatusBadRequest
-	case CodeBusy, CodeUnavailable, CodeDraining:
-		status = http.StatusServiceUnavailable
-	}
-	writeProblem(w, status, e)
-}
-
-func writeProblem(w http.ResponseWriter, status int, e *Error) {
-	hd := w.Header()
-	hd.Set("Content-Type", "application/problem+json")
-	hd.Set("Cache-Control", "no-store")
-	if e.RetryAfter > 0 {
-		hd.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
-	}
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(struct {
-		Title   string `json:"title"`
-		Status  int    `json:"status"`
-		Code    Code   `json:"code"`
-		Detail  string `json:"detail"`
-		RetryMS int64  `json:"retry_ms,omitempty"`
-	}{http.StatusText(status), status, e.Code, e.Message, e.RetryAfter.Milliseconds()})
 }

@@ -119,11 +119,12 @@ func TestTicket(t *testing.T) {
 			return "ticket=" + s
 		}
 		// It stands for all that the Authenticator said.
-		first := ticket("user=alice&device=phone&name=Alice&tenant=acme")
+		first := ticket("user=alice&device=phone&name=Alice&tenant=acme&login=l1&rooms=a&rooms=b&claim=c")
 		u := w.dial(first)
 		require.Equal(t, "alice", u.welcome["user"])
-		require.Equal(t, gohub.Identity{User: "alice", Device: "phone", Name: "Alice", Tenant: "acme"},
-			w.hub.Sessions("acme", "alice")[0].Identity())
+		require.Equal(t, gohub.Identity{
+			User: "alice", Device: "phone", Name: "Alice", Tenant: "acme", Login: "l1", Rooms: []string{"a", "b"}, Claims: map[string]any{"claim": "c"},
+		}, w.hub.Sessions("acme", "alice")[0].Identity())
 		refused(w, first) // once
 		refused(w, "ticket=made-up")
 		refused(w, "user=alice&ticket=made-up") // a bad one is not made up for by something else

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"time"
+
+	"github.com/gohub/gohub/internal/problem"
 )
 
 // An Observer is told what happens in a hub, for metrics, audit and the
@@ -100,7 +102,7 @@ func (c *Client) closed() {
 // refuse answers a handshake or a negotiate with an error.
 func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
 	h.refused(r, e)
-	problem(w, e)
+	problem.Write(w, problem.Status(string(e.Code)), string(e.Code), e.Message, e.RetryAfter)
 }
 
 // refused counts and tells that a handshake or a negotiate is refused.
