@@ -40,7 +40,7 @@ func TestServesTLS(t *testing.T) {
 	roots.AddCert(ca.Cert)
 
 	untrusting := &http.Client{Transport: &http.Transport{}}
-	_, err = untrusting.Get(url)
+	_, err = untrusting.Get(url) //nolint:bodyclose // there is none
 	var unknown x509.UnknownAuthorityError
 	require.ErrorAs(t, err, &unknown, "trust is not changed by serving")
 

@@ -205,7 +205,7 @@ test('after all that the victim is still logged in, as nobody else', async () =>
   assert.deepEqual(await victim.cookies(), []);
 });
 
-test('the page renews its login and its connection before they end, without a reconnect', async () => {
+test('the page renews its login and its connection before they end, without a reconnect', { timeout: 60_000 }, async () => {
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.clock.install();
