@@ -86,8 +86,8 @@ func (p *persister) reserve(r *room, size int64) bool {
 	return false
 }
 
-// raise adds d to n unless that were more than most. What is refused never
-// shows, neither in Stats nor to another message that fits.
+// raise adds d to n unless that were more than most: n is never above it, not
+// for a moment either, in which somebody else's smaller d would be refused.
 func raise(n *atomic.Int64, d, most int64) bool {
 	for {
 		old := n.Load()
