@@ -170,7 +170,7 @@ type world struct {
 // live starts a hub and tells the clients where. kill ends it with SIGKILL.
 func (w *world) live(ctx context.Context) (kill func()) {
 	w.t.Helper()
-	child := exec.CommandContext(ctx, os.Args[0])
+	child := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // this very binary
 	child.Env = append(os.Environ(), childWhere+"="+w.where)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe() // the child ends with it, should this process die
