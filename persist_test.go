@@ -125,6 +125,25 @@ func TestUncommittedIsSeenByEveryRead(t *testing.T) {
 	require.Len(t, carol.messages("r"), 3)
 }
 
+// What is stored while somebody reads is in the page: the log is read before
+// the Store.
+func TestWhatIsStoredMeanwhileIsRead(t *testing.T) {
+	slow := newSlowStore()
+	store := newPausingStore(slow, func(q gohub.Query) bool { return q.Viewer == "bob" && q.Limit == 7 })
+	w := start(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	slow.hold()
+	id := alice.publish("r", "ordered, and soon stored")
+	bob.expect("message", "id", id)
+	bob.send(frame{"type": "history", "ref": "page", "room": "r", "limit": 7})
+	store.await(t)
+	slow.release()
+	alice.expect("ack", "id", id)
+	w.settled()
+	close(store.resume)
+	require.Len(t, bob.expect("history", "ref", "page")["messages"], 1)
+}
+
 func TestBusyWhenTheQueueIsFull(t *testing.T) {
 	store := newSlowStore()
 	w := start(t, gohub.Config{Store: store, MaxPending: 8})

@@ -159,7 +159,7 @@ type connection struct {
 
 // resume connects, joins all rooms from where the client was, and returns when
 // it has caught up.
-func (c *client) resume(ctx context.Context) (k *connection, err error) {
+func (c *client) resume(ctx context.Context) (*connection, error) {
 	addr, _ := c.w.addr.Load().(string)
 	ws, res, err := websocket.Dial(ctx, "ws://"+addr+"/?user="+c.name, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}})
 	if res != nil && res.Body != nil {
@@ -169,23 +169,26 @@ func (c *client) resume(ctx context.Context) (k *connection, err error) {
 		return nil, err
 	}
 	ws.SetReadLimit(4 << 20)
-	k = &connection{c, ctx, ws}
-	defer func() {
-		if err != nil {
-			k.end()
-		}
-	}()
+	k := &connection{c, ctx, ws}
+	if err := k.catchUp(); err != nil {
+		k.end()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *connection) catchUp() error {
 	for n := range rooms {
-		if err := k.send(map[string]any{"type": "join", "room": roomName(n), "since": c.last[roomName(n)]}); err != nil {
-			return nil, err
+		if err := k.send(map[string]any{"type": "join", "room": roomName(n), "since": k.c.last[roomName(n)]}); err != nil {
+			return err
 		}
 	}
 	if err := k.send(map[string]any{"type": "ping"}); err != nil {
-		return nil, err
+		return err
 	}
 	for {
 		if f, err := k.read(); err != nil || f.Type == "pong" {
-			return k, err
+			return err
 		}
 	}
 }
