@@ -346,6 +346,29 @@ func TestStoreThatFailsIsTriedAgainInOrder(t *testing.T) {
 	}
 }
 
+// However long a Store was away, it is found within a second of its return.
+func TestStoreThatComesBackIsFoundSoon(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store})
+		alice := w.as("alice", "r")
+		for _, away := range []time.Duration{time.Second, 10 * time.Second, time.Hour / 10} {
+			store.failWith(func([]gohub.Message) error {
+				<-store.called // or its channel is full one day
+				return errors.New("away")
+			})
+			id := alice.publish("r", 1)
+			pass(away)
+			require.Empty(t, alice.all("ack"))
+			store.failWith(nil)
+			pass(time.Second)
+			acks := alice.all("ack")
+			require.Len(t, acks, 1, "after %v", away)
+			require.Equal(t, id, acks[0].str("id"))
+		}
+	})
+}
+
 func TestRowThatCannotBeStoredIsRefusedAlone(t *testing.T) {
 	store := newSlowStore()
 	w := start(t, gohub.Config{Store: store})

@@ -280,8 +280,8 @@ func TestMemoryWhileServerIsAway(t *testing.T) { // alone: it looks at the heap
 	for i := range rooms {
 		alice.Join(fmt.Sprint("r", i))
 	}
-	publish := func(i int) error {
-		_, err := hub.Publish(t.Context(), gohub.Message{
+	publish := func(ctx context.Context, i int) error {
+		_, err := hub.Publish(ctx, gohub.Message{
 			Room: gohub.RoomID{Name: fmt.Sprint("r", i%rooms)}, Sender: "bot", To: "bob", Body: []byte(`"` + strings.Repeat("x", body) + `"`),
 		})
 		return err
@@ -302,17 +302,19 @@ func TestMemoryWhileServerIsAway(t *testing.T) { // alone: it looks at the heap
 	var queued, flood sync.WaitGroup
 	for i := range most / body {
 		queued.Go(func() {
-			if err := publish(i); err != nil && !busy(err) {
+			if err := publish(t.Context(), i); err != nil && !busy(err) {
 				t.Errorf("neither stored nor busy: %v", err)
 			}
 		})
 	}
 	require.Eventually(t, func() bool { return hub.Hub.Stats().UncommittedBytes > most-2*body }, patience, time.Millisecond)
 	full := heap()
+	soon, cancel := context.WithTimeout(t.Context(), 2*patience) // busy is told at once
+	defer cancel()
 	for range flooders {
 		flood.Go(func() {
 			for i := range each {
-				if err := publish(i); !busy(err) {
+				if err := publish(soon, i); !busy(err) {
 					t.Errorf("not busy: %v", err)
 				}
 			}
@@ -327,7 +329,7 @@ func TestMemoryWhileServerIsAway(t *testing.T) { // alone: it looks at the heap
 
 	require.NoError(t, server.Start())
 	queued.Wait()
-	require.NoError(t, publish(0))
+	require.NoError(t, publish(t.Context(), 0))
 }
 
 // A cutter is a proxy in front of the server. A connection that carries its
