@@ -26,7 +26,8 @@ import (
 // is clear. ErrUnknown means that this hub has ended: another one, or the next,
 // gives the answer.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
-	if m.ID == "" {
+	fresh := m.ID == ""
+	if fresh {
 		m.ID = NewID()
 	}
 	if m.Kind == "" {
@@ -46,9 +47,11 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	defer h.release(r)
 	res := newResult()
 	sent := m
-	done, err := h.resend(ctx, &sent, res)
-	if err != nil {
-		return m, err
+	done := false
+	if !fresh { // nobody has used a new one: the Store need not be there
+		if done, err = h.resend(ctx, &sent, res); err != nil {
+			return m, err
+		}
 	}
 	if !done {
 		r.inline(func() { err = h.submit(ctx, r, &sent, res) })

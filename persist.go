@@ -71,19 +71,33 @@ func newPersister(h *Hub) *persister {
 
 // reserve makes sure that one message of size bytes can be queued.
 func (p *persister) reserve(r *room, size int64) bool {
-	most, mostBytes := int64(p.hub.cfg.MaxPending), p.hub.cfg.MaxPendingBytes
-	if p.messages.Add(1) <= most {
-		if p.bytes.Add(size) <= mostBytes {
-			if r.uncommitted.Add(1) <= max(most/2, 1) {
-				return true
-			}
-			r.uncommitted.Add(-1)
+	most := int64(p.hub.cfg.MaxPending)
+	if !raise(&p.messages, 1, most) {
+		return false
+	}
+	if raise(&p.bytes, size, p.hub.cfg.MaxPendingBytes) {
+		if raise(&r.uncommitted, 1, max(most/2, 1)) {
+			return true
 		}
 		p.bytes.Add(-size)
 	}
 	p.messages.Add(-1)
 	p.settled()
 	return false
+}
+
+// raise adds d to n unless that were more than most: n is never above it, not
+// for a moment either, in which somebody else's smaller d would be refused.
+func raise(n *atomic.Int64, d, most int64) bool {
+	for {
+		old := n.Load()
+		if old+d > most {
+			return false
+		}
+		if n.CompareAndSwap(old, old+d) {
+			return true
+		}
+	}
 }
 
 // busyLeast and busyMost bound when a publisher that found the queue full is
@@ -279,22 +293,21 @@ func (p *persister) finish(cm *commit, out Ordered) {
 	p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
 }
 
-// drain waits until everything reserved is stored, and returns how much is not
-// when ctx ends first.
-func (p *persister) drain(ctx context.Context) (unstored int64) {
+// drain waits until everything reserved is stored; false: ctx ended first.
+func (p *persister) drain(ctx context.Context) bool {
 	p.mu.Lock()
 	if p.messages.Load() == 0 {
 		p.mu.Unlock()
-		return 0
+		return true
 	}
 	p.empty = make(chan struct{})
 	empty := p.empty
 	p.mu.Unlock()
 	select {
 	case <-empty:
-		return 0
+		return true
 	case <-ctx.Done():
-		return p.messages.Load()
+		return false
 	}
 }
 
