@@ -142,8 +142,9 @@ func remarks(p plan, records []record) string {
 		if r.Run.Late.P99 > 2 {
 			fmt.Fprintf(&b, "%sload sent late: p99 %.1f ms behind schedule\n", at, r.Run.Late.P99)
 		}
-		if p := r.Run.Paced; p != nil && p.Late.P99 > 2 {
-			fmt.Fprintf(&b, "%sload sent late at half the pace: p99 %.1f ms behind schedule\n", at, p.Late.P99)
+		if p := r.Run.Paced; p != nil && p.Seconds > 0 {
+			fmt.Fprintf(&b, "%sat half the pace: cores %.2f, %.2f, %.2f; load sent late, p99 %.1f ms behind schedule\n",
+				at, p.ServerCPU/p.Seconds, p.StoreCPU/p.Seconds, p.LoadCPU/p.Seconds, p.Late.P99)
 		}
 		if r.Run.Slow != nil {
 			b.WriteString(at + "the slow member: " + r.Run.Slow.End + "\n")

@@ -26,10 +26,14 @@ func (b *bench) durable() error {
 	if err := l.runUntil(drainMax, func() bool { return l.count.acks >= t.sent }); err != nil {
 		return err
 	}
-	p := &result.Paced{Rate: float64(r.Acked) / r.Seconds / 2}
+	p := &result.Paced{Rate: float64(r.Acked) / r.Seconds / 2, Seconds: b.Window.Seconds()}
 	t.stopped = false
 	t.pace(p.Rate)
 	if err := l.runFor(b.Warm); err != nil {
+		return err
+	}
+	from, err := during(l, b.cpu)
+	if err != nil {
 		return err
 	}
 	l.recording = true
@@ -37,6 +41,13 @@ func (b *bench) durable() error {
 		return err
 	}
 	l.recording = false
+	to, err := during(l, b.cpu)
+	if err != nil {
+		return err
+	}
+	p.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
+	p.StoreCPU = float64(to.store-from.store) / 1e9
+	p.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
 	p.Ack, p.Late = stats.Summarize(l.ackTime), stats.Summarize(l.late)
 	r.Paced = p
 	return b.finish(t)

@@ -94,9 +94,13 @@ func (s Store) Sub(before Store) Store {
 // Paced is the second part of a closed loop: an open one at half of what was
 // reached.
 type Paced struct {
-	Rate float64       `json:"rate"` // publishes a second
-	Ack  stats.Latency `json:"ack_latency"`
-	Late stats.Latency `json:"send_lateness"`
+	Rate      float64       `json:"rate"` // publishes a second
+	Ack       stats.Latency `json:"ack_latency"`
+	Late      stats.Latency `json:"send_lateness"`
+	Seconds   float64       `json:"seconds"`
+	ServerCPU float64       `json:"server_cpu_s"` // as Run's
+	StoreCPU  float64       `json:"store_cpu_s"`
+	LoadCPU   float64       `json:"load_cpu_s"`
 }
 
 // Stopped is delivery while the database stands still.
