@@ -49,6 +49,7 @@ type commit struct {
 	size    int64
 	at      time.Time // when it was ordered; zero unless somebody wants to know
 	waiters []waiting
+	out     Ordered // what the Store, or the hub for it, has said in the end
 }
 
 type waiting struct {
@@ -256,7 +257,8 @@ func (p *persister) store(l *lane, batch []*commit) error {
 		bad := batch[row.Index]
 		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
 		l.remove(bad)
-		p.finish([]*commit{bad}, []Ordered{{Err: fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)}})
+		bad.out.Err = fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)
+		p.finish(bad)
 		return nil
 	case err != nil:
 		return err
@@ -265,36 +267,39 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	}
 	l.remove(batch...)
 	l.turn(time.Since(began) / time.Duration(len(batch)))
-	p.finish(batch, out)
+	for i, cm := range batch {
+		cm.out = out[i]
+	}
+	p.finish(batch...)
 	return nil
 }
 
 // finish tells what became of messages that have left the lane. A session gets
 // all its acks of a batch in one write.
-func (p *persister) finish(batch []*commit, out []Ordered) {
+func (p *persister) finish(batch ...*commit) {
 	acks := make(map[*Client]*ackRun)
-	for i, cm := range batch {
+	for _, cm := range batch {
 		p.hub.broker.Stored(cm.m)
 		for _, w := range cm.waiters {
-			if c, ok := w.w.(*Client); ok && out[i].Err == nil {
+			if c, ok := w.w.(*Client); ok && cm.out.Err == nil {
 				a := acks[c]
 				if a == nil {
 					a = &ackRun{frames: make([]byte, 0, 128+len(cm.m.Room.Name))}
 					acks[c] = a
 				}
-				a.frames = wire.AppendAck(a.frames, cm.m.ID, cm.m.Room.Name, out[i].Seq, w.duplicate || out[i].Duplicate)
+				a.frames = wire.AppendAck(a.frames, cm.m.ID, cm.m.Room.Name, cm.out.Seq, w.duplicate || cm.out.Duplicate)
 				a.n++
 				continue
 			}
-			p.tell(w.w, &cm.m, out[i], w.duplicate)
+			p.tell(w.w, &cm.m, cm.out, w.duplicate)
 		}
 	}
 	for c, a := range acks {
 		c.send(a.frames)
 		c.unacked.Add(-a.n)
 	}
-	for i, cm := range batch {
-		p.stored(&cm.m, out[i], cm.at)
+	for _, cm := range batch {
+		p.stored(&cm.m, cm.out, cm.at)
 		p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
 	}
 }

@@ -239,7 +239,7 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 	if b.pin {
 		server.CPU, client.CPU = "0", "1"
 	}
-	k, err := keep(cmp.Or(s.store, p.store), b.dir)
+	k, err := keep(cmp.Or(s.store, p.store), b.dir) //nolint:contextcheck // the database ends with remove
 	if err != nil {
 		return result.Run{}, err
 	}

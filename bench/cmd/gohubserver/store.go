@@ -44,7 +44,7 @@ func openStore(ctx context.Context, dsn, dir string) (s *counted, closing func()
 		}
 		s, closing = &counted{Store: store, pool: pool}, func() error { pool.Close(); return nil }
 	case dir != "":
-		store, err := sqlite.Open(filepath.Join(dir, "bench.db"), sqlite.Options{})
+		store, err := sqlite.Open(filepath.Join(dir, "bench.db"), sqlite.Options{}) //nolint:contextcheck // it has its own end
 		if err != nil {
 			return nil, nil, err
 		}
