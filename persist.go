@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gohub/gohub/internal/wire"
 )
 
 // persistLanes is how many commits are under way at a time; a room keeps to one
@@ -47,6 +49,7 @@ type commit struct {
 	size    int64
 	at      time.Time // when it was ordered; zero unless somebody wants to know
 	waiters []waiting
+	out     Ordered // what the Store, or the hub for it, has said in the end
 }
 
 type waiting struct {
@@ -268,7 +271,8 @@ func (p *persister) store(l *lane, batch []*commit) error {
 		bad := batch[row.Index]
 		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
 		l.remove(bad)
-		p.finish(bad, Ordered{Err: fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)})
+		bad.out.Err = fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)
+		p.finish(bad)
 		return nil
 	case err != nil:
 		return err
@@ -278,19 +282,46 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	l.remove(batch...)
 	l.turn(time.Since(began) / time.Duration(len(batch)))
 	for i, cm := range batch {
-		p.finish(cm, out[i])
+		cm.out = out[i]
 	}
+	p.finish(batch...)
 	return nil
 }
 
-// finish tells what became of a message that has left the lane.
-func (p *persister) finish(cm *commit, out Ordered) {
-	p.hub.broker.Stored(cm.m)
-	for _, w := range cm.waiters {
-		p.tell(w.w, &cm.m, out, w.duplicate)
+// finish tells what became of messages that have left the lane. A session gets
+// all its acks of a batch in one write.
+func (p *persister) finish(batch ...*commit) {
+	acks := make(map[*Client]*ackRun)
+	for _, cm := range batch {
+		p.hub.broker.Stored(cm.m)
+		for _, w := range cm.waiters {
+			if c, ok := w.w.(*Client); ok && cm.out.Err == nil {
+				a := acks[c]
+				if a == nil {
+					a = &ackRun{frames: make([]byte, 0, 128+len(cm.m.Room.Name))}
+					acks[c] = a
+				}
+				a.frames = wire.AppendAck(a.frames, cm.m.ID, cm.m.Room.Name, cm.out.Seq, w.duplicate || cm.out.Duplicate)
+				a.n++
+				continue
+			}
+			p.tell(w.w, &cm.m, cm.out, w.duplicate)
+		}
 	}
-	p.stored(&cm.m, out, cm.at)
-	p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
+	for c, a := range acks {
+		c.send(a.frames)
+		c.unacked.Add(-a.n)
+	}
+	for _, cm := range batch {
+		p.stored(&cm.m, cm.out, cm.at)
+		p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
+	}
+}
+
+// An ackRun is a session's acks of one batch.
+type ackRun struct {
+	frames []byte
+	n      int32
 }
 
 // drain waits until everything reserved is stored; false: ctx ended first.

@@ -426,6 +426,55 @@ func TestRetryWaitsForTheFirst(t *testing.T) {
 	require.Empty(t, bob.messages("r"), "one message")
 }
 
+// Everybody is told of their own messages in a batch, once each, however they
+// are mixed, and owes nothing afterwards.
+func TestAcksOfABatch(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store, DrainTime: -1})
+		alice, again, bob := w.as("alice", "r"), w.as("alice", "r"), w.as("bob", "r")
+		store.hold()
+		taken := gohub.NewID() // somebody else's, by the time it is stored
+		first := alice.publish("r", "alone in the first batch")
+		synctest.Wait()
+		_, err := store.Store.Append(t.Context(), []gohub.Message{{Room: gohub.RoomID{Name: "r"}, ID: taken, Seq: 1, Sender: "carol"}})
+		require.NoError(t, err)
+		want := map[*user][]string{alice: {first}}
+		for i := range 3 {
+			for _, u := range []*user{alice, bob} {
+				want[u] = append(want[u], u.publish("r", i))
+				synctest.Wait()
+			}
+		}
+		twice := want[alice][2]
+		again.send(frame{"type": "publish", "room": "r", "id": twice, "body": "twice", "retry": true})
+		alice.send(frame{"type": "publish", "room": "r", "id": taken, "body": "mine"})
+		synctest.Wait()
+		require.Len(t, store.batches, 1)
+		store.release()
+		synctest.Wait()
+		require.Len(t, store.batches, 2)
+		require.Len(t, store.batches[1], 7)
+		acked := func(u *user) (ids []string) {
+			for _, f := range u.all("ack") {
+				require.Equal(t, "r", f["room"])
+				require.Equal(t, u == again, f["duplicate"] == true)
+				ids = append(ids, f["id"].(string))
+			}
+			return ids
+		}
+		require.Equal(t, want[alice], acked(alice))
+		require.Equal(t, want[bob], acked(bob))
+		require.Equal(t, []string{twice}, acked(again))
+		alice.expect("error", "id", taken, "code", "id_conflict")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		require.NoError(t, w.hub.Shutdown(ctx))
+		require.Zero(t, time.Since(start), "nobody is waited for")
+	})
+}
+
 func TestShutdownStoresAndAcks(t *testing.T) {
 	store := newSlowStore()
 	hub, err := gohub.New(gohub.Config{Store: store, AllowAnonymous: true})

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,12 +93,17 @@ func BenchmarkJoinReplay(b *testing.B) {
 		s, room := filled(b, n)
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
+			var times []time.Duration
 			for b.Loop() {
+				start := time.Now()
 				ms, more, err := s.History(b.Context(), gohub.Query{Room: room, Viewer: "bob", Newest: true, Limit: 20})
 				if err != nil || len(ms) != 20 || !more {
 					b.Fatal(len(ms), more, err)
 				}
+				times = append(times, time.Since(start))
 			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 		})
 	}
 }
