@@ -26,7 +26,7 @@ func readRoom(tb testing.TB, users int) (*MemoryStore, RoomID) {
 func TestNewestWatermarks(t *testing.T) {
 	const users = 3000
 	s, room := readRoom(t, users)
-	all, err := s.Watermarks(t.Context(), MarkQuery{Room: room, Limit: 1<<40})
+	all, err := s.Watermarks(t.Context(), MarkQuery{Room: room, Limit: 1 << 40})
 	require.NoError(t, err)
 	require.Greater(t, len(all), users*9/10) // some have read nothing
 	for i := range all[1:] {

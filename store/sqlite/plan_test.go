@@ -68,6 +68,7 @@ func plans(t *testing.T, s *Store) {
 		"watermarks, furthest":  {furthestSQL, []string{furthest}},
 		"watermarks, seen by":   {seenBySQL, []string{seenBy}},
 		"a user's watermark":    {markSQL, []string{oneUsers}},
+		"a user's listing":      {relistSQL, []string{oneUsers}},
 		"trim: the next room":   {nextRoomSQL, []string{"SEARCH messages USING COVERING INDEX message_ids ((tenant,room)>(?,?))"}},
 		"trim: one too many":    {overSQL, []string{public, strings.Replace(private, "USING INDEX", "USING COVERING INDEX", 1)}},
 		"trim: their sizes":     {sizesSQL, []string{public, private}},
