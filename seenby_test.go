@@ -41,6 +41,7 @@ func TestSeenBy(t *testing.T) {
 		first := alice.say("r", 1).num("seq")
 		secret := alice.say("r", "psst", "to", "carol").num("seq")
 		self := bob.say("r", "note", "to", "bob").num("seq")
+		unread := bob.say("r", "hello?", "to", "aaron").num("seq")
 		last := bob.say("r", 2).num("seq")
 		bob.reads("r", "delivered", last, "seen", first)
 		carol.reads("r", "seen", last)
@@ -66,6 +67,7 @@ func TestSeenBy(t *testing.T) {
 			"a private message, the program":   {"", gohub.MarkQuery{Seq: secret}, []string{"carol:seen"}},
 			"a private message, from before":   {"", gohub.MarkQuery{Seq: secret, After: "bob"}, []string{"carol:seen"}},
 			"a private message, from its one":  {"", gohub.MarkQuery{Seq: secret, After: "carol"}, nil},
+			"a private message, not received":  {"", gohub.MarkQuery{Seq: unread}, nil},
 			"a note to oneself":                {"bob", gohub.MarkQuery{Seq: self}, nil},
 		} {
 			c.q.Room = room
@@ -173,9 +175,17 @@ func TestSeenByBesideTheStore(t *testing.T) {
 	users, err := read(2)
 	require.ErrorIs(t, err, errSecret)
 	require.Equal(t, []string{"user-0", "user-1"}, users)
-	users, err = read(0) // and again, from the first
+	users, err = read(0)
 	require.NoError(t, err)
 	require.Len(t, users, 5)
+	again := w.hub.SeenBy(t.Context(), "", gohub.MarkQuery{Room: room, Seq: seq, Limit: 2})
+	for range 2 { // a sequence begins anew
+		n := 0
+		for range again {
+			n++
+		}
+		require.Equal(t, 5, n)
+	}
 	broken.broken("History", 1)
 	users, err = read(0)
 	require.ErrorIs(t, err, errSecret)
