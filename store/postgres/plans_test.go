@@ -155,11 +155,12 @@ type node struct {
 
 // String shows the plan, a node a line.
 func (n node) String() string {
-	line := fmt.Sprintf("\n%s %s %s, %v times, %d pages", n.Type, n.Relation, n.Index, n.Loops, n.Hit+n.Read)
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s %s %s, %v times, %d pages", n.Type, n.Relation, n.Index, n.Loops, n.Hit+n.Read)
 	for _, p := range n.Plans {
-		line += strings.ReplaceAll(p.String(), "\n", "\n  ")
+		b.WriteString(strings.ReplaceAll(p.String(), "\n", "\n  "))
 	}
-	return line
+	return b.String()
 }
 
 func (n node) walk(f func(node)) {
