@@ -45,7 +45,8 @@ ORDER BY user LIMIT ?3`
 
 // roomsSQL looks up a user's rooms by themselves: the newest seq of each run,
 // and at most so many unread messages, of the newest of each run. What the user
-// has sent is never unread, and is stepped over no further than that.
+// has sent is never unread, and is stepped over no further than that. The
+// planner would rather read all of a tenant than the list of its user.
 var roomsSQL = strings.NewReplacer("{here}", "tenant = m.tenant AND room = m.room",
 	"{most}", fmt.Sprint(gohub.MaxUnread), "{newest}", fmt.Sprint("ORDER BY seq DESC LIMIT ", 10*gohub.MaxUnread)).Replace(`
 SELECT room, seen,
@@ -58,7 +59,7 @@ SELECT room, seen,
     UNION ALL
     SELECT 1 FROM (SELECT sender FROM messages WHERE {here} AND recipient = m.user AND seq > m.seen {newest}) WHERE sender <> m.user
     LIMIT {most}))
-FROM members AS m
+FROM members AS m INDEXED BY members_listed
 WHERE tenant = ?1 AND user = ?2 AND listed
 ORDER BY room`)
 
