@@ -26,16 +26,16 @@ type Config struct {
 	// their tenant. Direct rooms are for their two users in any case; for those
 	// it is asked too, also when a publish names the other user.
 	//
-	// It is asked at each join, and after a refresh, with the new identity, about every
-	// room that the session has joined: it is taken out of those that are
-	// refused, as by Hub.Leave. It is not asked about what the program does
-	// with Hub.Join, then or later, nor who may get a private message in a room.
+	// It is asked at each join and, with the new identity, at a refresh about
+	// every room that the session has joined: those that are refused it leaves,
+	// as by Hub.Leave. It is not asked about rooms that the program has joined
+	// the session to, nor who may read a private message in a room.
 	//
-	// Return an [*Error] to refuse, and choose what the client is told; any other
-	// error, and one with a RetryAfter, means that it cannot be said now, is
-	// logged and becomes "internal", and a refresh then changes nothing. It is called on the session's
-	// goroutine, for different sessions concurrently, and may take its time;
-	// ctx ends with the hub.
+	// Return an [*Error] to choose what the client is told; any other error is
+	// logged and becomes "internal". Such a one, and an *Error with a
+	// RetryAfter, says that the answer is not known now: a refresh then changes
+	// nothing. It is called on the session's goroutine, for different sessions
+	// concurrently, and may take its time; ctx ends with the hub.
 	MayJoin func(ctx context.Context, who Identity, room RoomID) error
 
 	// Store keeps messages and watermarks. Defaults to NewMemoryStore with
@@ -308,8 +308,8 @@ type Identity struct {
 	// them: [Hub.Revoke] ends what rests on one.
 	Login string
 	// Rooms lists the rooms that the proof of identity opens, by name or with a
-	// "*" at the end, as [ListedRooms] has it. nil: it says nothing of rooms, and all
-	// are open; empty: none is. Config.MayJoin may go by something else.
+	// "*" at the end, as [ListedRooms] has it. nil: it says nothing of rooms,
+	// and all are open; empty: none is. Config.MayJoin may go by something else.
 	Rooms []string
 	// Claims is what else the Authenticator knows and the program wants to
 	// have at hand, in MayJoin or a handler. They are kept as long as the

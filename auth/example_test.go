@@ -114,7 +114,7 @@ func ExampleLogins_ended() {
 		log.Fatal(err)
 	}
 	ended := func(ctx context.Context, who gohub.Identity) {
-		if who.Login != "" { // it is the user who has ended: see docs/auth.md
+		if who.Login != "" { // else it was EndUser
 			over.Store(who.Login, true)                                      // before Revoke: who comes now is refused
 			time.AfterFunc(6*time.Minute, func() { over.Delete(who.Login) }) // LoginConfig.Access, the leeway, and some
 		}
