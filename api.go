@@ -68,7 +68,8 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 
 // Kick ends all sessions that a user has on this hub with close code 4503,
 // which tells their clients to stay away, and returns how many there were. It
-// does not keep the user out: the Authenticator does.
+// does not keep the user out: the Authenticator does. Where a login has ended,
+// see [Hub.Revoke].
 func (h *Hub) Kick(tenant, user, reason string) int {
 	sessions := h.sessionsOf(tenant, user)
 	for _, c := range sessions {
