@@ -170,7 +170,7 @@ func TestServerTimeoutsSpareSessions(t *testing.T) {
 	})
 }
 
-// What the README, docs/embedding.md and docs/auth.md show is code of this repository, which
+// What the README and docs/embedding.md, auth.md and security.md show is code of this repository, which
 // compiles and is tested. Indentation may differ.
 func TestDocsShowCodeThatExists(t *testing.T) {
 	t.Parallel()
@@ -197,7 +197,7 @@ func TestDocsShowCodeThatExists(t *testing.T) {
 		return nil
 	}))
 	block := regexp.MustCompile("(?s)```go\n(.*?)```")
-	for file, least := range map[string]int{"README.md": 1, "docs/embedding.md": 8, "docs/auth.md": 8} {
+	for file, least := range map[string]int{"README.md": 1, "docs/embedding.md": 8, "docs/auth.md": 8, "docs/security.md": 1} {
 		b, err := os.ReadFile(file)
 		require.NoError(t, err)
 		blocks := block.FindAllStringSubmatch(string(b), -1)

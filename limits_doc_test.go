@@ -41,10 +41,11 @@ func limitRows(t *testing.T) (rows []limitRow) {
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
-func TestLimitsTableNamesTestsThatExist(t *testing.T) {
-	t.Parallel()
+// declaredTests has the names of all tests and fuzz targets below here.
+func declaredTests(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := make(map[string]bool)
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	require.NoError(t, filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -55,6 +56,12 @@ func TestLimitsTableNamesTestsThatExist(t *testing.T) {
 		}
 		return err
 	}))
+	return tests
+}
+
+func TestLimitsTableNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	tests := declaredTests(t)
 	for _, row := range limitRows(t) {
 		named := quoted.FindAllStringSubmatch(row.shownBy, -1)
 		require.NotEmpty(t, named, row.limit)

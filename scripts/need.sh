@@ -29,6 +29,7 @@ describe() {
 	node)      need "node_is_new_enough"  "nodejs"             "Node.js 20 or newer: https://nodejs.org" ;;
 	npm)       need "have npm"            "npm"                "npm, which most Node.js packages contain" ;;
 	chromium)  need "find_chromium"       "chromium"           "Chromium, or GOHUB_CHROMIUM naming another build of it" ;;
+	certutil)  need "have certutil"       "libnss3-tools"      "certutil of NSS, to trust a CA in a browser's profile" ;;
 	postgres)  need "find_postgres"       "postgresql"         "PostgreSQL's server, 15 or newer: initdb, postgres, psql" ;;
 	*) echo "need.sh: nothing here is called '$1'" >&2; exit 2 ;;
 	esac

@@ -21,6 +21,9 @@ type config struct {
 	origins  []string
 	rate     int // frames a second and session; 0: unlimited
 	drain    time.Duration
+
+	tls       bool   // also with cert
+	cert, key string // files; empty: of the local CA
 }
 
 // drainTime is drain as the hub's Config has it.
@@ -82,13 +85,16 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		c.drain = d
 		return nil
 	})
+	fs.BoolVar(&c.tls, "tls", false, "HTTPS and WSS at localhost, with a certificate of mkcert's CA or of one of its own; see chat trust")
+	fs.StringVar(&c.cert, "cert", "", "PEM `file` with a certificate and its chain, to be used for TLS; with -key")
+	fs.StringVar(&c.key, "key", "", "PEM `file` with the key of -cert")
 	for name, usage := range later {
 		fs.String(name, "", usage)
 	}
 
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			_, _ = fmt.Fprintf(out, "Usage: chat [flags]\n\nEach flag can also be given in the environment, -addr as %s and so on; the flag wins.\n\n", envName("addr"))
+			_, _ = fmt.Fprintf(out, "Usage: chat [flags]\n       chat trust [-remove] [-n] [-in stores]\n\nEach flag can also be given in the environment, -addr as %s and so on; the flag wins.\n\n", envName("addr"))
 			fs.SetOutput(out)
 			fs.PrintDefaults()
 		}
@@ -120,6 +126,14 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 	})
 	if c.data != "" && c.postgres != "" {
 		errs = append(errs, fmt.Errorf("%s and %s: history is kept in one place", source["data"], source["postgres"]))
+	}
+	switch {
+	case (c.cert == "") != (c.key == ""):
+		errs = append(errs, errors.New("-cert and -key: one is nothing without the other"))
+	case c.cert != "":
+		c.tls = true
+	case c.tls && !isLocal(c.addr):
+		errs = append(errs, fmt.Errorf("-tls: its certificate is for this machine alone, so %s cannot be served with it: give -cert and -key", c.addr))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return config{}, err

@@ -2,6 +2,8 @@
 // messages and a page to use them from, in one process.
 //
 //	go run ./examples/chat
+//	go run ./examples/chat -tls     # https://localhost:8080
+//	go run ./examples/chat trust    # have this machine's browsers trust that
 //
 // Logging in takes a name and no password. It is a demonstration: put a real
 // login in front before letting strangers in.
@@ -9,6 +11,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,6 +25,7 @@ import (
 	"time"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/auth"
 )
 
 func main() {
@@ -35,6 +39,9 @@ func main() {
 // run serves until ctx ends and returns the exit status: 0 after a clean
 // shutdown, 1 when something failed, 2 when it was asked for what it cannot do.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == "trust" {
+		return runTrust(ctx, args[1:], stdout, stderr)
+	}
 	conf, err := parseConfig(args, getenv, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -44,6 +51,11 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(stderr, nil))
+	secure, advice, err := tlsConfig(conf)
+	if err != nil {
+		log.Error("certificate", "error", err)
+		return 1
+	}
 	store, closeStore, err := openStore(ctx, conf)
 	if err != nil {
 		log.Error("history", "error", err)
@@ -54,7 +66,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, closeStore()))
 		return 2
 	}
-	err = app.serve(ctx, conf.addr, stdout)
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", conf.addr)
+	if err == nil {
+		_, _ = fmt.Fprintf(stdout, "gohub chat: %s\n%s", pageURL(ln.Addr(), secure != nil, conf.cert == ""), advice)
+		err = app.serve(ctx, ln, secure)
+	} else {
+		err = errors.Join(err, app.hub.Shutdown(context.WithoutCancel(ctx)))
+	}
 	if err = errors.Join(err, closeStore()); err != nil { // when the hub has stored what it had
 		log.Error("chat", "error", err)
 		return 1
@@ -72,9 +90,17 @@ type app struct {
 
 // newApp puts a hub on store; nil: in memory.
 func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
-	users := newLogins(log, maxLogins)
-	hub, err := gohub.New(gohub.Config{
-		Authenticator: gohub.AuthenticatorFunc(users.Authenticate),
+	var hub *gohub.Hub // who is logged out leaves it
+	users, logins, err := newAuth(conf.tls, conf.origins, log, func(who gohub.Identity) { hub.Kick(who.Tenant, who.User, "logged out") })
+	if err != nil {
+		return nil, err
+	}
+	cors, err := auth.CORS(auth.CORSConfig{Origins: conf.origins})
+	if err != nil {
+		return nil, fmt.Errorf("-origins: %w", err)
+	}
+	hub, err = gohub.New(gohub.Config{
+		Authenticator: users,
 		Store:         store,
 		Node:          conf.node,
 		DrainTime:     conf.drainTime(),
@@ -90,15 +116,15 @@ func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	mux.HandleFunc("POST /login", users.handleLogin)
-	mux.HandleFunc("POST /logout", users.handleLogout)
-	mux.HandleFunc("GET /session", users.handleSession)
+	mux.HandleFunc("/login", logins.Login)
+	mux.HandleFunc("/refresh", logins.Refresh)
+	mux.HandleFunc("/logout", logins.Logout)
 	mux.HandleFunc("GET /healthz", answer(hub.Health, "ok"))
 	mux.HandleFunc("GET /readyz", answer(hub.Ready, "ready"))
-	for path, method := range map[string]string{"/login": "POST", "/logout": "POST", "/session": "GET", "/healthz": "GET", "/readyz": "GET"} {
+	for _, path := range []string{"/healthz", "/readyz"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Allow", method)
-			problem{http.StatusMethodNotAllowed, "use " + method}.write(w)
+			w.Header().Set("Allow", http.MethodGet)
+			problem{http.StatusMethodNotAllowed, "use GET"}.write(w)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
@@ -108,16 +134,7 @@ func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 		return nil, err
 	}
 
-	sameSite := http.NewCrossOriginProtection()
-	for _, origin := range conf.origins {
-		if err := sameSite.AddTrustedOrigin(origin); err != nil {
-			return nil, fmt.Errorf("-origins: %w", err)
-		}
-	}
-	sameSite.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem{http.StatusForbidden, "this request came from another site"}.write(w)
-	}))
-	a.handler = withSecurityHeaders(sameSite.Handler(mux))
+	a.handler = withSecurityHeaders(cors(mux))
 	return a, nil
 }
 
@@ -133,31 +150,34 @@ func answer(check func() error, fine string) http.HandlerFunc {
 	}
 }
 
-// serve listens on addr until ctx ends, then lets everyone go: first the
-// hub's sessions, which http.Server does not know, then the plain requests.
-func (a *app) serve(ctx context.Context, addr string, stdout io.Writer) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
+// serve answers on ln, with TLS if there is a configuration of it, until ctx
+// ends, then lets everyone go: first the hub's sessions, which http.Server does
+// not know, then the plain requests.
+func (a *app) serve(ctx context.Context, ln net.Listener, secure *tls.Config) error {
 	server := &http.Server{
 		Handler:           a.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       15 * time.Second, // until a connection becomes a WebSocket
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		TLSConfig:         secure,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }() // ends with Shutdown or Close below
-	_, _ = fmt.Fprintf(stdout, "gohub chat: %s\n", pageURL(ln.Addr()))
+	go func() { // ends with Shutdown or Close below
+		if secure != nil {
+			served <- server.ServeTLS(ln, "", "")
+			return
+		}
+		served <- server.Serve(ln)
+	}()
 
 	select {
 	case err := <-served:
 		return errors.Join(err, a.shutdown(context.WithoutCancel(ctx), server))
 	case <-ctx.Done():
 	}
-	err = a.shutdown(context.WithoutCancel(ctx), server)
+	err := a.shutdown(context.WithoutCancel(ctx), server)
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, e)
 	}
@@ -179,11 +199,16 @@ func (a *app) shutdown(ctx context.Context, server *http.Server) error {
 }
 
 // pageURL is where a person finds the page: a server that listens on every
-// address is reached as localhost.
-func pageURL(addr net.Addr) string {
+// address is reached as localhost, and so is one with a certificate for this
+// machine, because that is what people call it.
+func pageURL(addr net.Addr, secure, local bool) string {
 	host, port, _ := net.SplitHostPort(addr.String())
-	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() || secure && local {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port) + "/"
+	return scheme + "://" + net.JoinHostPort(host, port) + "/"
 }

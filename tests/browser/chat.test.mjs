@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { build, Server, tempDir } from './server.mjs';
+import { browserOptions, build, Server, tempDir } from './server.mjs';
 
 const WAIT = 15_000;
 
@@ -17,10 +17,7 @@ before(async () => {
   temp = await tempDir();
   server = new Server(await build(temp.dir));
   await server.start();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM_PATH || process.env.GOHUB_CHROMIUM || '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
-  });
+  browser = await chromium.launch(browserOptions);
   alice = await person('alice');
   bob = await person('bob');
 });
@@ -34,6 +31,9 @@ after(async () => {
 // A person has a browser context, so cookies, of their own.
 async function person(name) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (e) => console.error(`against the policy: ${e.violatedDirective} ${e.blockedURI}`));
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(WAIT);
   const p = { name, page, errors: [], outage: false };

@@ -16,6 +16,12 @@ export async function tempDir() {
   return { dir, remove: () => rm(dir, { recursive: true, force: true }) };
 }
 
+// browserOptions are how every test starts Chromium.
+export const browserOptions = {
+  executablePath: process.env.CHROMIUM_PATH || process.env.GOHUB_CHROMIUM || '/usr/bin/chromium',
+  args: ['--no-sandbox', '--disable-quic', '--disable-background-networking'],
+};
+
 // build compiles the example into dir. CHAT_BINARY names one that is built
 // already.
 export async function build(dir) {
@@ -25,20 +31,29 @@ export async function build(dir) {
   return binary;
 }
 
+// environment is ours without what would configure the server, and with more.
+export function environment(more) {
+  return { ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GOHUB_'))), ...more };
+}
+
 export class Server {
   #binary;
+  #args;
+  #env;
   #process = null;
   addr = '127.0.0.1:0';
   url = '';
   log = '';
 
-  constructor(binary) {
+  // args are further flags; env is what else the environment has.
+  constructor(binary, args = [], env = {}) {
     this.#binary = binary;
+    this.#args = args;
+    this.#env = env;
   }
 
   async start() {
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('GOHUB_')));
-    const child = spawn(this.#binary, ['-addr', this.addr], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#binary, ['-addr', this.addr, ...this.#args], { env: environment(this.#env), stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     child.stderr.on('data', (data) => (this.log += data));
     const line = await Promise.race([
@@ -47,7 +62,7 @@ export class Server {
         throw new Error(`the server ended with ${code}: ${this.log}`);
       }),
     ]);
-    this.url = line.match(/http:\S+/)[0];
+    this.url = line.match(/https?:\S+/)[0];
     this.addr = new URL(this.url).host; // the same one next time
   }
 

@@ -30,6 +30,7 @@ const (
 // attacks are played in this order.
 var attacks = []attack{
 	{name: "handshakes", group: "connect", title: "5,000 handshakes/s, every other with bad credentials, closed at once", heap: heapQuiet, run: handshakes},
+	{name: "tokens", group: "connect", title: "5,000 handshakes/s with bad ES256 tokens: wrong signature, unknown key, expired", server: []string{"-tokens"}, heap: heapQuiet, run: badTokens},
 	{name: "tickets", group: "connect", title: "4,000 tickets/s asked for over requests of 4 KiB, never used", heap: heapQuiet, run: tickets},
 	{name: "padding", group: "connect", title: "500 sessions whose handshake had a header of 256 KiB", heap: heapQuiet, run: padding},
 	{name: "slowheader", group: "slow", title: "2,000 connections that send a byte of the request's header a second", least: 13 * time.Second, heap: heapQuiet, run: slowHeaders},

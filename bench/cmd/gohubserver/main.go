@@ -22,6 +22,7 @@ import (
 
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/bench/internal/debug"
+	"github.com/gohub/gohub/bench/internal/tokens"
 )
 
 func main() {
@@ -29,6 +30,7 @@ func main() {
 	debugAddr := flag.String("debug", "127.0.0.1:9002", "where /debug answers")
 	defaults := flag.Bool("defaults", false, "the library's own rate limit")
 	recommended := flag.Bool("recommended", false, "the defaults, and what docs/limits.md recommends: limits by address, and those of http.Server")
+	checked := flag.Bool("tokens", false, "who brings a token is checked by package auth, and ?user= is for those who do not")
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	dsn := flag.String("postgres", "", "keep everything in this database; default: memory")
 	dir := flag.String("sqlite", "", "keep everything in a file in this directory")
@@ -49,6 +51,12 @@ func main() {
 			SessionOpened: func(*gohub.Client) { sessions.Add(1) },
 			SessionClosed: func(*gohub.Client, gohub.SessionEnd) { sessions.Add(-1) },
 			Stored:        func(*gohub.Message, time.Duration) { stored.Add(1) },
+		}
+	}
+	if *checked {
+		var err error
+		if cfg.Authenticator, err = tokens.New(tokens.KeyID, tokens.KeyID); err != nil {
+			log.Fatal(err)
 		}
 	}
 	server.Addr = *addr
@@ -80,7 +88,11 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	if err := debug.Serve(debugAddr); err != nil {
 		return err
 	}
+	check := cfg.Authenticator
 	cfg.Authenticator = gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
+		if check != nil && r.Header.Get("Authorization") != "" {
+			return check.Authenticate(r)
+		}
 		user := r.URL.Query().Get("user")
 		if user == "" {
 			return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "who are you?")

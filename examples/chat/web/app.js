@@ -7,6 +7,7 @@ const PRESET = ['general', 'random'];
 const REPLAY = 20; // messages that a join without since brings
 const PAGE = 50; // messages of history at a time
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
+const LOGGED_IN = 'gohub-chat-logged-in'; // in localStorage: scripts cannot see the cookies
 const MAX_UNREAD = 100; // where the server stops counting
 
 const $ = (id) => document.getElementById(id);
@@ -26,13 +27,51 @@ async function logIn(user) {
     body: JSON.stringify({ user }),
   });
   if (!res.ok) throw new Error((await res.json().catch(() => ({}))).detail ?? 'Logging in does not work right now.');
+  return admitted(res);
+}
+
+// refresh gets new cookies for the ones there are, and tells whose they are;
+// nobody's, if the login has ended or the server has forgotten it.
+async function refresh() {
+  const res = await fetch('/refresh', { method: 'POST' });
+  if (res.status === 401 || res.status === 403) return '';
+  if (!res.ok) throw new Error('The login cannot be renewed right now.');
+  return admitted(res);
+}
+
+// admitted reads who is logged in now, and has that renewed before it ends. Both
+// times are the server's: its clock need not be ours.
+async function admitted(res) {
+  const { user, expires } = await res.json();
+  localStorage.setItem(LOGGED_IN, 'yes');
+  renewLater(0.8 * (expires - Date.parse(res.headers.get('Date'))));
+  return user;
+}
+
+let renewal = 0;
+
+function renewLater(ms) {
+  clearTimeout(renewal);
+  renewal = setTimeout(renew, ms);
+}
+
+// renew does so for the cookies, and then for the connection. Where there is no
+// login any more the connection ends by itself, and logInAgain is next.
+async function renew() {
+  try {
+    const user = await refresh();
+    if (user && user !== me) location.reload(); // another tab logged in as someone else
+    else if (user) await connection.renew();
+  } catch {
+    renewLater(5_000);
+  }
 }
 
 // The server forgets its logins when it restarts. As a name is all it takes,
 // the page does not trouble its user with that.
 async function logInAgain() {
   if (!me) return false;
-  await logIn(me);
+  if (!(await refresh())) await logIn(me);
   return true;
 }
 
@@ -41,8 +80,7 @@ $('login').querySelector('form').addEventListener('submit', async (e) => {
   const input = $('user');
   $('user-error').textContent = '';
   try {
-    await logIn(input.value.trim());
-    enter(input.value.trim());
+    enter(await logIn(input.value.trim()));
   } catch (error) {
     $('user-error').textContent = error instanceof TypeError ? 'The server cannot be reached.' : error.message;
     input.focus();
@@ -53,6 +91,8 @@ $('login').querySelector('form').addEventListener('submit', async (e) => {
 const tabs = new BroadcastChannel('gohub-chat');
 tabs.onmessage = () => location.reload();
 $('logout').addEventListener('click', async () => {
+  localStorage.removeItem(LOGGED_IN);
+  clearTimeout(renewal);
   await fetch('/logout', { method: 'POST' }).catch(() => {});
   tabs.postMessage('logged out');
   location.reload();
@@ -704,9 +744,10 @@ function paintAvatar(e, user) {
 
 // --- start ---
 
-const who = await fetch('/session', { cache: 'no-store' }).then((res) => res.json()).catch(() => ({}));
-if (who.user) enter(who.user);
+const user = localStorage.getItem(LOGGED_IN) ? await refresh().catch(() => '') : '';
+if (user) enter(user);
 else {
+  localStorage.removeItem(LOGGED_IN);
   $('login').hidden = false;
   $('user').focus();
 }

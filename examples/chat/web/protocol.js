@@ -109,7 +109,22 @@ export class Connection {
     return this.#ws !== null;
   }
 
+  // renew extends the connection, whose time is bounded by that of the login
+  // which has just been renewed.
+  async renew() {
+    if (!this.#ws) return; // the next one will have the new time
+    const res = await this.#negotiate();
+    if (!res.ok) throw new Error(`negotiate: ${res.status}`);
+    await this.request('refresh', { ticket: (await res.json()).ticket });
+  }
+
   // --- connecting ---
+
+  // Asking first tells why a connection is refused, which a WebSocket hides
+  // from scripts, and where else to go.
+  #negotiate() {
+    return fetch(this.#endpoint, { cache: 'no-store', signal: AbortSignal.timeout(HANDSHAKE) });
+  }
 
   async #connect() {
     clearTimeout(this.#timer);
@@ -119,9 +134,7 @@ export class Connection {
     if (!this.#ws) this.#emit('state', { state: 'connecting' });
     let wait = 0;
     try {
-      // Asking first tells why a connection is refused, which a WebSocket
-      // hides from scripts, and where else to go.
-      const res = await fetch(this.#endpoint, { cache: 'no-store', signal: AbortSignal.timeout(HANDSHAKE) });
+      const res = await this.#negotiate();
       if (res.ok) {
         const { url, ticket } = await res.json();
         if (this.#running) this.#open(url, ticket);
