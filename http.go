@@ -78,12 +78,12 @@ func isUpgrade(r *http.Request) bool {
 
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *Error) {
-	if t := r.URL.Query().Get("ticket"); t != "" && isUpgrade(r) {
-		who, ok := h.tickets.redeem(t)
-		if !ok {
-			return who, errTicket
+	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
+		t, ok := h.tickets.redeem(id)
+		if !ok || t.origin != "" && t.origin != r.Header.Get("Origin") {
+			return Identity{}, errTicket
 		}
-		return who, nil
+		return t.who, nil
 	}
 	who, err := h.cfg.Authenticator.Authenticate(r)
 	err = notNil(err)
@@ -202,7 +202,7 @@ type negotiation struct {
 }
 
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, link *revoked) {
-	t, life, ok := h.tickets.issue(who)
+	t, life, ok := h.tickets.issue(who, strings.Clone(r.Header.Get("Origin")))
 	if !ok {
 		h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
 		return

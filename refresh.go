@@ -11,7 +11,8 @@ import (
 // in are left.
 func (c *Client) refresh(cmd *wire.Command) error {
 	link := c.hub.revoked.now()
-	who, ok := c.hub.tickets.redeem(string(cmd.Ticket))
+	t, ok := c.hub.tickets.redeem(string(cmd.Ticket)) // whichever page has asked for it
+	who := t.who
 	switch {
 	case !ok:
 		return errTicket

@@ -26,11 +26,12 @@ type ticketBox struct {
 
 type ticket struct {
 	who     Identity
+	origin  string    // of the page that asked for it; empty: of none, or of the hub's own
 	expires time.Time // no later than who does
 }
 
 // issue gives a ticket, and for how long it is good.
-func (b *ticketBox) issue(who Identity) (id string, life time.Duration, ok bool) {
+func (b *ticketBox) issue(who Identity, origin string) (id string, life time.Duration, ok bool) {
 	now := time.Now()
 	life = ticketLife
 	if !who.ExpiresAt.IsZero() {
@@ -57,7 +58,7 @@ func (b *ticketBox) issue(who Identity) (id string, life time.Duration, ok bool)
 	if len(b.m) >= maxTickets {
 		return "", 0, false
 	}
-	b.m[id] = ticket{who, now.Add(life)}
+	b.m[id] = ticket{who, origin, now.Add(life)}
 	b.of[user] = append(b.of[user], id)
 	return id, life, true
 }
@@ -75,15 +76,15 @@ func (b *ticketBox) drop(id string, t ticket) {
 	}
 }
 
-// redeem gives a ticket's identity, once.
-func (b *ticketBox) redeem(id string) (Identity, bool) {
+// redeem gives what a ticket stands for, once.
+func (b *ticketBox) redeem(id string) (ticket, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t, ok := b.m[id]
 	if ok {
 		b.drop(id, t)
 	}
-	return t.who, ok && time.Now().Before(t.expires)
+	return t, ok && time.Now().Before(t.expires)
 }
 
 // revoke forgets the tickets of whom r names.

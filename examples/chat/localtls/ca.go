@@ -98,7 +98,9 @@ func load(certFile, keyFile string, now time.Time) (*CA, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: a %T cannot sign", keyFile, private)
 	}
-	public, ok := cert.PublicKey.(interface{ Equal(other crypto.PublicKey) bool })
+	public, ok := cert.PublicKey.(interface {
+		Equal(other crypto.PublicKey) bool
+	})
 	switch {
 	case !ok || !public.Equal(key.Public()):
 		return nil, fmt.Errorf("%s is not the key of %s", keyFile, certFile)
