@@ -110,13 +110,19 @@ func TestRefreshRechecksRooms(t *testing.T) {
 			if name == "own" {
 				gone["closed"] = true
 			}
-			answer := u.expect("refreshed", "ref", ref)
 			left := map[any]bool{}
-			for _, f := range u.all("left") { // they came before the answer
+			var answer frame
+			for { // in the order in which they came
+				f := u.until("left or refreshed", func(f frame) bool { return f["type"] == "left" || f["type"] == "refreshed" })
+				if f["type"] == "refreshed" {
+					answer = f
+					break
+				}
 				require.Equal(t, frame{"type": "left", "room": f["room"]}, f, "without a ref")
 				left[f["room"]] = true
 			}
 			require.Equal(t, gone, left)
+			require.Equal(t, ref, answer["ref"])
 			require.Zero(t, answer.num("expires"))
 
 			// Nothing more of it, no way back, and not on the list.
