@@ -95,7 +95,7 @@ func (h *Hub) watermarks(r *room, page []wire.Message) ([]wire.Mark, error) {
 	if len(page) == 0 {
 		return nil, nil
 	}
-	ws, err := h.store.Watermarks(h.ctx, r.id, marksMost)
+	ws, err := h.store.Watermarks(h.ctx, MarkQuery{Room: r.id, Limit: marksMost})
 	if err != nil {
 		return nil, err
 	}

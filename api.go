@@ -26,7 +26,8 @@ import (
 // is clear. ErrUnknown means that this hub has ended: another one, or the next,
 // gives the answer.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
-	if m.ID == "" {
+	fresh := m.ID == ""
+	if fresh {
 		m.ID = NewID()
 	}
 	if m.Kind == "" {
@@ -46,9 +47,11 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	defer h.release(r)
 	res := newResult()
 	sent := m
-	done, err := h.resend(ctx, &sent, res)
-	if err != nil {
-		return m, err
+	done := false
+	if !fresh { // nobody has used a new one: the Store need not be there
+		if done, err = h.resend(ctx, &sent, res); err != nil {
+			return m, err
+		}
 	}
 	if !done {
 		r.inline(func() { err = h.submit(ctx, r, &sent, res) })
@@ -65,7 +68,8 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 
 // Kick ends all sessions that a user has on this hub with close code 4503,
 // which tells their clients to stay away, and returns how many there were. It
-// does not keep the user out: the Authenticator does.
+// does not keep the user out: the Authenticator does. Where a login has ended,
+// see [Hub.Revoke].
 func (h *Hub) Kick(tenant, user, reason string) int {
 	sessions := h.sessionsOf(tenant, user)
 	for _, c := range sessions {

@@ -44,7 +44,10 @@ type Broker interface {
 	Orphans(ctx context.Context, store func([]Message) error) error
 
 	// Signal carries a frame that may be lost to the sessions that to names,
-	// on every receiver. It never blocks. frame is a finished WebSocket frame.
+	// on every receiver. It never blocks. frame is a finished WebSocket frame
+	// or, to a Target with no more than a Tenant, what hubs tell each other: a
+	// Revoke, for one, so as little as possible should be lost. Brokers carry
+	// both as they are.
 	Signal(to Target, frame []byte)
 }
 
@@ -67,7 +70,7 @@ type Receiver interface {
 type Target struct {
 	Tenant string
 	Room   string // the members of this room; empty: anywhere
-	User   string // only this user's sessions; empty: everyone's
+	User   string // only this user's sessions; empty, as Room: it is for every receiver itself
 	// Outside, with Room and User: the user's sessions that have not joined
 	// the room.
 	Outside bool

@@ -24,7 +24,8 @@ type Client struct {
 	hub     *Hub
 	conn    *wsconn.Conn
 	id      string
-	who     Identity
+	who     Identity                 // as the handshake said; User, Tenant and Device hold for good
+	fresh   atomic.Pointer[Identity] // as the last refresh said; nil: there was none
 	limit   SessionLimiter
 	place   pass         // until the socket is closed
 	expires atomic.Int64 // Unix ms; 0: never
@@ -56,8 +57,16 @@ type Client struct {
 // ID is the session's id, as "welcome" tells it.
 func (c *Client) ID() string { return c.id }
 
-// Identity is who the session is.
-func (c *Client) Identity() Identity { return c.who }
+// Identity is who the session is: what its handshake told, or its last refresh.
+func (c *Client) Identity() Identity { return *c.identity() }
+
+// identity is Identity without the copy; nobody changes it.
+func (c *Client) identity() *Identity {
+	if who := c.fresh.Load(); who != nil {
+		return who
+	}
+	return &c.who
+}
 
 // User is the session's user id.
 func (c *Client) User() string { return c.who.User }
@@ -470,26 +479,4 @@ func (c *Client) forget(m *member) bool {
 		c.hub.drop(m.room)
 	}
 	return found
-}
-
-func (c *Client) refresh(cmd *wire.Command) error {
-	who, ok := c.hub.tickets.redeem(string(cmd.Ticket))
-	switch {
-	case !ok:
-		return Errorf(CodeUnauthorized, "the ticket is unknown, used or expired")
-	case who.User != c.who.User || who.Tenant != c.who.Tenant:
-		return Errorf(CodeForbidden, "the ticket is another user's")
-	}
-	expires := expiry(who)
-	c.expires.Store(expires)
-	c.send(wire.AppendRefreshed(nil, cmd.Ref, expires))
-	return nil
-}
-
-// expiry is a token's end in Unix ms; 0: never.
-func expiry(who Identity) int64 {
-	if who.ExpiresAt.IsZero() {
-		return 0
-	}
-	return who.ExpiresAt.UnixMilli()
 }

@@ -21,13 +21,21 @@ type Config struct {
 	// connection is then a user of its own with a made-up id. For trying out.
 	AllowAnonymous bool
 
-	// MayJoin says whether a user may join a room; nil: everybody may join
-	// every room of their tenant. Direct rooms are for their two users in any
-	// case; for those it is asked too, also when a publish names the other
-	// user. Return an [*Error] to choose what the client is told; any other
-	// error is logged and becomes "internal". It is called on the session's
-	// goroutine, for different sessions concurrently, and may take its time;
-	// ctx ends with the hub.
+	// MayJoin says whether a user may join a room. Defaults to [ListedRooms]:
+	// the rooms that Identity.Rooms lists or, where it is nil, every room of
+	// their tenant. Direct rooms are for their two users in any case; for those
+	// it is asked too, also when a publish names the other user.
+	//
+	// It is asked at each join and, with the new identity, at a refresh about
+	// every room that the session has joined: those that are refused it leaves,
+	// as by Hub.Leave. It is not asked about rooms that the program has joined
+	// the session to, nor who may read a private message in a room.
+	//
+	// Return an [*Error] to choose what the client is told; any other error is
+	// logged and becomes "internal". Such a one, and an *Error with a
+	// RetryAfter, says that the answer is not known now: a refresh then changes
+	// nothing. It is called on the session's goroutine, for different sessions
+	// concurrently, and may take its time; ctx ends with the hub.
 	MayJoin func(ctx context.Context, who Identity, room RoomID) error
 
 	// Store keeps messages and watermarks. Defaults to NewMemoryStore with
@@ -278,8 +286,9 @@ func (c Config) resolve() (Config, error) {
 	return c, nil
 }
 
-// An Identity is who a session is. It comes from the Authenticator alone;
-// nothing a client sends changes it.
+// An Identity is who a session is. It comes from the Authenticator alone: at
+// the handshake, and again, by a ticket, with "refresh", which changes all of
+// it but User, Tenant and Device.
 type Identity struct {
 	// User is the id that others see and address: 1–63 of A-Z a-z 0-9 . _ : -
 	// That is no e-mail address: use your own id.
@@ -296,11 +305,11 @@ type Identity struct {
 	// Zero: never.
 	ExpiresAt time.Time
 	// Login tells the logins of a user apart, where the Authenticator knows
-	// them: a program that ends one login wants to end what rests on it alone.
+	// them: [Hub.Revoke] ends what rests on one.
 	Login string
-	// Rooms are the rooms, or patterns of them, that the proof of identity
-	// names. The hub keeps them for the program and does not go by them:
-	// Config.MayJoin does.
+	// Rooms lists the rooms that the proof of identity opens, by name or with a
+	// "*" at the end, as [ListedRooms] has it. nil: it says nothing of rooms,
+	// and all are open; empty: none is. Config.MayJoin may go by something else.
 	Rooms []string
 	// Claims is what else the Authenticator knows and the program wants to
 	// have at hand, in MayJoin or a handler. They are kept as long as the

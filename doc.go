@@ -28,5 +28,9 @@
 // [Hub.Commands], answers calls with [Handle], and ends everything with
 // [Hub.Shutdown].
 //
+// A session obeys what the Authenticator has said of it: it ends at its
+// ExpiresAt unless it refreshes, enters the rooms that [Config].MayJoin lets
+// it, and ends at once with [Hub.Revoke].
+//
 // The wire protocol is documented in docs/protocol.md.
 package gohub

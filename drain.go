@@ -99,7 +99,8 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	h.letGo(ctx)
 	stayed := h.sessionCount()
 	h.closing.Store(true)
-	lost := DrainError{Unstored: h.persist.drain(ctx)}
+	stored := h.persist.drain(ctx)
+	var lost DrainError
 	told := make(chan struct{})
 	h.run(func() { // ends with ctx, or when h.cancel has ended the tick before it
 		h.marks.tick(ctx)
@@ -156,6 +157,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	h.conns.Sweeper.Stop()
+	if !stored {
+		lost.Unstored = h.persist.messages.Load() // fewer than when ctx ended, maybe
+	}
 	lost.Receipts = int(receipts.Load())
 	if lost == (DrainError{}) {
 		h.log.Info("hub has shut down", "sessions", sessions, "stayed", stayed, "took", time.Since(began))

@@ -247,6 +247,37 @@ func TestShutdownSaysWhatWasLost(t *testing.T) {
 	})
 }
 
+// A stubbornStore takes its time, and no context ends what it has begun.
+type stubbornStore struct{ gohub.Store }
+
+func (s stubbornStore) Append(ctx context.Context, batch []gohub.Message) ([]gohub.Ordered, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	time.Sleep(1100 * time.Millisecond)
+	return s.Store.Append(context.WithoutCancel(ctx), batch)
+}
+
+// What the Store takes while it is given up is not counted as lost.
+func TestShutdownCountsWhatIsNotStored(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{Store: stubbornStore{gohub.NewMemoryStore(gohub.MemoryStoreOptions{})}})
+		alice := w.as("alice", "r")
+		alice.publish("r", "first, alone in its batch")
+		synctest.Wait()
+		for range 3 {
+			alice.publish("r", "behind it")
+		}
+		alice.sync()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var lost *gohub.DrainError
+		require.ErrorAs(t, w.hub.Shutdown(ctx), &lost)
+		require.EqualValues(t, 3, lost.Unstored)
+		require.False(t, lost.Stuck)
+	})
+}
+
 func TestReadyAndHealth(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		store := newSlowStore()

@@ -152,11 +152,11 @@ func (s *brokenStore) Advance(ctx context.Context, ws []gohub.Watermark) ([]gohu
 	return s.Store.Advance(ctx, ws)
 }
 
-func (s *brokenStore) Watermarks(ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
+func (s *brokenStore) Watermarks(ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
 	if err := s.err("Watermarks"); err != nil {
 		return nil, err
 	}
-	return s.Store.Watermarks(ctx, room, limit)
+	return s.Store.Watermarks(ctx, q)
 }
 
 func (s *brokenStore) Rooms(ctx context.Context, tenant, user string) ([]gohub.RoomState, error) {

@@ -58,17 +58,18 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	defer place.release() // unless a session has taken it over
+	defer place.release()   // unless a session has taken it over
+	link := h.revoked.now() // before anybody says who this is
 	who, err := h.identify(r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
 	}
 	if upgrade {
-		h.connect(w, r, who, &place) //nolint:contextcheck // the session outlives its request
+		h.connect(w, r, who, link, &place) //nolint:contextcheck // the session outlives its request
 		return
 	}
-	h.negotiate(w, r, who)
+	h.negotiate(w, r, who, link)
 }
 
 func isUpgrade(r *http.Request) bool {
@@ -77,12 +78,12 @@ func isUpgrade(r *http.Request) bool {
 
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *Error) {
-	if t := r.URL.Query().Get("ticket"); t != "" && isUpgrade(r) {
-		who, ok := h.tickets.redeem(t)
-		if !ok {
-			return who, Errorf(CodeUnauthorized, "the ticket is unknown, used or expired")
+	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
+		t, ok := h.tickets.redeem(id)
+		if !ok || t.origin != "" && t.origin != r.Header.Get("Origin") {
+			return Identity{}, errTicket
 		}
-		return who, nil
+		return t.who, nil
 	}
 	who, err := h.cfg.Authenticator.Authenticate(r)
 	err = notNil(err)
@@ -114,8 +115,8 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 }
 
 // connect answers the handshake and starts the session, which takes over its
-// place.
-func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, place *pass) {
+// place. link is from before who was authenticated.
+func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link *revoked, place *pass) {
 	if !h.arrive() {
 		h.refuse(w, r, errDraining)
 		return
@@ -155,6 +156,9 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, plac
 		conn.Finish()
 		h.gone(c)
 		return
+	}
+	if r := h.revoked.since(link, &who, nil); r != nil { // Revoke may not have seen it
+		r.end(c)
 	}
 	conn.Uncork()
 	c.place = place.take()
@@ -197,10 +201,15 @@ type negotiation struct {
 	ExpiresMS int64  `json:"expires_in_ms"`
 }
 
-func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
-	t, ok := h.tickets.issue(who)
+func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, link *revoked) {
+	t, life, ok := h.tickets.issue(who, strings.Clone(r.Header.Get("Origin")))
 	if !ok {
 		h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
+		return
+	}
+	if h.revoked.since(link, &who, nil) != nil { // Revoke may not have seen it
+		h.tickets.redeem(t)
+		h.refuse(w, r, errRevoked)
 		return
 	}
 	at := h.cfg.URL
@@ -213,7 +222,7 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(negotiation{at, t, h.cfg.Node, ticketLife.Milliseconds()})
+	_ = json.NewEncoder(w).Encode(negotiation{at, t, h.cfg.Node, life.Milliseconds()})
 }
 
 // requestPath is the path that the client asked for: a mux may have taken a

@@ -146,6 +146,47 @@ func TestTicket(t *testing.T) {
 	})
 }
 
+// A ticket that a page has asked for is worth nothing to pages of other
+// origins that may connect, nor to who has none.
+func TestTicketIsForItsOrigin(t *testing.T) {
+	t.Parallel()
+	const page, other = "https://app.example.com", "https://other.example.com"
+	w := start(t, gohub.Config{Origins: []string{page, other}})
+	from := func(origin string) http.Header {
+		h := http.Header{}
+		if origin != "" {
+			h.Set("Origin", origin)
+		}
+		return h
+	}
+	for _, c := range []struct {
+		asked, used string
+		ok          bool
+	}{
+		{page, page, true},
+		{page, other, false},
+		{page, "", false},
+		{"", page, true}, // of a page of the hub's own origin, or of a program for it
+		{"", "", true},
+	} {
+		var n struct{ Ticket string }
+		rec := get(w.hub.Handler(), w.url+"/?user=alice", from(c.asked))
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &n))
+		require.NotEmpty(t, n.Ticket)
+		again := func() int {
+			h := from(c.used)
+			h.Set("Upgrade", "websocket")
+			return get(w.hub.Handler(), w.url+"/?ticket="+n.Ticket, h).Code
+		}
+		if c.ok {
+			require.NotEqual(t, http.StatusUnauthorized, again(), "%v", c) // 501: a recorder has no connection
+		} else {
+			require.Equal(t, http.StatusUnauthorized, again(), "%v", c)
+		}
+		require.Equal(t, http.StatusUnauthorized, again(), "once: %v", c)
+	}
+}
+
 func TestTicketsAreBounded(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		w := startVirtual(t, gohub.Config{})

@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -29,6 +30,8 @@ type Hub struct {
 	count   counters
 	marks   *marks
 	tickets ticketBox
+	revoked revocations
+	self    string // tells this hub's orders from others'
 	// perimeter is asked before the Authenticator is.
 	perimeter *perimeter
 	conns     wsconn.Options
@@ -90,6 +93,8 @@ func New(cfg Config) (*Hub, error) {
 		parting:   make(map[*Client]struct{}),
 		handlers:  make(map[string]callHandler),
 		finished:  make(chan struct{}),
+		revoked:   revocations{newest: new(revoked)},
+		self:      rand.Text(),
 		ctx:       ctx,
 		cancel:    cancel,
 	}
@@ -354,6 +359,10 @@ func (rc receiver) Signal(to Target, f []byte) {
 			r.event(frame{bytes: f, except: to.Except})
 			rc.flush(r)
 		}
+		return
+	}
+	if to.Room == "" && to.User == "" {
+		rc.h.obey(f)
 		return
 	}
 	for _, c := range rc.h.sessionsOf(to.Tenant, to.User) {

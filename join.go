@@ -44,7 +44,8 @@ func (c *Client) join(cmd *wire.Command) error {
 }
 
 // enter makes the session a member of a room it is not in; moving is held.
-// paced: this is the session's own goroutine, which may wait for the socket.
+// paced: this is the session's own goroutine, which may wait for the socket;
+// otherwise it is the program that puts it there.
 func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error {
 	if most := c.hub.cfg.MaxRooms; most > 0 && c.roomCount() >= most {
 		return Errorf(CodeForbidden, "a session may join %d rooms", most)
@@ -66,7 +67,7 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 			return ok
 		}
 	}
-	m := &member{client: c, room: r, place: -1}
+	m := &member{client: c, room: r, place: -1, placed: !paced}
 	r.mu.Lock()
 	r.joining++
 	r.enter(c)
@@ -93,33 +94,6 @@ func (c *Client) settled(m *member) {
 	if c.ended.Load() { // end may have missed this room
 		c.forget(m)
 	}
-}
-
-// mayJoin says whether the client may join a room, or write into it by naming
-// the other user of it.
-func (c *Client) mayJoin(id RoomID) error {
-	if err := c.canJoin(id); err != nil {
-		return err
-	}
-	if c.hub.cfg.MayJoin == nil {
-		return nil
-	}
-	c.idle() // it may wait for something
-	return guard(c.hub, "MayJoin", func() error { return c.hub.cfg.MayJoin(c.hub.ctx, c.who, id) })
-}
-
-// canJoin checks what holds for everybody.
-func (c *Client) canJoin(id RoomID) error {
-	if err := checkRoom(id); err != nil {
-		return err
-	}
-	if a, b, direct := id.Direct(); direct && a != c.who.User && b != c.who.User {
-		return Errorf(CodeForbidden, "a direct room is for its two users")
-	}
-	if c.hub.closing.Load() {
-		return errDraining
-	}
-	return nil
 }
 
 func (c *Client) roomCount() int {

@@ -72,7 +72,7 @@ func TestShutdownStoresReceiptsThatHaveWaited(t *testing.T) {
 		begun := time.Now()
 		require.NoError(t, w.hub.Shutdown(t.Context()))
 		require.Less(t, time.Since(begun), time.Second)
-		ws, err := store.Watermarks(t.Context(), gohub.RoomID{Name: "r"}, 10)
+		ws, err := store.Watermarks(t.Context(), gohub.MarkQuery{Room: gohub.RoomID{Name: "r"}, Limit: 10})
 		require.NoError(t, err)
 		require.Equal(t, []gohub.Watermark{{Room: gohub.RoomID{Name: "r"}, User: "carol", Delivered: m, Seen: m}}, ws)
 	})

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gohub/gohub/internal/wire"
 )
 
 // persistLanes is how many commits are under way at a time; a room keeps to one
@@ -47,6 +49,7 @@ type commit struct {
 	size    int64
 	at      time.Time // when it was ordered; zero unless somebody wants to know
 	waiters []waiting
+	out     Ordered // what the Store, or the hub for it, has said in the end
 }
 
 type waiting struct {
@@ -71,19 +74,33 @@ func newPersister(h *Hub) *persister {
 
 // reserve makes sure that one message of size bytes can be queued.
 func (p *persister) reserve(r *room, size int64) bool {
-	most, mostBytes := int64(p.hub.cfg.MaxPending), p.hub.cfg.MaxPendingBytes
-	if p.messages.Add(1) <= most {
-		if p.bytes.Add(size) <= mostBytes {
-			if r.uncommitted.Add(1) <= max(most/2, 1) {
-				return true
-			}
-			r.uncommitted.Add(-1)
+	most := int64(p.hub.cfg.MaxPending)
+	if !raise(&p.messages, 1, most) {
+		return false
+	}
+	if raise(&p.bytes, size, p.hub.cfg.MaxPendingBytes) {
+		if raise(&r.uncommitted, 1, max(most/2, 1)) {
+			return true
 		}
 		p.bytes.Add(-size)
 	}
 	p.messages.Add(-1)
 	p.settled()
 	return false
+}
+
+// raise adds d to n unless that were more than most: n is never above it, not
+// for a moment either, in which somebody else's smaller d would be refused.
+func raise(n *atomic.Int64, d, most int64) bool {
+	for {
+		old := n.Load()
+		if old+d > most {
+			return false
+		}
+		if n.CompareAndSwap(old, old+d) {
+			return true
+		}
+	}
 }
 
 // busyLeast and busyMost bound when a publisher that found the queue full is
@@ -254,7 +271,8 @@ func (p *persister) store(l *lane, batch []*commit) error {
 		bad := batch[row.Index]
 		p.hub.log.Error("message cannot be stored", "room", bad.m.Room, "id", bad.m.ID, "err", row.Err)
 		l.remove(bad)
-		p.finish(bad, Ordered{Err: fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)})
+		bad.out.Err = fmt.Errorf("%w: %w", Errorf(CodeBadRequest, "this message cannot be stored"), row.Err)
+		p.finish(bad)
 		return nil
 	case err != nil:
 		return err
@@ -264,37 +282,63 @@ func (p *persister) store(l *lane, batch []*commit) error {
 	l.remove(batch...)
 	l.turn(time.Since(began) / time.Duration(len(batch)))
 	for i, cm := range batch {
-		p.finish(cm, out[i])
+		cm.out = out[i]
 	}
+	p.finish(batch...)
 	return nil
 }
 
-// finish tells what became of a message that has left the lane.
-func (p *persister) finish(cm *commit, out Ordered) {
-	p.hub.broker.Stored(cm.m)
-	for _, w := range cm.waiters {
-		p.tell(w.w, &cm.m, out, w.duplicate)
+// finish tells what became of messages that have left the lane. A session gets
+// all its acks of a batch in one write.
+func (p *persister) finish(batch ...*commit) {
+	acks := make(map[*Client]*ackRun)
+	for _, cm := range batch {
+		p.hub.broker.Stored(cm.m)
+		for _, w := range cm.waiters {
+			if c, ok := w.w.(*Client); ok && cm.out.Err == nil {
+				a := acks[c]
+				if a == nil {
+					a = &ackRun{frames: make([]byte, 0, 128+len(cm.m.Room.Name))}
+					acks[c] = a
+				}
+				a.frames = wire.AppendAck(a.frames, cm.m.ID, cm.m.Room.Name, cm.out.Seq, w.duplicate || cm.out.Duplicate)
+				a.n++
+				continue
+			}
+			p.tell(w.w, &cm.m, cm.out, w.duplicate)
+		}
 	}
-	p.stored(&cm.m, out, cm.at)
-	p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
+	for c, a := range acks {
+		c.send(a.frames)
+		c.unacked.Add(-a.n)
+	}
+	for _, cm := range batch {
+		p.stored(&cm.m, cm.out, cm.at)
+		p.cancel(cm.room, cm.size) // last: Shutdown closes the sessions when nothing is reserved
+	}
 }
 
-// drain waits until everything reserved is stored, and returns how much is not
-// when ctx ends first.
-func (p *persister) drain(ctx context.Context) (unstored int64) {
+// An ackRun is a session's acks of one batch.
+type ackRun struct {
+	frames []byte
+	n      int32
+}
+
+// drain waits until everything reserved is stored; false: ctx ended first.
+func (p *persister) drain(ctx context.Context) bool {
 	p.mu.Lock()
 	if p.messages.Load() == 0 {
 		p.mu.Unlock()
-		return 0
+		return true
 	}
 	p.empty = make(chan struct{})
 	empty := p.empty
 	p.mu.Unlock()
 	select {
 	case <-empty:
-		return 0
+		return true
 	case <-ctx.Done():
-		return p.messages.Load()
+		return false
 	}
 }
 

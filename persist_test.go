@@ -82,9 +82,7 @@ func TestAckComesAfterTheStoreHasIt(t *testing.T) {
 	alice.expect("message", "id", id)
 	<-store.called
 	alice.sync()
-	alice.mu.Lock()
-	require.Empty(t, alice.log, "nothing but the message may have come")
-	alice.mu.Unlock()
+	require.Empty(t, alice.take(func(frame) bool { return true }), "nothing but the message may have come")
 	require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
 	store.release()
 	alice.expect("ack", "id", id)
@@ -125,6 +123,25 @@ func TestUncommittedIsSeenByEveryRead(t *testing.T) {
 	carol.ask(frame{"type": "join", "room": "r"}, "joined")
 	carol.sync()
 	require.Len(t, carol.messages("r"), 3)
+}
+
+// What is stored while somebody reads is in the page: the log is read before
+// the Store.
+func TestWhatIsStoredMeanwhileIsRead(t *testing.T) {
+	slow := newSlowStore()
+	store := newPausingStore(slow, func(q gohub.Query) bool { return q.Viewer == "bob" && q.Limit == 7 })
+	w := start(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	slow.hold()
+	id := alice.publish("r", "ordered, and soon stored")
+	bob.expect("message", "id", id)
+	bob.send(frame{"type": "history", "ref": "page", "room": "r", "limit": 7})
+	store.await(t)
+	slow.release()
+	alice.expect("ack", "id", id)
+	w.settled()
+	close(store.resume)
+	require.Len(t, bob.expect("history", "ref", "page")["messages"], 1)
 }
 
 func TestBusyWhenTheQueueIsFull(t *testing.T) {
@@ -329,6 +346,29 @@ func TestStoreThatFailsIsTriedAgainInOrder(t *testing.T) {
 	}
 }
 
+// However long a Store was away, it is found within a second of its return.
+func TestStoreThatComesBackIsFoundSoon(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store})
+		alice := w.as("alice", "r")
+		for _, away := range []time.Duration{time.Second, 10 * time.Second, time.Hour / 10} {
+			store.failWith(func([]gohub.Message) error {
+				<-store.called // or its channel is full one day
+				return errors.New("away")
+			})
+			id := alice.publish("r", 1)
+			pass(away)
+			require.Empty(t, alice.all("ack"))
+			store.failWith(nil)
+			pass(time.Second)
+			acks := alice.all("ack")
+			require.Len(t, acks, 1, "after %v", away)
+			require.Equal(t, id, acks[0].str("id"))
+		}
+	})
+}
+
 func TestRowThatCannotBeStoredIsRefusedAlone(t *testing.T) {
 	store := newSlowStore()
 	w := start(t, gohub.Config{Store: store})
@@ -376,11 +416,7 @@ func TestRetryWaitsForTheFirst(t *testing.T) {
 	again.sync()
 	bob.send(frame{"type": "publish", "room": "r", "id": id, "body": "mine", "retry": true})
 	require.Equal(t, "id_conflict", bob.expect("error", "id", id)["code"])
-	again.mu.Lock()
-	for _, f := range again.log {
-		require.NotEqual(t, "ack", f["type"], "nothing is stored yet")
-	}
-	again.mu.Unlock()
+	require.Empty(t, again.all("ack"), "nothing is stored yet")
 	store.release()
 	require.Nil(t, alice.expect("ack", "id", id)["duplicate"])
 	dup := again.expect("ack", "id", id)
@@ -388,6 +424,55 @@ func TestRetryWaitsForTheFirst(t *testing.T) {
 	require.Equal(t, seq, dup["seq"])
 	bob.sync()
 	require.Empty(t, bob.messages("r"), "one message")
+}
+
+// Everybody is told of their own messages in a batch, once each, however they
+// are mixed, and owes nothing afterwards.
+func TestAcksOfABatch(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w := startVirtual(t, gohub.Config{Store: store, DrainTime: -1})
+		alice, again, bob := w.as("alice", "r"), w.as("alice", "r"), w.as("bob", "r")
+		store.hold()
+		taken := gohub.NewID() // somebody else's, by the time it is stored
+		first := alice.publish("r", "alone in the first batch")
+		synctest.Wait()
+		_, err := store.Store.Append(t.Context(), []gohub.Message{{Room: gohub.RoomID{Name: "r"}, ID: taken, Seq: 1, Sender: "carol"}})
+		require.NoError(t, err)
+		want := map[*user][]string{alice: {first}}
+		for i := range 3 {
+			for _, u := range []*user{alice, bob} {
+				want[u] = append(want[u], u.publish("r", i))
+				synctest.Wait()
+			}
+		}
+		twice := want[alice][2]
+		again.send(frame{"type": "publish", "room": "r", "id": twice, "body": "twice", "retry": true})
+		alice.send(frame{"type": "publish", "room": "r", "id": taken, "body": "mine"})
+		synctest.Wait()
+		require.Len(t, store.batches, 1)
+		store.release()
+		synctest.Wait()
+		require.Len(t, store.batches, 2)
+		require.Len(t, store.batches[1], 7)
+		acked := func(u *user) (ids []string) {
+			for _, f := range u.all("ack") {
+				require.Equal(t, "r", f["room"])
+				require.Equal(t, u == again, f["duplicate"] == true)
+				ids = append(ids, f["id"].(string))
+			}
+			return ids
+		}
+		require.Equal(t, want[alice], acked(alice))
+		require.Equal(t, want[bob], acked(bob))
+		require.Equal(t, []string{twice}, acked(again))
+		alice.expect("error", "id", taken, "code", "id_conflict")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		require.NoError(t, w.hub.Shutdown(ctx))
+		require.Zero(t, time.Since(start), "nobody is waited for")
+	})
 }
 
 func TestShutdownStoresAndAcks(t *testing.T) {

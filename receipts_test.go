@@ -223,7 +223,7 @@ func TestReceiptsAreStored(t *testing.T) {
 		carol.reads("r", "seen", m)
 		carol.sync()
 		require.NoError(t, w.hub.Shutdown(t.Context())) // without waiting
-		ws, err := store.Watermarks(t.Context(), gohub.RoomID{Name: "r"}, 10)
+		ws, err := store.Watermarks(t.Context(), gohub.MarkQuery{Room: gohub.RoomID{Name: "r"}, Limit: 10})
 		require.NoError(t, err)
 		require.Equal(t, []gohub.Watermark{{Room: gohub.RoomID{Name: "r"}, User: "carol", Delivered: m, Seen: m}}, ws)
 	})

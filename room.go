@@ -72,6 +72,7 @@ type member struct {
 	client *Client
 	room   *room
 	gate   wsconn.Gate // shut when the session leaves
+	placed bool        // by the program: MayJoin has no say
 	from   int64       // messages up to here were replayed; set before it is in members
 	place  int         // in members; -1 while it replays
 }
@@ -352,7 +353,7 @@ func join(batch []frame, size int, keep func(*frame) bool) []byte {
 func (r *room) enter(c *Client) {
 	o := r.users[c.who.User]
 	if o == nil {
-		o = &occupant{name: c.who.Name}
+		o = &occupant{name: c.identity().Name}
 		if r.users == nil {
 			r.users = make(map[string]*occupant)
 		}

@@ -30,7 +30,8 @@ func TestUserSessionsAreCapped(t *testing.T) {
 	for _, u := range []*user{third, fourth, bob} {
 		require.Equal(t, "ack", u.say("r", 1)["type"])
 	}
-	require.Len(t, w.hub.Sessions("", "alice"), 2)
+	// A moment after the goodbye they are off the list, too.
+	require.Eventually(t, func() bool { return len(w.hub.Sessions("", "alice")) == 2 }, patience, time.Millisecond)
 }
 
 func TestSingleSessionOfAUser(t *testing.T) {

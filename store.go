@@ -46,13 +46,15 @@ type Store interface {
 	// watermarks of those whose Delivered or Seen really moved.
 	Advance(ctx context.Context, ws []Watermark) ([]Watermark, error)
 
-	// Watermarks reads at most limit watermarks of a room, those that moved
-	// furthest (highest Seen, then highest Delivered, then user) first.
-	Watermarks(ctx context.Context, room RoomID, limit int) ([]Watermark, error)
+	// Watermarks reads watermarks of a room, those that q asks for. Users whose
+	// watermarks never moved have none.
+	Watermarks(ctx context.Context, q MarkQuery) ([]Watermark, error)
 
 	// Rooms lists the rooms that are listed for a user, by name. Head, and
 	// Unread counted no further than MaxUnread, are of what the user may see;
-	// a user's own messages are never unread.
+	// a user's own messages are never unread. So that a user who writes and
+	// never reads costs no more than others, a Store need not look for unread
+	// messages behind the 10*MaxUnread newest.
 	Rooms(ctx context.Context, tenant, user string) ([]RoomState, error)
 
 	// Durable reports whether what Append returned nil for outlives this
@@ -74,6 +76,20 @@ type Query struct {
 	// Newest asks for the newest Limit messages of the range rather than the
 	// oldest. The page is ascending either way.
 	Newest bool
+}
+
+// A MarkQuery asks for watermarks of a room: of the users who have got furthest,
+// or of those who have got as far as Seq.
+type MarkQuery struct {
+	Room  RoomID
+	Limit int // at most so many; below 1: none
+	// Seq asks for those with Delivered ≥ Seq, ascending by user, and so for
+	// each of them once, however they move on between two pages. 0: those who
+	// have got furthest (highest Seen, then highest Delivered, then user) first.
+	Seq int64
+	// After is where a page by user goes on: behind this user. Empty: from the
+	// first. Users are compared by their bytes.
+	After string
 }
 
 // A Watermark says how far a user has got in a room: every message up to

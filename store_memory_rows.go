@@ -164,35 +164,38 @@ func (r *memRow) watermark() Watermark {
 	return Watermark{Room: r.room, User: r.user, Delivered: r.delivered, Seen: r.seen}
 }
 
-// Watermarks reads a room's watermarks; see [Store]. Users whose watermarks
-// never moved are left out.
-func (s *MemoryStore) Watermarks(ctx context.Context, room RoomID, limit int) ([]Watermark, error) {
+// Watermarks reads a room's watermarks; see [Store].
+func (s *MemoryStore) Watermarks(ctx context.Context, q MarkQuery) ([]Watermark, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if limit < 1 {
+	if q.Limit < 1 {
 		return nil, nil
 	}
-	s.rows.mu.Lock()
-	defer s.rows.mu.Unlock()
-	return s.rows.newest(room, limit), nil
-}
-
-// newest gives the limit watermarks that have got furthest. It looks at all of
-// the room's and sorts few: every page of history asks for them.
-func (t *memRows) newest(room RoomID, limit int) []Watermark {
 	order := func(a, b Watermark) int {
 		return cmp.Or(cmp.Compare(b.Seen, a.Seen), cmp.Compare(b.Delivered, a.Delivered), cmp.Compare(a.User, b.User))
 	}
-	ws := make([]Watermark, 0, min(len(t.rooms[room]), 2*min(limit, 1<<20)+1))
+	if q.Seq > 0 {
+		order = func(a, b Watermark) int { return cmp.Compare(a.User, b.User) }
+	}
+	s.rows.mu.Lock()
+	defer s.rows.mu.Unlock()
+	return s.rows.first(q, order), nil
+}
+
+// first gives the first q.Limit watermarks in an order. It looks at all of the
+// room's and sorts few: every page of history asks for them.
+func (t *memRows) first(q MarkQuery, order func(a, b Watermark) int) []Watermark {
+	limit := q.Limit
+	ws := make([]Watermark, 0, min(len(t.rooms[q.Room]), 2*min(limit, 1<<20)+1))
 	full := false // the first limit of ws are the best so far, in order
 	trim := func() {
 		slices.SortFunc(ws, order)
 		full = full || len(ws) >= limit
 		ws = ws[:min(len(ws), limit)]
 	}
-	for _, r := range t.rooms[room] {
-		if r.delivered == 0 {
+	for _, r := range t.rooms[q.Room] {
+		if r.delivered < max(q.Seq, 1) || q.Seq > 0 && r.user <= q.After {
 			continue
 		}
 		if w := r.watermark(); !full || order(w, ws[limit-1]) < 0 {

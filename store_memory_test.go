@@ -214,7 +214,7 @@ func TestMemoryStoreEvictsTheRowAdvancedLongestAgo(t *testing.T) {
 		require.NoError(t, err)
 	}
 	users := func() (names []string) {
-		ws, err := s.Watermarks(t.Context(), room, 10)
+		ws, err := s.Watermarks(t.Context(), gohub.MarkQuery{Room: room, Limit: 10})
 		require.NoError(t, err)
 		for _, w := range ws {
 			names = append(names, w.User)

@@ -26,12 +26,18 @@ type ticketBox struct {
 
 type ticket struct {
 	who     Identity
-	expires time.Time
+	origin  string    // of the page that asked for it; empty: of none, or of the hub's own
+	expires time.Time // no later than who does
 }
 
-func (b *ticketBox) issue(who Identity) (string, bool) {
+// issue gives a ticket, and for how long it is good.
+func (b *ticketBox) issue(who Identity, origin string) (id string, life time.Duration, ok bool) {
 	now := time.Now()
-	id := rand.Text()
+	life = ticketLife
+	if !who.ExpiresAt.IsZero() {
+		life = min(life, who.ExpiresAt.Sub(now))
+	}
+	id = rand.Text()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.m == nil {
@@ -50,11 +56,11 @@ func (b *ticketBox) issue(who Identity) (string, bool) {
 		b.drop(mine[0], b.m[mine[0]])
 	}
 	if len(b.m) >= maxTickets {
-		return "", false
+		return "", 0, false
 	}
-	b.m[id] = ticket{who, now.Add(ticketLife)}
+	b.m[id] = ticket{who, origin, now.Add(life)}
 	b.of[user] = append(b.of[user], id)
-	return id, true
+	return id, life, true
 }
 
 // drop forgets a ticket; mu is held.
@@ -70,13 +76,32 @@ func (b *ticketBox) drop(id string, t ticket) {
 	}
 }
 
-// redeem gives a ticket's identity, once.
-func (b *ticketBox) redeem(id string) (Identity, bool) {
+// redeem gives what a ticket stands for, once.
+func (b *ticketBox) redeem(id string) (ticket, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t, ok := b.m[id]
 	if ok {
 		b.drop(id, t)
 	}
-	return t.who, ok && time.Now().Before(t.expires)
+	return t, ok && time.Now().Before(t.expires)
+}
+
+// revoke forgets the tickets of whom r names.
+func (b *ticketBox) revoke(r *Revocation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.User == "" { // milliseconds when there are many
+		for id, t := range b.m {
+			if r.names(&t.who) {
+				b.drop(id, t)
+			}
+		}
+		return
+	}
+	for _, id := range slices.Clone(b.of[userID{r.Tenant, r.User}]) {
+		if t := b.m[id]; r.names(&t.who) {
+			b.drop(id, t)
+		}
+	}
 }

@@ -2,9 +2,11 @@ package gohub
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -14,7 +16,7 @@ import (
 func TestTooManyTickets(t *testing.T) {
 	fill := func(t *testing.T, b *ticketBox) {
 		for i := range maxTickets {
-			_, ok := b.issue(Identity{User: fmt.Sprint("user", i)})
+			_, _, ok := b.issue(Identity{User: fmt.Sprint("user", i)}, "")
 			require.True(t, ok)
 		}
 	}
@@ -25,7 +27,7 @@ func TestTooManyTickets(t *testing.T) {
 		filled := time.Since(began)
 		began = time.Now()
 		for range maxTickets / 100 {
-			b.issue(Identity{User: "bob"})
+			b.issue(Identity{User: "bob"}, "")
 		}
 		require.Less(t, time.Since(began), filled, "1,000 refusals have taken longer than 100,000 tickets")
 	})
@@ -33,10 +35,34 @@ func TestTooManyTickets(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var b ticketBox
 			fill(t, &b)
-			_, ok := b.issue(Identity{User: "bob"})
+			_, _, ok := b.issue(Identity{User: "bob"}, "")
 			require.False(t, ok)
 			time.Sleep(ticketLife + ticketSweep)
 			fill(t, &b)
 		})
 	})
+}
+
+// Revocations are kept only for who began before them.
+func TestRevocationsAreForgotten(t *testing.T) {
+	v := revocations{newest: new(revoked)}
+	first := v.now()
+	add := func(user string) weak.Pointer[Revocation] {
+		r := &Revocation{User: user}
+		v.add(r)
+		return weak.Make(r)
+	}
+	a, b := add("alice"), add("bob")
+	runtime.GC()
+	require.NotNil(t, a.Value())
+	require.NotNil(t, v.since(first, &Identity{User: "alice"}, nil))
+	second := v.now()
+	runtime.KeepAlive(first)
+	add("carol")
+	runtime.GC()
+	require.Nil(t, a.Value())
+	require.NotNil(t, b.Value(), "a link's own revocation goes with it")
+	require.Nil(t, v.since(second, &Identity{User: "bob"}, nil))
+	runtime.KeepAlive(second)
+	require.NotNil(t, v.since(second, &Identity{User: "carol"}, nil))
 }

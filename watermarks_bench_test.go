@@ -26,7 +26,7 @@ func readRoom(tb testing.TB, users int) (*MemoryStore, RoomID) {
 func TestNewestWatermarks(t *testing.T) {
 	const users = 3000
 	s, room := readRoom(t, users)
-	all, err := s.Watermarks(t.Context(), room, 1<<40)
+	all, err := s.Watermarks(t.Context(), MarkQuery{Room: room, Limit: 1 << 40})
 	require.NoError(t, err)
 	require.Greater(t, len(all), users*9/10) // some have read nothing
 	for i := range all[1:] {
@@ -35,12 +35,12 @@ func TestNewestWatermarks(t *testing.T) {
 		require.False(t, later, "%v before %v", a, b)
 	}
 	for _, limit := range []int{1, 2, 199, 200, 1000, len(all) - 1, len(all), len(all) + 1} {
-		ws, err := s.Watermarks(t.Context(), room, limit)
+		ws, err := s.Watermarks(t.Context(), MarkQuery{Room: room, Limit: limit})
 		require.NoError(t, err)
 		require.Equal(t, all[:min(limit, len(all))], ws, "limit %d", limit)
 	}
 	for _, none := range []int{0, -1} {
-		ws, err := s.Watermarks(t.Context(), room, none)
+		ws, err := s.Watermarks(t.Context(), MarkQuery{Room: room, Limit: none})
 		require.NoError(t, err)
 		require.Empty(t, ws)
 	}
@@ -52,7 +52,7 @@ func BenchmarkWatermarks(b *testing.B) {
 			s, room := readRoom(b, users)
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = s.Watermarks(context.Background(), room, marksMost)
+				_, _ = s.Watermarks(context.Background(), MarkQuery{Room: room, Limit: marksMost})
 			}
 		})
 	}

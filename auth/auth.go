@@ -77,8 +77,8 @@ type ClaimNames struct {
 	Name   string // defaults to "name"
 	Device string // defaults to "device"
 	Tenant string // defaults to "tenant"
-	Login  string // defaults to "sid"
-	Rooms  string // a list of strings; defaults to "rooms"
+	Login  string // what gohub.Hub.Revoke may name; defaults to "sid"
+	Rooms  string // a list of strings, as gohub.ListedRooms takes it; defaults to "rooms"
 	// Keep names claims that Identity.Claims shall have. Each costs its size
 	// for every session.
 	Keep []string

@@ -9,8 +9,8 @@ import (
 	"log"
 	"net/http"
 	"os"
-	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gohub/gohub"
@@ -79,8 +79,11 @@ func ExampleLogins() {
 		Check: func(r *http.Request) (gohub.Identity, error) {
 			return checkPassword(r.Context(), r.PostFormValue("user"), r.PostFormValue("password"))
 		},
-		Ended: func(_ context.Context, who gohub.Identity) {
-			hub.Kick(who.Tenant, who.User, "logged out")
+		Ended: func(ctx context.Context, who gohub.Identity) {
+			what := gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"}
+			if err := hub.Revoke(ctx, what); err != nil {
+				log.Print(err)
+			}
 		},
 	})
 	if err != nil {
@@ -91,6 +94,38 @@ func ExampleLogins() {
 	mux.HandleFunc("POST /auth/refresh", logins.Refresh)
 	mux.HandleFunc("POST /auth/logout", logins.Logout)
 	mux.Handle("GET /ws", hub.Handler())
+}
+
+// Whoever has a copy of an access token can use it until it expires, unless
+// the Authenticator remembers for so long which logins have ended.
+func ExampleLogins_ended() {
+	a := newConfig([]auth.Key{{ID: "2026-11", Algorithm: auth.ES256, Key: ecKey}})
+
+	var over sync.Map // logins that have ended, but whose tokens have not
+	whoIs := func(r *http.Request) (gohub.Identity, error) {
+		who, err := a.Authenticate(r)
+		if _, ended := over.Load(who.Login); err == nil && ended {
+			return who, gohub.Errorf(gohub.CodeUnauthorized, "this login has ended")
+		}
+		return who, err
+	}
+	hub, err := gohub.New(gohub.Config{Authenticator: gohub.AuthenticatorFunc(whoIs)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ended := func(ctx context.Context, who gohub.Identity) {
+		if who.Login != "" { // else it was EndUser
+			over.Store(who.Login, true)                                      // before Revoke: who comes now is refused
+			time.AfterFunc(6*time.Minute, func() { over.Delete(who.Login) }) // LoginConfig.Access, the leeway, and some
+		}
+		what := gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"}
+		if err := hub.Revoke(ctx, what); err != nil {
+			log.Print(err)
+		}
+	}
+	_, err = auth.NewLogins(a, auth.LoginConfig{Check: checkForm, Ended: ended})
+	fmt.Println(err, hub.Shutdown(context.Background()))
+	// Output: <nil> <nil>
 }
 
 // checkPassword is the service's own. An unknown user costs as much time as a
@@ -172,23 +207,22 @@ func checkForm(r *http.Request) (gohub.Identity, error) {
 	return checkPassword(r.Context(), r.PostFormValue("user"), r.PostFormValue("password"))
 }
 
-// The rooms that a token names, as patterns of package path.
+// A token that says nothing of rooms opens none, and the board's is for
+// its members whatever tokens say.
 func ExampleClaimNames() {
-	mayJoin := func(_ context.Context, who gohub.Identity, room gohub.RoomID) error {
-		if _, _, direct := room.Direct(); direct {
-			return nil // the hub lets its two users in, and nobody else
+	mayJoin := func(ctx context.Context, who gohub.Identity, room gohub.RoomID) error {
+		if who.Rooms == nil || room.Name == "board" && who.Claims["role"] != "board" {
+			return gohub.Errorf(gohub.CodeForbidden, "this room is not open to you")
 		}
-		for _, pattern := range who.Rooms {
-			if ok, _ := path.Match(pattern, room.Name); ok {
-				return nil
-			}
-		}
-		return gohub.Errorf(gohub.CodeForbidden, "your token does not name this room")
+		return gohub.ListedRooms(ctx, who, room)
 	}
-	alice := gohub.Identity{User: "alice", Rooms: []string{"general", "team-*"}}
+	cfg := auth.ClaimNames{Rooms: "chat_rooms", Keep: []string{"role"}}
+	alice := gohub.Identity{User: "alice", Rooms: []string{"general", "team-*", "board"}}
+	fmt.Println(cfg.Rooms)
 	fmt.Println(mayJoin(context.Background(), alice, gohub.RoomID{Name: "team-red"}))
 	fmt.Println(mayJoin(context.Background(), alice, gohub.RoomID{Name: "board"}))
 	// Output:
+	// chat_rooms
 	// <nil>
-	// forbidden: your token does not name this room
+	// forbidden: this room is not open to you
 }

@@ -33,7 +33,8 @@ type LoginConfig struct {
 	Recheck func(ctx context.Context, who gohub.Identity) (gohub.Identity, error)
 	// Ended is told that a login has ended, before the client is: by a
 	// logout, a refresh token used twice, or Recheck. Live sessions are the hub's,
-	// so it is here that they are closed: hub.Kick(who.Tenant, who.User, "logged out").
+	// so it is here that they are closed, by Hub.Revoke with who's Tenant, User and
+	// Login; after EndUser there is no Login, and they are all of the user's.
 	// It may be called more than once for a login, and is not for those that
 	// merely expire.
 	Ended func(ctx context.Context, who gohub.Identity)

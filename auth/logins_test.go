@@ -749,19 +749,26 @@ func TestLogoutEndsSessions(t *testing.T) {
 	t.Parallel()
 	var hub *hubtest.Hub
 	s := newSite(t, auth.Config{}, auth.LoginConfig{Ended: func(_ context.Context, who gohub.Identity) {
-		hub.Kick(who.Tenant, who.User, "logged out")
+		err := hub.Revoke(t.Context(), gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"})
+		if err != nil {
+			t.Error(err)
+		}
 	}})
 	hub = hubtest.New(t, gohub.Config{Authenticator: s.a})
 	connect := func(b *browser, user string) *hubtest.Client {
 		return hub.Dial(user, hubtest.Header("Cookie", accessCookie+"="+b.cookies[accessCookie]))
 	}
-	alice, bob := s.browser(t), s.browser(t)
+	alice, phone, bob := s.browser(t), s.browser(t), s.browser(t)
 	alice.login("alice")
+	phone.login("alice")
 	bob.login("bob")
-	tab1, tab2, other := connect(alice, "alice"), connect(alice, "alice"), connect(bob, "bob")
+	tab1, tab2, there, other := connect(alice, "alice"), connect(alice, "alice"), connect(phone, "alice"), connect(bob, "bob")
 	require.Equal(t, http.StatusNoContent, alice.post(s.Logout, "").Code)
-	tab1.ExpectClose(gohub.CloseKicked)
-	tab2.ExpectClose(gohub.CloseKicked)
+	tab1.ExpectClose(gohub.CloseUnauthorized)
+	tab2.ExpectClose(gohub.CloseUnauthorized)
+	there.Join("general") // another login
+	require.NoError(t, s.EndUser(t.Context(), "acme", "alice"))
+	there.ExpectClose(gohub.CloseUnauthorized)
 	other.Join("general")
 }
 

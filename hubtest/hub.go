@@ -42,7 +42,7 @@ func New(t testing.TB, cfg gohub.Config, setup ...func(*gohub.Hub)) *Hub {
 
 // NewCluster makes n hubs that are one system: they share a Broker and a
 // Store, those of cfg or ones in memory. Their Nodes are hub-1, hub-2 and so
-// on. What clients see across hubs today are messages, typing and invites.
+// on. What reaches all hubs today are messages, typing, invites and Revoke.
 // Members and presence, receipts as they happen, the replacing of a device's
 // session, and all of Kick, CloseRoom and the like are each hub's own.
 func NewCluster(t testing.TB, n int, cfg gohub.Config, setup ...func(*gohub.Hub)) []*Hub {

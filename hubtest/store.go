@@ -139,11 +139,11 @@ func (s *FaultyStore) Advance(ctx context.Context, ws []gohub.Watermark) ([]gohu
 }
 
 // Watermarks is the Store's.
-func (s *FaultyStore) Watermarks(ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
+func (s *FaultyStore) Watermarks(ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
 	if err := s.fails(); err != nil {
 		return nil, err
 	}
-	return s.Store.Watermarks(ctx, room, limit)
+	return s.Store.Watermarks(ctx, q)
 }
 
 // Rooms is the Store's.

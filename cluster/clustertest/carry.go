@@ -138,6 +138,7 @@ func (r *run) signal() {
 		{Tenant: r.unique, Room: "@alice,bob", User: "bob", Outside: true},
 		{Tenant: r.unique, User: "bob"},
 		{Room: r.unique},
+		{Tenant: r.unique},
 	}
 	want := map[signal]bool{}
 	for i, to := range targets {

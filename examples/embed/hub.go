@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/gohub/gohub"
@@ -13,7 +15,11 @@ func addHub(s *service) (*gohub.Hub, error) {
 		return nil, err
 	}
 	s.mux.Handle("GET /ws", hub.Handler())
-	s.ended = func(user string) { hub.Kick("", user, "logged out") }
+	s.ended = func(user string) {
+		if err := hub.Revoke(context.Background(), gohub.Revocation{User: user, Reason: "logged out"}); err != nil {
+			slog.Error("logout", "err", err)
+		}
+	}
 	return hub, nil
 }
 

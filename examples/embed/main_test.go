@@ -227,7 +227,7 @@ func TestLogoutEndsSessions(t *testing.T) {
 	status, page := post(t, c, base+"/logout", nil)
 	require.Equal(t, http.StatusOK, status)
 	require.Contains(t, page, "Log in")
-	require.Equal(t, gohub.CloseKicked, closes(t, ws))
+	require.Equal(t, gohub.CloseUnauthorized, closes(t, ws))
 	_, status, _ = connect(t, c, base+"/ws", "")
 	require.Equal(t, http.StatusUnauthorized, status)
 	send(t, other, map[string]any{"type": "ping", "ref": 1})

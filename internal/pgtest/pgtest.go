@@ -2,13 +2,13 @@
 
 // Package pgtest runs a real Postgres for tests: a private cluster in a
 // temporary directory on a free loopback port, with fsync on as in earnest.
-// Only test files may import it.
+// Only test files may import it, and programs that measure.
 //
 // One server serves all tests of a binary, each in a database of its own
 // ([Shared], [Server.Database]); tests that break their server start their own
-// ([New]). TestMain wraps its M in [Main], which stops the shared one. A guard
-// process stops the servers and removes their files even if the test binary is
-// killed.
+// ([New]). TestMain wraps its M in [Main], which stops the shared one. A program
+// starts and ends one with [Launch] and [Server.Close]. A guard process stops the
+// servers and removes their files even if who started them is killed.
 package pgtest
 
 import (
@@ -73,7 +73,7 @@ func New(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
 	s := start(tb, settings...)
 	tb.Cleanup(func() {
-		if err := s.remove(); err != nil {
+		if err := s.Close(); err != nil {
 			tb.Error(err)
 		}
 	})
@@ -95,7 +95,7 @@ func (m mainer) Run() int {
 	if shared.server == nil {
 		return code
 	}
-	if err := shared.server.remove(); err != nil {
+	if err := shared.server.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
@@ -149,12 +149,26 @@ func credentials() (*syscall.Credential, error) {
 
 func start(tb testing.TB, settings ...string) *Server {
 	tb.Helper()
+	s, err := Launch(settings...)
+	switch {
+	case errors.Is(err, ErrAbsent) && os.Getenv("GOHUB_REQUIRE_SERVICES") != "1":
+		tb.Skip(err)
+	case errors.Is(err, ErrAbsent):
+		tb.Fatalf("%v, and GOHUB_REQUIRE_SERVICES=1", err)
+	case err != nil:
+		tb.Fatal(err)
+	}
+	return s
+}
+
+// ErrAbsent is what Launch gives where there is no Postgres to run.
+var ErrAbsent = errors.New("pgtest: no Postgres server on this machine")
+
+// Launch starts a server, for whoever calls it to close. settings are as New's.
+func Launch(settings ...string) (*Server, error) {
 	bin, found := find()
 	if !found {
-		if os.Getenv("GOHUB_REQUIRE_SERVICES") == "1" {
-			tb.Fatal("pgtest: no Postgres server on this machine, and GOHUB_REQUIRE_SERVICES=1")
-		}
-		tb.Skip("pgtest: no Postgres server on this machine")
+		return nil, ErrAbsent
 	}
 	s := &Server{bin: bin}
 	err := s.create(settings)
@@ -163,14 +177,13 @@ func start(tb testing.TB, settings ...string) *Server {
 			err = s.Start()
 		}
 		if err == nil {
-			return s
+			return s, nil
 		}
 		if tries < 3 && strings.Contains(s.Log(), "could not bind") {
 			err = nil // somebody was faster
 		}
 	}
-	tb.Fatal(errors.Join(err, s.remove()))
-	return nil
+	return nil, errors.Join(err, s.Close())
 }
 
 // create makes the cluster's files.
@@ -401,8 +414,8 @@ func runs(pid int) bool {
 	return !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
 }
 
-// remove stops the server if it runs, and has the guard remove its files.
-func (s *Server) remove() error {
+// Close stops the server if it runs, and has the guard remove its files.
+func (s *Server) Close() error {
 	err := s.end(func() error {
 		_ = s.Thaw() // it may be frozen
 		return s.signal(syscall.SIGQUIT)
@@ -416,6 +429,10 @@ func (s *Server) remove() error {
 	}
 	return err
 }
+
+// PID is the process id of the server's first process, the parent of the
+// others. The server must run.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Addr is where the server listens: 127.0.0.1 and a port.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }

@@ -27,6 +27,8 @@ type Sweeper struct {
 	stop   chan struct{}
 	ping   time.Duration
 	look   func(h Handler, now time.Time)
+
+	discards turns
 }
 
 type shard struct {

@@ -117,3 +117,40 @@ select '', 'room-' || n % 100, gen_random_uuid()::text, 'shop', '', 'chat', conv
 	stop()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 }
+
+// BenchmarkSeenBy reads pages of 200 of who has received a message, in a room
+// where a million users have watermarks: one that has reached all, and one that
+// has reached ten. An op is one page.
+func BenchmarkSeenBy(b *testing.B) {
+	pool := connect(b, pgtest.Shared(b).Database(b))
+	s := open(b, pool, postgres.Options{})
+	fill(b, pool)
+	_, err := pool.Exec(b.Context(), "vacuum analyze gohub.marks")
+	require.NoError(b, err)
+	for name, seq := range map[string]int64{"all": 1, "ten": bigRows - 9} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				ws, err := s.Watermarks(b.Context(), gohub.MarkQuery{Room: gohub.RoomID{Name: bigRoom}, Seq: seq, Limit: 200})
+				if err != nil || len(ws) < 10 {
+					b.Fatal(len(ws), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkAdvance moves the watermarks of 10,000 users in 100 rooms, 500 at a
+// time. An op is one watermark.
+func BenchmarkAdvance(b *testing.B) {
+	s := open(b, connect(b, pgtest.Shared(b).Database(b)), postgres.Options{})
+	ws := make([]gohub.Watermark, 500)
+	for n := 0; n < b.N; n += len(ws) {
+		for i := range ws {
+			user := (n + i) * 7919 % 10_000
+			ws[i] = gohub.Watermark{Room: gohub.RoomID{Name: fmt.Sprint("room-", user%100)}, User: fmt.Sprint("user-", user), Seen: int64(n + i + 1), Listing: gohub.ListJoin}
+		}
+		_, err := s.Advance(b.Context(), ws)
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "watermarks/s")
+}

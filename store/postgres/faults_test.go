@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,10 @@ import (
 	"github.com/gohub/gohub/store/postgres"
 )
 
-// hubBackoff is the longest that a hub waits before it tries its Store again.
-const hubBackoff = time.Second
+// recovery is how soon after the server's return there are acks again. The hub
+// tries at least once a second; the rest is for connecting, and slack is for a
+// machine that runs all tests at once under the race detector.
+const recovery, slack = 2 * time.Second, time.Second
 
 // A publisher publishes as clients do: with ids of its own, each repeated
 // until it is answered for good.
@@ -90,6 +93,7 @@ func TestServerFails(t *testing.T) {
 			name: "killed",
 			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Kill9()) },
 			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Start()) },
+			slow: 2500 * time.Millisecond, // the hub has come to its longest pauses
 		},
 		{
 			name: "stopped at once",
@@ -171,8 +175,10 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			t.Cleanup(func() { _ = admin.Close(context.Background()) })
 			pool := connect(t, strings.Replace(server.URL("postgres"), "postgres@", "app@", 1))
 			store := open(t, pool, c.o)
-			const most = 64
-			hub := hubtest.New(t, gohub.Config{Store: store, MaxPending: most, Logger: slog.New(slog.DiscardHandler)})
+			const most, mostBytes = 64, 16 << 10
+			hub := hubtest.New(t, gohub.Config{
+				Store: store, MaxPending: most, MaxPendingBytes: mostBytes, MaxBody: 1024, Logger: slog.New(slog.DiscardHandler),
+			})
 			hub.Patience = patience
 			rooms := []gohub.RoomID{{Name: "a"}, {Name: "b"}, {Name: "c"}}
 			alice := hub.Dial("alice")
@@ -199,21 +205,26 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			alice.Expect("message", "id", live)
 			flood := make([]string, 100) // more than may wait
 			for i := range flood {
-				flood[i] = bob.Publish("a", i)
+				flood[i] = bob.Publish("a", strings.Repeat("x", i%1000))
 			}
-			bob.ExpectError(gohub.CodeBusy)
+			busy := bob.ExpectError(gohub.CodeBusy)
+			require.GreaterOrEqual(t, busy.RetryMS, int64(100))
+			require.LessOrEqual(t, busy.RetryMS, int64(5000))
 			for time.Since(down) < c.slow {
-				require.LessOrEqual(t, int(hub.Hub.Stats().Uncommitted), most)
+				waiting := hub.Hub.Stats()
+				require.LessOrEqual(t, int(waiting.Uncommitted), most)
+				require.LessOrEqual(t, int(waiting.UncommittedBytes), mostBytes)
 				time.Sleep(10 * time.Millisecond) // sampling
 			}
 			c.heal(t, server, admin)
 			back := time.Now()
 			acked(1)
 			t.Logf("acks again %v after its return", time.Since(back).Round(time.Millisecond))
-			require.Less(t, time.Since(back), hubBackoff+2*time.Second)
-			acked(200)
+			require.Less(t, time.Since(back), recovery+slack)
 			alice.ExpectAck(live)
 			t.Logf("the message of the meantime is acked %v after its return", time.Since(back).Round(time.Millisecond))
+			require.Less(t, time.Since(back), recovery+slack)
+			acked(200)
 			p.stop.Store(true)
 			p.wg.Wait()
 
@@ -255,6 +266,70 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			}
 		})
 	}
+}
+
+// However much is published while the server is away, what the process holds
+// is what fits into the queue: all else is refused, with a time to come back.
+func TestMemoryWhileServerIsAway(t *testing.T) { // alone: it looks at the heap
+	const most, body, rooms, flooders, each = 8 << 20, 16 << 10, 16, 16, 300
+	server := pgtest.New(t)
+	hub := hubtest.New(t, gohub.Config{
+		Store: open(t, connect(t, server.URL("postgres")), postgres.Options{}), MaxPendingBytes: most, Logger: slog.New(slog.DiscardHandler),
+	})
+	alice := hub.Dial("alice") // somebody is in the rooms, and is shown nothing
+	for i := range rooms {
+		alice.Join(fmt.Sprint("r", i))
+	}
+	publish := func(ctx context.Context, i int) error {
+		_, err := hub.Publish(ctx, gohub.Message{
+			Room: gohub.RoomID{Name: fmt.Sprint("r", i%rooms)}, Sender: "bot", To: "bob", Body: []byte(`"` + strings.Repeat("x", body) + `"`),
+		})
+		return err
+	}
+	busy := func(err error) bool {
+		var e *gohub.Error
+		return errors.As(err, &e) && e.Code == gohub.CodeBusy && e.RetryAfter >= 100*time.Millisecond
+	}
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+
+	require.NoError(t, server.Kill9())
+	before := heap()
+	var queued, flood sync.WaitGroup
+	for i := range most / body {
+		queued.Go(func() {
+			if err := publish(t.Context(), i); err != nil && !busy(err) {
+				t.Errorf("neither stored nor busy: %v", err)
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return hub.Hub.Stats().UncommittedBytes > most-2*body }, patience, time.Millisecond)
+	full := heap()
+	soon, cancel := context.WithTimeout(t.Context(), 2*patience) // busy is told at once
+	defer cancel()
+	for range flooders {
+		flood.Go(func() {
+			for i := range each {
+				if err := publish(soon, i); !busy(err) {
+					t.Errorf("not busy: %v", err)
+				}
+			}
+		})
+	}
+	flood.Wait()
+	require.LessOrEqual(t, hub.Hub.Stats().UncommittedBytes, int64(most))
+	after := heap()
+	t.Logf("%d MiB wait: the heap has %+d KiB; %d MiB were refused: %+d KiB", most>>20, (full-before)>>10, flooders*each*body>>20, (after-full)>>10)
+	require.Less(t, full-before, int64(4*most), "in the queue, for joins, and on its way to the server")
+	require.Less(t, after-full, int64(most))
+
+	require.NoError(t, server.Start())
+	queued.Wait()
+	require.NoError(t, publish(t.Context(), 0))
 }
 
 // A cutter is a proxy in front of the server. A connection that carries its

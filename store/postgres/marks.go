@@ -89,11 +89,14 @@ func (s *Store) advance(ctx context.Context, all []gohub.Watermark) (moved []goh
 	return moved, err
 }
 
-// Watermarks reads a room's watermarks; see [gohub.Store]. Users whose
-// watermarks never moved are left out.
-func (s *Store) Watermarks(ctx context.Context, room gohub.RoomID, limit int) (ws []gohub.Watermark, err error) {
-	err = s.query(ctx, s.sql.watermarks, []any{room.Tenant, room.Name, int64(max(limit, 0))}, func(r pgx.Rows) error {
-		w := gohub.Watermark{Room: room}
+// Watermarks reads a room's watermarks; see [gohub.Store].
+func (s *Store) Watermarks(ctx context.Context, q gohub.MarkQuery) (ws []gohub.Watermark, err error) {
+	sql, args := s.sql.furthest, []any{q.Room.Tenant, q.Room.Name, int64(max(q.Limit, 0))}
+	if q.Seq > 0 {
+		sql, args = s.sql.seenBy, append(args, q.After, q.Seq)
+	}
+	err = s.query(ctx, sql, args, func(r pgx.Rows) error {
+		w := gohub.Watermark{Room: q.Room}
 		if err := r.Scan(&w.User, &w.Delivered, &w.Seen); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -76,6 +77,16 @@ func TestMigrate(t *testing.T) {
 	require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from pg_inherits where inhparent = 'gohub.messages'::regclass").Scan(&partitions))
 	require.Equal(t, 3, partitions)
 	open(t, pool, postgres.Options{SkipMigrations: true})
+
+	// Tables of the version before.
+	_, err = pool.Exec(t.Context(), `drop index gohub.marks_by_user; delete from gohub.migrations where version = 2`)
+	require.NoError(t, err)
+	_, err = postgres.New(t.Context(), pool, postgres.Options{SkipMigrations: true})
+	require.ErrorContains(t, err, "version 1")
+	open(t, pool, postgres.Options{})
+	var index bool
+	require.NoError(t, pool.QueryRow(t.Context(), "select to_regclass('gohub.marks_by_user') is not null").Scan(&index))
+	require.True(t, index)
 
 	// A user that may only use the tables.
 	_, err = pool.Exec(t.Context(), fmt.Sprintf(`create role app_%[1]s login; grant usage on schema gohub to app_%[1]s;
@@ -190,6 +201,78 @@ from generate_series(1, 450) r, generate_series(0, case when r = 7 then 2499 els
 				require.ErrorContains(t, err, field)
 			}
 		})
+	}
+}
+
+// Unread messages are looked for among the newest thousand that all may see.
+func TestUnreadLooksNoFurther(t *testing.T) {
+	t.Parallel()
+	s := open(t, connect(t, pgtest.Shared(t).Database(t)), postgres.Options{})
+	room := gohub.RoomID{Name: "r"}
+	_, err := s.Advance(t.Context(), []gohub.Watermark{{Room: room, User: "alice", Listing: gohub.ListJoin}})
+	require.NoError(t, err)
+	seq := int64(0)
+	add := func(sender string, n int) (unread int) {
+		batch := make([]gohub.Message, n)
+		for i := range batch {
+			seq++
+			batch[i] = gohub.Message{Room: room, ID: gohub.NewID(), Seq: seq, Sender: sender, Kind: "chat", Body: []byte("1")}
+		}
+		_, err := s.Append(t.Context(), batch)
+		require.NoError(t, err)
+		list, err := s.Rooms(t.Context(), "", "alice")
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		return list[0].Unread
+	}
+	require.Equal(t, 1, add("bob", 1))
+	require.Equal(t, 1, add("alice", 10*gohub.MaxUnread-1))
+	require.Equal(t, 0, add("alice", 1))
+}
+
+// What Trim deletes in one transaction is bounded in messages and in bytes.
+func TestTrimChunks(t *testing.T) {
+	t.Parallel()
+	pool := connect(t, pgtest.Shared(t).Database(t))
+	s := open(t, pool, postgres.Options{})
+	_, err := pool.Exec(t.Context(), `create table chunks (n bigserial, count bigint, bytes bigint);
+create function note_chunk() returns trigger language plpgsql as $$
+begin
+	insert into chunks (count, bytes) select count(*), sum(octet_length(body)) from gone having count(*) > 0;
+	return null;
+end $$;
+create trigger note_chunk after delete on gohub.messages referencing old table as gone for each statement execute function note_chunk()`)
+	require.NoError(t, err)
+	const mib = 1 << 20
+	for name, c := range map[string]struct {
+		room  string
+		sizes []int // of the bodies, the oldest first
+		want  []int // messages in each transaction
+	}{
+		"many":                {"a", slices.Repeat([]int{1}, 1003), []int{1000, 3}},
+		"just as many as fit": {"b", slices.Repeat([]int{1}, 1000), []int{1000}},
+		"large ones":          {"c", slices.Repeat([]int{4 * mib}, 10), []int{4, 4, 2}},
+		"just over":           {"d", []int{8*mib + 1, 8 * mib, 1, 1}, []int{2, 2}},
+		"each too large":      {"e", []int{16*mib + 1, 16*mib + 1, 1}, []int{1, 1, 1}},
+	} {
+		room := gohub.RoomID{Name: c.room}
+		for i, size := range c.sizes {
+			to := ""
+			if i%2 == 0 {
+				to = "bob"
+			}
+			_, err := pool.Exec(t.Context(), `insert into gohub.messages values ('', $1, $2, $3, 'alice', $4, 'chat', convert_to(repeat('x', $5), 'UTF8'), false)`,
+				room.Name, gohub.NewID(), i+1, to, size)
+			require.NoError(t, err)
+		}
+		removed, err := s.Trim(t.Context(), postgres.Retention{MaxAge: time.Hour})
+		require.NoError(t, err)
+		require.EqualValues(t, len(c.sizes), removed, name)
+		rows, err := pool.Query(t.Context(), "with c as (delete from chunks returning *) select count from c order by n")
+		require.NoError(t, err)
+		got, err := pgx.CollectRows(rows, pgx.RowTo[int])
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, name)
 	}
 }
 

@@ -90,7 +90,8 @@ type Store struct {
 var _ gohub.Store = (*Store)(nil)
 
 // New makes a Store on pool, which stays the caller's. It brings the tables up
-// to date first, see [Migrate], unless o.SkipMigrations.
+// to date first, see [Migrate], unless o.SkipMigrations, and waits for what is
+// being written: a process that was killed a moment ago may have left that.
 //
 // It refuses, unless o.Unsafe, a server whose fsync, full_page_writes or
 // synchronous_commit is off: what it calls committed could be gone after a
@@ -112,6 +113,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 		err = checkVersion(ctx, pool, o.Schema)
 	} else {
 		err = Migrate(ctx, pool, o)
+	}
+	if err == nil {
+		err = inherit(ctx, pool, o)
 	}
 	if err != nil {
 		return nil, err

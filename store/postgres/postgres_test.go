@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/killtest"
 	"github.com/gohub/gohub/internal/pgtest"
 	"github.com/gohub/gohub/store/postgres"
 	"github.com/gohub/gohub/store/storetest"
@@ -19,6 +20,9 @@ import (
 func TestMain(m *testing.M) {
 	if url := os.Getenv(childURL); url != "" {
 		relayChild(url)
+		return
+	}
+	if killtest.Child(openURL) {
 		return
 	}
 	goleak.VerifyTestMain(pgtest.Main(m))

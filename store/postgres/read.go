@@ -62,8 +62,8 @@ func (s *Store) History(ctx context.Context, q gohub.Query) (ms []gohub.Message,
 }
 
 // Rooms lists a user's rooms; see [gohub.Store]. A room costs five short reads
-// of indexes, however long its history; only the user's own messages after the
-// last they have seen are read over.
+// of indexes, however long its history; the user's own messages after the last
+// they have seen are read over, at most 1,000.
 func (s *Store) Rooms(ctx context.Context, tenant, user string) (list []gohub.RoomState, err error) {
 	err = s.query(ctx, s.sql.rooms, []any{tenant, user}, func(r pgx.Rows) error {
 		st := gohub.RoomState{Room: gohub.RoomID{Tenant: tenant}}

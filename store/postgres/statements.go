@@ -14,7 +14,8 @@ type statements struct {
 	insert, insertDirect, known     string
 	lookup                          string
 	history                         [2][2]string // [newest][as a viewer sees it]
-	advance, watermarks, rooms      string
+	advance, rooms                  string
+	furthest, seenBy                string // watermarks
 	outboxAdd, outboxTake           string
 	outboxDone, outboxRefuse        string
 	trimRooms, trimBound, trimChunk string
@@ -66,14 +67,16 @@ select c.n, put.tenant, put.room, put.id from (select count(*) as n from put) c 
 		return "(select seq from $S.messages where tenant = k.tenant and room = k.room and " + which + " order by seq desc limit 1)"
 	}
 	unread := func(which string) string {
-		return "(select count(*) from (select from $S.messages where tenant = k.tenant and room = k.room and seq > k.seen and " + which +
-			" order by seq limit $MAXUNREAD) as unread)"
+		return "(select count(*) from (select from (select sender from $S.messages where tenant = k.tenant and room = k.room and seq > k.seen and " + which +
+			" order by seq desc limit 10 * $MAXUNREAD) as newest where sender <> k.user_id limit $MAXUNREAD) as unread)"
 	}
 	// A whole room, for Trim: its newest messages, and its oldest.
-	room := func(which, end string) string {
-		return "(select id, seq from $S.messages where tenant = $1 and room = $2 and " + which + " " + end + ")"
+	room := func(columns, which, end string) string {
+		return "(select " + columns + " from $S.messages where tenant = $1 and room = $2 and " + which + " " + end + ")"
 	}
-	both := func(end string) string { return room(public, end) + " union all " + room(private, end) }
+	both := func(columns, end string) string {
+		return room(columns, public, end) + " union all " + room(columns, private, end)
+	}
 	return statements{
 		insert:       r.Replace(put + which),
 		insertDirect: r.Replace(put + list + which),
@@ -96,10 +99,13 @@ on conflict (tenant, user_id, room) do update set
 	moved = excluded.delivered > k.delivered or excluded.seen > k.seen
 where excluded.delivered > k.delivered or excluded.seen > k.seen or excluded.listing not in (0, k.listing)
 returning tenant, room, user_id, delivered, seen, moved`),
-		watermarks: r.Replace(`select user_id, delivered, seen from $S.marks where tenant = $1 and room = $2 and delivered > 0
+		furthest: r.Replace(`select user_id, delivered, seen from $S.marks where tenant = $1 and room = $2 and delivered > 0
 order by seen desc, delivered desc, user_id limit $3`),
+		seenBy: r.Replace(`select user_id, delivered, seen from $S.marks
+where tenant = $1 and room = $2 and user_id > '' and user_id > $4 and delivered >= $5
+order by user_id limit $3`),
 		rooms: r.Replace("select k.room, k.seen,\ngreatest(0, " + head(public) + ",\n" + head(from+"k.user_id") + ",\n" + head(to+"k.user_id") + "),\n" +
-			"least($MAXUNREAD, " + unread(public+" and sender <> k.user_id") + " +\n" + unread(to+"k.user_id") + ")\n" +
+			"least($MAXUNREAD, " + unread(public) + " +\n" + unread(to+"k.user_id") + ")\n" +
 			"from $S.marks k where k.tenant = $1 and k.user_id = $2 and k.listing = 1 order by k.room"),
 		outboxAdd: r.Replace(`insert into $S.outbox (tenant, room, id, sender, recipient, kind, body, is_binary) values ($1, $2, $3, $4, $5, $6, $7, $8)`),
 		outboxTake: r.Replace(`select n, tenant, room, id, sender, recipient, kind, body, is_binary from $S.outbox
@@ -116,8 +122,15 @@ where refused = '' order by n limit $1 for update skip locked`),
 	) n
 )
 select tenant, room from r limit $3`),
-		trimBound: r.Replace(`select seq from (` + both("order by seq desc limit $3") + `) m order by seq desc offset $3 - 1 limit 1`),
-		trimChunk: r.Replace(`delete from $S.messages where tenant = $1 and room = $2 and id = any (array(
-	select id from (` + both("and seq < $3 order by seq limit $4") + `) m order by seq limit $4))`),
+		trimBound: r.Replace(`select seq from (` + both("seq", "order by seq desc limit $3") + `) m order by seq desc offset $3 - 1 limit 1`),
+		// Its oldest ones, as many as are allowed together, and of how many that
+		// was decided. The length of a body is told without reading it.
+		trimChunk: r.Replace(`with found as (
+	select id, coalesce(sum(octet_length(body)) over (order by seq, id rows between unbounded preceding and 1 preceding), 0) as before
+	from (` + both("id, seq, body", "and seq < $3 order by seq limit $4") + ` order by seq limit $4) m
+), gone as (
+	delete from $S.messages where tenant = $1 and room = $2 and id = any (array(select id from found where before < $5)) returning 1
+)
+select (select count(*) from gone), (select count(*) from found)`),
 	}
 }

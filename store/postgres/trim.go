@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -20,17 +19,18 @@ type Retention struct {
 }
 
 const (
-	trimChunk = 1000 // messages deleted in one transaction
-	trimRooms = 200  // rooms looked at in one
+	trimChunk = 1000     // messages deleted in one transaction
+	trimBytes = 16 << 20 // of their bodies; one message more if that is what it takes
+	trimRooms = 200      // rooms looked at in one
 )
 
 // Trim deletes the messages that r does not keep and returns how many. With a
 // message its id is forgotten: a resend of it is stored as a new message.
 // Watermarks and lists of rooms stay.
 //
-// It deletes 1,000 at a time, each in a transaction of its own, and may be
-// stopped by ctx at any time: what it has deleted stays so, and the next call
-// goes on. Call it from time to time, from one process; more do no harm. The
+// It deletes 1,000 at a time, or 16 MiB, in a transaction of their own, and
+// may be stopped by ctx at any time: what it has deleted stays so, and the next
+// call goes on. Call it from time to time, from one process; more do no harm. The
 // space is free for new messages after the server's next vacuum.
 func (s *Store) Trim(ctx context.Context, r Retention) (removed int64, err error) {
 	switch {
@@ -84,25 +84,15 @@ func (s *Store) trimRoom(ctx context.Context, id gohub.RoomID, oldest int64, new
 			return 0, err
 		}
 	}
-	for oldest > 0 {
-		n, err := s.trimSome(ctx, id, oldest)
-		removed += n
-		if err != nil || n < trimChunk {
+	for more := oldest > 0; more; {
+		var n, found int64
+		args := []any{id.Tenant, id.Name, oldest, int64(trimChunk), int64(trimBytes)}
+		err := s.query(ctx, s.sql.trimChunk, args, func(rows pgx.Rows) error { return rows.Scan(&n, &found) })
+		if err != nil {
 			return removed, err
 		}
+		removed += n
+		more = n > 0 && (n < found || found == trimChunk)
 	}
 	return removed, nil
-}
-
-func (s *Store) trimSome(ctx context.Context, id gohub.RoomID, oldest int64) (int64, error) {
-	ctx, cancel := s.within(ctx)
-	defer cancel()
-	tag, err := s.pool.Exec(ctx, s.sql.trimChunk, id.Tenant, id.Name, oldest, int64(trimChunk))
-	if err != nil {
-		if ctx.Err() != nil {
-			err = errors.Join(ctx.Err(), err)
-		}
-		return 0, err
-	}
-	return tag.RowsAffected(), nil
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,12 +93,17 @@ func BenchmarkJoinReplay(b *testing.B) {
 		s, room := filled(b, n)
 		b.Run(fmt.Sprintf("rows=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
+			var times []time.Duration
 			for b.Loop() {
+				start := time.Now()
 				ms, more, err := s.History(b.Context(), gohub.Query{Room: room, Viewer: "bob", Newest: true, Limit: 20})
 				if err != nil || len(ms) != 20 || !more {
 					b.Fatal(len(ms), more, err)
 				}
+				times = append(times, time.Since(start))
 			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)*99/100].Microseconds())/1000, "p99-ms")
 		})
 	}
 }
@@ -127,4 +134,46 @@ func BenchmarkPage(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkSeenBy reads pages of 200 of who has received a message, in a room
+// where a million users have watermarks: one that has reached all, and one that
+// has reached ten.
+func BenchmarkSeenBy(b *testing.B) {
+	const users = 1_000_000
+	path := filepath.Join(b.TempDir(), "bench.db")
+	require.NoError(b, sqlite.Migrate(b.Context(), path))
+	db, err := sql.Open("sqlite", path)
+	require.NoError(b, err)
+	_, err = db.ExecContext(b.Context(), `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+INSERT INTO members (tenant, room, user, delivered, seen, listed) SELECT 'acme', 'room-0', 'user-' || i, i, i, 1 FROM n`, users)
+	require.NoError(b, errors.Join(err, db.Close()))
+	s := open(b, path)
+	for name, seq := range map[string]int64{"all": 1, "ten": users - 9} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				ws, err := s.Watermarks(b.Context(), gohub.MarkQuery{Room: benchRooms(1)[0], Seq: seq, Limit: 200})
+				if err != nil || len(ws) < 10 {
+					b.Fatal(len(ws), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkAdvance moves the watermarks of 10,000 users in 100 rooms, 500 at a
+// time. An op is one watermark.
+func BenchmarkAdvance(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "bench.db"))
+	rooms := benchRooms(100)
+	ws := make([]gohub.Watermark, 500)
+	for n := 0; n < b.N; n += len(ws) {
+		for i := range ws {
+			user := (n + i) * 7919 % 10_000
+			ws[i] = gohub.Watermark{Room: rooms[user%100], User: fmt.Sprint("user-", user), Seen: int64(n + i + 1), Listing: gohub.ListJoin}
+		}
+		_, err := s.Advance(b.Context(), ws)
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "watermarks/s")
 }

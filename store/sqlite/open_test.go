@@ -109,7 +109,7 @@ func TestFile(t *testing.T) {
 
 	path := filepath.Join(dir, "plain.db")
 	require.NoError(t, os.Rename(filepath.Join(dir, name), path))
-	for pragma, want := range map[string]string{"journal_mode": "wal", "application_id": "1734899042", "user_version": "1", "integrity_check": "ok"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "application_id": "1734899042", "user_version": "2", "integrity_check": "ok"} {
 		assert.Equal(t, want, ask(t, path, "PRAGMA "+pragma), pragma)
 	}
 }
@@ -164,4 +164,32 @@ func openRace(t *testing.T, path string) {
 	wg.Wait()
 	require.NoError(t, errors.Join(errs...))
 	require.Equal(t, "8", ask(t, path, "SELECT count(*) FROM messages"))
+}
+
+// What an older version has kept is there after the file is brought up to date.
+func TestMigrateOldFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "chat.db")
+	script, err := os.ReadFile("migrations/0001_history.sql")
+	require.NoError(t, err)
+	shell(t, path, string(script)+`;
+INSERT INTO messages VALUES ('', 'r', '', 5, 'a', 'alice', 'chat', 0, x'31');
+INSERT INTO members VALUES ('', 'bob', 'r', 7, 4, 1), ('', 'carol', 'r', 5, 5, 0), ('t', 'bob', 'q', 0, 0, 1);`)
+	_, err = sqlite.Open(path, sqlite.Options{SkipMigrations: true})
+	require.ErrorIs(t, err, sqlite.ErrNotMigrated)
+	s := open(t, path)
+	r := gohub.RoomID{Name: "r"}
+	list, err := s.Rooms(t.Context(), "", "bob")
+	require.NoError(t, err)
+	require.Equal(t, []gohub.RoomState{{Room: r, Head: 5, Seen: 4, Unread: 1}}, list)
+	ws, err := s.Watermarks(t.Context(), gohub.MarkQuery{Room: r, Seq: 5, Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []gohub.Watermark{{Room: r, User: "bob", Delivered: 7, Seen: 4}, {Room: r, User: "carol", Delivered: 5, Seen: 5}}, ws)
+	list, err = s.Rooms(t.Context(), "", "carol")
+	require.NoError(t, err)
+	require.Empty(t, list)
+	list, err = s.Rooms(t.Context(), "t", "bob")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "ok", ask(t, path, "PRAGMA integrity_check"))
+	require.Equal(t, "0", ask(t, path, "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%by_room'"))
 }

@@ -34,32 +34,40 @@ const (
 
 	lookupSQL = `SELECT ` + columns + ` WHERE tenant = ?1 AND room = ?2 AND id = ?3`
 
-	watermarksSQL = `SELECT user, delivered, seen FROM members
+	furthestSQL = `SELECT user, delivered, seen FROM members
 WHERE tenant = ?1 AND room = ?2 AND delivered > 0
 ORDER BY seen DESC, delivered DESC, user LIMIT ?3`
+
+	seenBySQL = `SELECT user, delivered, seen FROM members
+WHERE tenant = ?1 AND room = ?2 AND user > ?4 AND delivered >= ?5
+ORDER BY user LIMIT ?3`
 )
 
 // roomsSQL looks up a user's rooms by themselves: the newest seq of each run,
-// and at most so many unread messages. What the user has sent is never unread.
-var roomsSQL = strings.NewReplacer("{here}", "tenant = m.tenant AND room = m.room", "{most}", fmt.Sprint(gohub.MaxUnread)).Replace(`
+// and at most so many unread messages, of the newest of each run. What the user
+// has sent is never unread, and is stepped over no further than that. The
+// planner would rather read all of a tenant than the list of its user.
+var roomsSQL = strings.NewReplacer("{here}", "tenant = m.tenant AND room = m.room",
+	"{most}", fmt.Sprint(gohub.MaxUnread), "{newest}", fmt.Sprint("ORDER BY seq DESC LIMIT ", 10*gohub.MaxUnread)).Replace(`
 SELECT room, seen,
   max(
     ifnull((SELECT max(seq) FROM messages WHERE {here} AND recipient = ''), 0),
     ifnull((SELECT max(seq) FROM messages WHERE {here} AND recipient = m.user), 0),
     ifnull((SELECT max(seq) FROM messages INDEXED BY messages_sent WHERE {here} AND sender = m.user AND recipient <> ''), 0)),
   (SELECT count(*) FROM (
-    SELECT 1 FROM messages WHERE {here} AND recipient = '' AND seq > m.seen AND sender <> m.user
+    SELECT 1 FROM (SELECT sender FROM messages WHERE {here} AND recipient = '' AND seq > m.seen {newest}) WHERE sender <> m.user
     UNION ALL
-    SELECT 1 FROM messages WHERE {here} AND recipient = m.user AND seq > m.seen AND sender <> m.user
+    SELECT 1 FROM (SELECT sender FROM messages WHERE {here} AND recipient = m.user AND seq > m.seen {newest}) WHERE sender <> m.user
     LIMIT {most}))
-FROM members AS m
+FROM members AS m INDEXED BY members_listed
 WHERE tenant = ?1 AND user = ?2 AND listed
 ORDER BY room`)
 
 // statements are what readers ask, prepared once a connection.
 type statements struct {
-	visible, everything       [2]*sql.Stmt // oldest first, newest first
-	lookup, watermarks, rooms *sql.Stmt
+	visible, everything [2]*sql.Stmt // oldest first, newest first
+	lookup, rooms       *sql.Stmt
+	furthest, seenBy    *sql.Stmt // watermarks
 }
 
 func (s *statements) all() map[**sql.Stmt]string {
@@ -69,8 +77,9 @@ func (s *statements) all() map[**sql.Stmt]string {
 		&s.everything[0]: everything + oldestFirst,
 		&s.everything[1]: everything + newestFirst,
 		&s.lookup:        lookupSQL,
-		&s.watermarks:    watermarksSQL,
 		&s.rooms:         roomsSQL,
+		&s.furthest:      furthestSQL,
+		&s.seenBy:        seenBySQL,
 	}
 }
 
@@ -155,14 +164,18 @@ func (s *Store) History(ctx context.Context, q gohub.Query) (ms []gohub.Message,
 }
 
 // Watermarks reads a room's watermarks; see [gohub.Store].
-func (s *Store) Watermarks(ctx context.Context, room gohub.RoomID, limit int) (ws []gohub.Watermark, err error) {
-	rows, err := s.read.watermarks.QueryContext(ctx, room.Tenant, room.Name, limit)
+func (s *Store) Watermarks(ctx context.Context, q gohub.MarkQuery) (ws []gohub.Watermark, err error) {
+	stmt, args := s.read.furthest, []any{q.Room.Tenant, q.Room.Name, max(q.Limit, 0)}
+	if q.Seq > 0 {
+		stmt, args = s.read.seenBy, append(args, q.After, q.Seq)
+	}
+	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, failed("read watermarks", err)
 	}
 	defer func() { _ = rows.Close() }() // whose error is Err's
 	for rows.Next() {
-		w := gohub.Watermark{Room: room}
+		w := gohub.Watermark{Room: q.Room}
 		if err := rows.Scan(&w.User, &w.Delivered, &w.Seen); err != nil {
 			return nil, failed("read watermarks", err)
 		}
@@ -175,8 +188,8 @@ func (s *Store) Watermarks(ctx context.Context, room gohub.RoomID, limit int) (w
 }
 
 // Rooms lists a user's rooms; see [gohub.Store]. Its cost grows with their
-// number, with unread messages up to MaxUnread each, and with what the user
-// has sent to all since it last read.
+// number, with unread messages up to MaxUnread each, and with the user's own
+// among the 1,000 newest after the last it has read.
 func (s *Store) Rooms(ctx context.Context, tenant, user string) (list []gohub.RoomState, err error) {
 	rows, err := s.read.rooms.QueryContext(ctx, tenant, user)
 	if err != nil {

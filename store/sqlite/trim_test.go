@@ -24,7 +24,7 @@ func fill(t *testing.T, s gohub.Store, n int, rooms ...gohub.RoomID) {
 	for _, room := range rooms {
 		var batch []gohub.Message
 		for i := range n {
-			m := message("", now.Add(30*time.Second-time.Duration(n-i)*time.Minute).UnixMicro(), newID())
+			m := message("", now.Add(30*time.Second-time.Duration(n-i)*time.Minute).UnixMicro(), gohub.NewID())
 			m.Room = room
 			if i%3 == 0 {
 				m.To = fmt.Sprint("user", i%2)
@@ -131,7 +131,7 @@ func TestTrimBesideOthers(t *testing.T) {
 		for i := range batches {
 			var batch []gohub.Message
 			for j := range size {
-				batch = append(batch, message(room.Name, int64(1+i*size+j), newID()))
+				batch = append(batch, message(room.Name, int64(1+i*size+j), gohub.NewID()))
 			}
 			if _, err := s.Append(t.Context(), batch); err != nil {
 				t.Error(err)

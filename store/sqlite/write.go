@@ -22,7 +22,10 @@ ON CONFLICT DO UPDATE SET listed = 1 WHERE listed = 0`
 	markSQL = `SELECT delivered, seen, listed FROM members WHERE tenant = ?1 AND user = ?2 AND room = ?3`
 
 	advanceSQL = `INSERT INTO members (tenant, user, room, delivered, seen, listed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-ON CONFLICT DO UPDATE SET delivered = excluded.delivered, seen = excluded.seen, listed = excluded.listed`
+ON CONFLICT DO UPDATE SET delivered = excluded.delivered, seen = excluded.seen`
+
+	// relistSQL is for itself: members_listed would be written with every receipt.
+	relistSQL = `UPDATE members SET listed = ?4 WHERE tenant = ?1 AND user = ?2 AND room = ?3`
 )
 
 // Append stores batch; see [gohub.Store]. A nil error means that it is on the
@@ -120,7 +123,8 @@ func (w *writer) advanceAll(ctx context.Context, ws []gohub.Watermark) (moved []
 		var delivered, seen int64
 		var listed bool
 		err := w.mark.QueryRowContext(ctx, m.Room.Tenant, m.User, m.Room.Name).Scan(&delivered, &seen, &listed)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		fresh := errors.Is(err, sql.ErrNoRows)
+		if err != nil && !fresh {
 			return nil, err
 		}
 		now := gohub.Watermark{Room: m.Room, User: m.User, Seen: max(seen, m.Seen)}
@@ -130,8 +134,15 @@ func (w *writer) advanceAll(ctx context.Context, ws []gohub.Watermark) (moved []
 		if !went && list == listed {
 			continue
 		}
-		if _, err := w.advance.ExecContext(ctx, m.Room.Tenant, m.User, m.Room.Name, now.Delivered, now.Seen, list); err != nil {
-			return nil, err
+		if fresh || went {
+			if _, err := w.advance.ExecContext(ctx, m.Room.Tenant, m.User, m.Room.Name, now.Delivered, now.Seen, list); err != nil {
+				return nil, err
+			}
+		}
+		if !fresh && list != listed {
+			if _, err := w.relist.ExecContext(ctx, m.Room.Tenant, m.User, m.Room.Name, list); err != nil {
+				return nil, err
+			}
 		}
 		if !went {
 			continue

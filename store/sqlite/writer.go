@@ -20,8 +20,10 @@ const groupMost = 32
 // Writes that wait share a transaction, without a timer: while one is being
 // synced the next group gathers.
 type writer struct {
-	conn                                     *sql.Conn
-	insert, known, list, mark, advance, trim *sql.Stmt
+	conn                  *sql.Conn
+	insert, known, list   *sql.Stmt // messages
+	mark, advance, relist *sql.Stmt // watermarks
+	sizes, trim           *sql.Stmt
 
 	log      string // the WAL's file
 	logLimit int64  // how large it gets before readers are waited for,
@@ -61,6 +63,8 @@ func (w *writer) statements() map[**sql.Stmt]string {
 		&w.list:    listSQL,
 		&w.mark:    markSQL,
 		&w.advance: advanceSQL,
+		&w.relist:  relistSQL,
+		&w.sizes:   sizesSQL,
 		&w.trim:    trimSQL,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -351,6 +352,84 @@ func TestHiddenMessagesCostNothing(t *testing.T) {
 	assert.Less(t, least(page(lobby, false)), most*least(page(quiet, false)), "page forward")
 	assert.Less(t, least(page(lobby, true)), most*least(page(quiet, true)), "page back")
 	assert.Less(t, least(rooms(lobby, "dave")), most*least(rooms(quiet, "erin")), "rooms")
+}
+
+// Unread messages are looked for among the newest thousand that all may see, and
+// the newest thousand to the user alone: own ones are stepped over no further.
+func TestUnreadLooksNoFurther(t *testing.T) {
+	s, _ := openHere(t)
+	unread := func() int {
+		list, err := s.Rooms(t.Context(), lobby.Tenant, "alice")
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		return list[0].Unread
+	}
+	_, err := s.Advance(t.Context(), []gohub.Watermark{{Room: lobby, User: "alice", Listing: gohub.ListJoin}})
+	require.NoError(t, err)
+	for i, to := range []string{"", "alice"} {
+		seq := int64(1 + i*10_000)
+		batch := []gohub.Message{note(seq, fmt.Sprint("bob's", i))}
+		batch[0].Sender = "bob"
+		for n := range int64(10*gohub.MaxUnread - 1) {
+			batch = append(batch, note(seq+1+n, fmt.Sprint(i, "-", n)))
+		}
+		for j := range batch {
+			batch[j].To = to
+		}
+		_, err := s.Append(t.Context(), batch)
+		require.NoError(t, err)
+		require.Equal(t, 1, unread(), "to %q", to)
+		one := note(seq+5000, fmt.Sprint("one too many", i))
+		one.To = to
+		_, err = s.Append(t.Context(), []gohub.Message{one})
+		require.NoError(t, err)
+		require.Zero(t, unread(), "to %q", to)
+	}
+}
+
+// What Trim removes in one transaction is bounded in messages and in bytes.
+func TestTrimChunks(t *testing.T) {
+	tests := []struct {
+		name  string
+		sizes []int // of the bodies, the oldest first
+		want  []int // messages in each transaction
+	}{
+		{"none", nil, []int{0}},
+		{"few", []int{1, 2, 3}, []int{3}},
+		{"many", slices.Repeat([]int{1}, trimChunk+3), []int{trimChunk, 3}},
+		{"just as many as fit", slices.Repeat([]int{1}, trimChunk), []int{trimChunk, 0}},
+		{"large ones", slices.Repeat([]int{trimBytes / 4}, 10), []int{4, 4, 2}},
+		{"just over", []int{trimBytes/2 + 1, trimBytes / 2, 1, 1}, []int{2, 2}},
+		{"each too large", []int{trimBytes + 1, trimBytes + 1, 1}, []int{1, 1, 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, _ := openHere(t)
+			var batch []gohub.Message
+			for i, size := range tt.sizes {
+				m := note(int64(i+1), fmt.Sprint(i))
+				m.Body = make([]byte, size)
+				if i%2 == 0 {
+					m.To = "bob"
+				}
+				batch = append(batch, m)
+			}
+			newest := note(int64(len(batch)+1), "stays")
+			_, err := s.Append(t.Context(), append(batch, newest))
+			require.NoError(t, err)
+			var got []int
+			for more := true; more && len(got) < 10; {
+				var n int64
+				require.NoError(t, s.w.do(t.Context(), func(ctx context.Context) (err error) {
+					n, more, err = s.w.trimOldest(ctx, lobby, newest.Seq-1)
+					return err
+				}))
+				got = append(got, int(n))
+			}
+			require.Equal(t, tt.want, got)
+			require.Equal(t, []string{"stays"}, s.ids(t))
+		})
+	}
 }
 
 func TestNilBody(t *testing.T) {

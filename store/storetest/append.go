@@ -219,7 +219,7 @@ var appendCases = []testCase{
 		state := gohub.RoomState{Room: room, Head: want[3].Seq, Seen: want[1].Seq, Unread: 2}
 		r.wantRooms("at first", "bob", state)
 		r.rooms("bob")[0] = gohub.RoomState{}
-		ws, err := r.s.Watermarks(r.Context(), room, 10)
+		ws, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: 10})
 		if err != nil || len(ws) != 1 {
 			r.Fatalf("Watermarks: %+v, %v; want one", ws, err)
 		}
@@ -245,7 +245,7 @@ var appendCases = []testCase{
 		_, errs["Advance"] = r.s.Advance(ctx, []gohub.Watermark{{Room: room, User: "bob", Seen: 5, Listing: gohub.ListJoin}})
 		_, _, errs["Lookup"] = r.s.Lookup(ctx, room, ms[0].ID)
 		_, _, errs["History"] = r.s.History(ctx, gohub.Query{Room: room, Limit: 1})
-		_, errs["Watermarks"] = r.s.Watermarks(ctx, room, 1)
+		_, errs["Watermarks"] = r.s.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 1})
 		_, errs["Rooms"] = r.s.Rooms(ctx, r.unique, "bob")
 		for method, err := range errs {
 			if err == nil {

@@ -19,7 +19,7 @@ var historyCases = []testCase{
 				r.Errorf("History of an unknown room: %d messages, more %t; want none", len(ms), more)
 			}
 		}
-		if ws, err := r.s.Watermarks(r.Context(), r.room("nowhere"), 10); err != nil || len(ws) != 0 {
+		if ws, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: r.room("nowhere"), Limit: 10}); err != nil || len(ws) != 0 {
 			r.Errorf("Watermarks of an unknown room: %v, %v; want none", ws, err)
 		}
 		if list := r.rooms("nobody"); len(list) != 0 {

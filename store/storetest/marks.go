@@ -114,13 +114,74 @@ var markCases = []testCase{
 		give = append(give, gohub.Watermark{Room: r.room("other"), User: "frank", Seen: 1000})
 		r.advance(give...)
 		for _, limit := range []int{1, 3, 5, 100} {
-			got, err := r.s.Watermarks(r.Context(), room, limit)
+			got, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: limit})
 			if err != nil {
 				r.Fatalf("Watermarks: %v", err)
 			}
 			if want := want[:min(limit, len(want))]; !slices.Equal(got, want) {
 				r.Errorf("Watermarks, limit %d:\n got %+v\nwant %+v", limit, got, want)
 			}
+		}
+	}},
+	{"WatermarksByUser", nil, func(r *run) {
+		room := r.room("lobby")
+		// In the order of bytes: capitals, then small letters, and 9 behind 10.
+		users := []string{"Bob", "Zoe", "alice", "bob", "bob-2", "bob.1", "bob1", "bob10", "bob9", "carol", "zoe"}
+		var all []gohub.Watermark
+		for i, user := range users {
+			seen := int64(10 * (i*7%len(users) + 1))
+			all = append(all, gohub.Watermark{Room: room, User: user, Seen: seen, Delivered: seen + int64(i%3)*10})
+		}
+		give := slices.Clone(all)
+		shuffle(give)
+		give = append(give,
+			gohub.Watermark{Room: room, User: "listed", Listing: gohub.ListJoin},
+			gohub.Watermark{Room: r.room("other"), User: "dave", Seen: 1000},
+			gohub.Watermark{Room: gohub.RoomID{Tenant: r.unique + "x", Name: "lobby"}, User: "dave", Seen: 1000})
+		r.advance(give...)
+		page := func(seq int64, after string, limit int) []gohub.Watermark {
+			q := gohub.MarkQuery{Room: room, Seq: seq, After: after, Limit: limit}
+			ws, err := r.s.Watermarks(r.Context(), q)
+			if err != nil {
+				r.Fatalf("Watermarks(%+v): %v", q, err)
+			}
+			return ws
+		}
+		for _, seq := range []int64{1, 20, 50, 110, 120, 130, 1 << 60} {
+			for _, after := range []string{"", "B", "Zoe", "alice", "bob", "bob0", "z", "zoe", "zz"} {
+				var want []gohub.Watermark
+				for _, w := range all {
+					if w.Delivered >= seq && w.User > after {
+						want = append(want, w)
+					}
+				}
+				for _, limit := range []int{1, 3, len(want), 100} {
+					got, want := page(seq, after, limit), want[:min(limit, len(want))]
+					if !slices.Equal(got, want) {
+						r.Errorf("Watermarks by user, Seq %d, After %q, Limit %d:\n got %+v\nwant %+v", seq, after, limit, got, want)
+					}
+				}
+			}
+		}
+		// Everybody moves on between two pages, and is met once all the same.
+		var met []string
+		for after := ""; len(met) <= len(users); {
+			ws := page(10, after, 2)
+			for _, w := range ws {
+				met = append(met, w.User)
+			}
+			if len(ws) < 2 {
+				break
+			}
+			after = ws[1].User
+			for i := range all {
+				all[i].Seen += int64(100 * (len(met) + i*5%len(all)))
+				all[i].Delivered = all[i].Seen
+			}
+			r.advance(all...)
+		}
+		if !slices.Equal(met, users) {
+			r.Errorf("pages of two, while all users move on: met %v, want %v", met, users)
 		}
 	}},
 	{"LeaveKeepsWatermarks", nil, func(r *run) {

@@ -38,7 +38,7 @@ type mutant struct {
 	lookup     func(gohub.Store, context.Context, gohub.RoomID, string) (gohub.Message, bool, error)
 	history    func(gohub.Store, context.Context, gohub.Query) ([]gohub.Message, bool, error)
 	advance    func(gohub.Store, context.Context, []gohub.Watermark) ([]gohub.Watermark, error)
-	watermarks func(gohub.Store, context.Context, gohub.RoomID, int) ([]gohub.Watermark, error)
+	watermarks func(gohub.Store, context.Context, gohub.MarkQuery) ([]gohub.Watermark, error)
 	rooms      func(gohub.Store, context.Context, string, string) ([]gohub.RoomState, error)
 	durable    bool
 	forgetful  bool
@@ -72,11 +72,11 @@ func (m *mutant) Advance(ctx context.Context, ws []gohub.Watermark) ([]gohub.Wat
 	return m.Store.Advance(ctx, ws)
 }
 
-func (m *mutant) Watermarks(ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
+func (m *mutant) Watermarks(ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
 	if m.watermarks != nil {
-		return m.watermarks(m.Store, ctx, room, limit)
+		return m.watermarks(m.Store, ctx, q)
 	}
-	return m.Store.Watermarks(ctx, room, limit)
+	return m.Store.Watermarks(ctx, q)
 }
 
 func (m *mutant) Rooms(ctx context.Context, tenant, user string) ([]gohub.RoomState, error) {
@@ -157,6 +157,20 @@ func marks(f func(*gohub.Watermark)) func(gohub.Store, context.Context, []gohub.
 			f(&ws[i])
 		}
 		return s.Advance(ctx, ws)
+	}
+}
+
+// byUser makes a Watermarks that lists other users by their names.
+func byUser(counts func(gohub.MarkQuery, gohub.Watermark) bool) func(gohub.Store, context.Context, gohub.MarkQuery) ([]gohub.Watermark, error) {
+	return func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+		if q.Seq == 0 {
+			return s.Watermarks(ctx, q)
+		}
+		asked := q
+		q.Seq, q.Limit = 1, 1000
+		ws, err := s.Watermarks(ctx, q)
+		ws = slices.DeleteFunc(ws, func(w gohub.Watermark) bool { return !counts(asked, w) })
+		return ws[:min(asked.Limit, len(ws))], err
 	}
 }
 

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -244,20 +245,20 @@ func mutants() map[string]map[string]*mutant {
 					}
 					return s.Advance(ctx, ws)
 				},
-				watermarks: func(s gohub.Store, ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
+				watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
 					mu.Lock()
 					defer mu.Unlock()
-					ws, err := s.Watermarks(ctx, room, limit)
+					ws, err := s.Watermarks(ctx, q)
 					for i := range ws {
-						if w, ok := last[gohub.Watermark{Room: room, User: ws[i].User}]; ok {
+						if w, ok := last[gohub.Watermark{Room: q.Room, User: ws[i].User}]; ok {
 							ws[i] = w
 						}
 					}
 					return ws, err
 				},
 			},
-			"seen without delivered": {watermarks: func(s gohub.Store, ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
-				ws, err := s.Watermarks(ctx, room, limit)
+			"seen without delivered": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				ws, err := s.Watermarks(ctx, q)
 				for i := range ws {
 					if ws[i].Delivered == ws[i].Seen {
 						ws[i].Delivered = 20
@@ -285,23 +286,70 @@ func mutants() map[string]map[string]*mutant {
 		}}},
 		"WatermarksRace": {"checks, then acts": {advance: func(s gohub.Store, ctx context.Context, ws []gohub.Watermark) (moved []gohub.Watermark, err error) {
 			for _, w := range ws {
-				old, _ := s.Watermarks(ctx, w.Room, 1)
+				old, _ := s.Watermarks(ctx, gohub.MarkQuery{Room: w.Room, Limit: 1})
 				pause()
 				if _, err := s.Advance(ctx, []gohub.Watermark{w}); err != nil {
 					return nil, err
 				}
-				now, _ := s.Watermarks(ctx, w.Room, 1)
+				now, _ := s.Watermarks(ctx, gohub.MarkQuery{Room: w.Room, Limit: 1})
 				if !slices.Equal(old, now) {
 					moved = append(moved, now...)
 				}
 			}
 			return moved, nil
 		}}},
-		"WatermarksOrder": {"by user": {watermarks: func(s gohub.Store, ctx context.Context, room gohub.RoomID, limit int) ([]gohub.Watermark, error) {
-			ws, err := s.Watermarks(ctx, room, 1000)
+		"WatermarksOrder": {"by user": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+			limit := q.Limit
+			q.Limit = 1000
+			ws, err := s.Watermarks(ctx, q)
 			slices.SortFunc(ws, func(a, b gohub.Watermark) int { return strings.Compare(a.User, b.User) })
 			return ws[:min(limit, len(ws))], err
 		}}},
+		"WatermarksByUser": {
+			"all, however far":   {watermarks: byUser(func(q gohub.MarkQuery, _ gohub.Watermark) bool { return true })},
+			"only who has read":  {watermarks: byUser(func(q gohub.MarkQuery, w gohub.Watermark) bool { return w.Seen >= q.Seq })},
+			"beyond the message": {watermarks: byUser(func(q gohub.MarkQuery, w gohub.Watermark) bool { return w.Delivered > q.Seq })},
+			"after inclusive": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				if q.After == "zoe" {
+					q.After = "zod"
+				}
+				return s.Watermarks(ctx, q)
+			}},
+			"from the first again": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				q.After = ""
+				return s.Watermarks(ctx, q)
+			}},
+			"no limit": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				if q.Seq > 0 {
+					q.Limit = 1000
+				}
+				return s.Watermarks(ctx, q)
+			}},
+			"furthest first": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				ws, err := s.Watermarks(ctx, q)
+				slices.SortFunc(ws, func(a, b gohub.Watermark) int { return cmp.Compare(b.Seen, a.Seen) })
+				return ws, err
+			}},
+			"ignores case": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				ws, err := s.Watermarks(ctx, q)
+				slices.SortStableFunc(ws, func(a, b gohub.Watermark) int {
+					return strings.Compare(strings.ToLower(a.User), strings.ToLower(b.User))
+				})
+				return ws, err
+			}},
+			// Pages that go on where a user stood, who is elsewhere by now.
+			"goes on by how far users are": {watermarks: func(s gohub.Store, ctx context.Context, q gohub.MarkQuery) ([]gohub.Watermark, error) {
+				limit := q.Limit
+				if q.Seq != 10 || limit != 2 || q.After == "" {
+					return s.Watermarks(ctx, q)
+				}
+				last, _ := s.Watermarks(ctx, gohub.MarkQuery{Room: q.Room, Seq: 1, After: q.After[:len(q.After)-1], Limit: 1})
+				q.Limit = 1000
+				ws, err := s.Watermarks(ctx, q)
+				ws = slices.DeleteFunc(ws, func(w gohub.Watermark) bool { return len(last) > 0 && w.Seen >= last[0].Seen })
+				return ws[:min(limit, len(ws))], err
+			}},
+		},
 		"LeaveKeepsWatermarks": {"leave is ignored": {advance: marks(func(w *gohub.Watermark) {
 			if w.Listing == gohub.ListLeave {
 				w.Listing = gohub.ListKeep
@@ -343,6 +391,16 @@ func mutants() map[string]map[string]*mutant {
 				l.Seen--
 				l.Unread = count(s, l, user, func(m gohub.Message) bool { return m.Sender != user })
 				l.Seen++
+			})},
+		},
+		"UnreadBesideOwn": {
+			"looks at the newest 200": {rooms: list(func(s gohub.Store, user string, l *gohub.RoomState) {
+				ms, _, _ := s.History(context.Background(), gohub.Query{Room: l.Room, Viewer: user, After: l.Seen, Limit: 2 * gohub.MaxUnread, Newest: true})
+				l.Unread = len(slices.DeleteFunc(ms, func(m gohub.Message) bool { return m.Sender == user }))
+			})},
+			"looks at the oldest 1000": {rooms: list(func(s gohub.Store, user string, l *gohub.RoomState) {
+				ms, _, _ := s.History(context.Background(), gohub.Query{Room: l.Room, Viewer: user, After: l.Seen, Limit: 10 * gohub.MaxUnread})
+				l.Unread = len(slices.DeleteFunc(ms, func(m gohub.Message) bool { return m.Sender == user }))
 			})},
 		},
 		"UnreadCapped": {"no cap": {rooms: list(func(s gohub.Store, user string, l *gohub.RoomState) {

@@ -81,7 +81,7 @@ var processCases = []testCase{
 		}
 		marks := map[gohub.RoomID][]gohub.Watermark{}
 		for _, room := range rooms {
-			marks[room], _ = r.s.Watermarks(r.Context(), room, 100)
+			marks[room], _ = r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: 100})
 		}
 		r.s = r.f.Reopen(r.T, r.s)
 		for _, room := range rooms {
@@ -93,7 +93,7 @@ var processCases = []testCase{
 			}
 			slices.SortFunc(want, func(a, b gohub.Message) int { return int(a.Seq - b.Seq) })
 			r.wantMessages("History of "+room.String()+" after reopening", r.all(room, ""), want)
-			got, err := r.s.Watermarks(r.Context(), room, 100)
+			got, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: 100})
 			if err != nil || len(got) != workers || !slices.Equal(got, marks[room]) {
 				r.Errorf("Watermarks of %v after reopening: %v\n got %+v\nwant %+v", room, err, got, marks[room])
 			}

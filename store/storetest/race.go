@@ -166,7 +166,7 @@ var raceCases = []testCase{
 				if _, err := r.s.Rooms(r.Context(), r.unique, user); err != nil {
 					return fmt.Errorf("Rooms: %w", err)
 				}
-				if _, err := r.s.Watermarks(r.Context(), room, 3); err != nil {
+				if _, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: 3}); err != nil {
 					return fmt.Errorf("Watermarks: %w", err)
 				}
 			}

@@ -72,6 +72,18 @@ var roomCases = []testCase{
 		r.fresh(r.private(room, "alice", "carol", "not bob's"))
 		r.wantRooms("another's private message", "bob", state(r.seq-10, ms[6].Seq, 0))
 	}},
+	{"UnreadBesideOwn", nil, func(r *run) {
+		// Who writes a lot and reads nothing: others' messages are found among
+		// the newest thousand.
+		room := r.room("lobby")
+		r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.ListJoin})
+		r.fresh(r.msgs(room, "alice", 3)...)
+		r.fresh(r.private(room, "alice", "bob", "psst"), r.private(room, "bob", "bob", "note"))
+		r.fresh(r.msgs(room, "bob", 10*gohub.MaxUnread-5)...)
+		r.wantRooms("four messages of others, then many own ones", "bob", gohub.RoomState{Room: room, Head: r.seq, Unread: 4})
+		r.fresh(r.msgs(room, "alice", 2)...)
+		r.wantRooms("and two more of others", "bob", gohub.RoomState{Room: room, Head: r.seq, Unread: 6})
+	}},
 	{"UnreadCapped", nil, func(r *run) {
 		room := r.room("lobby")
 		r.advance(gohub.Watermark{Room: room, User: "bob", Listing: gohub.ListJoin})

@@ -179,7 +179,7 @@ func (r *run) advance(ws ...gohub.Watermark) []gohub.Watermark {
 // mark reads one user's watermark in a room: delivered, seen.
 func (r *run) mark(room gohub.RoomID, user string) (delivered, seen int64) {
 	r.Helper()
-	ws, err := r.s.Watermarks(r.Context(), room, 10_000)
+	ws, err := r.s.Watermarks(r.Context(), gohub.MarkQuery{Room: room, Limit: 10_000})
 	if err != nil {
 		r.Fatalf("Watermarks(%v): %v", room, err)
 	}

@@ -8,6 +8,8 @@ type plan struct {
 	title   string
 	servers []string // in the order of a round; what a floor must copy comes first
 	floor   string   // what ratios are taken against
+	store   string   // where a hub keeps things; empty: in memory
+	fill    int      // messages in the first room beforehand
 	metrics []metric
 }
 
@@ -51,6 +53,53 @@ func slow(f func(*result.Slow) float64) func(result.Run) float64 {
 		}
 		return f(r.Slow)
 	}
+}
+
+func stored(f func(*result.Store, result.Run) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Store == nil || r.Store.Appends == 0 {
+			return 0
+		}
+		return f(r.Store, r)
+	}
+}
+
+func replayed(f func(*result.Replay) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Replay == nil {
+			return 0
+		}
+		return f(r.Replay)
+	}
+}
+
+func stopped(f func(*result.Stopped, result.Run) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Stopped == nil {
+			return 0
+		}
+		return f(r.Stopped, r)
+	}
+}
+
+func paced(f func(*result.Paced) float64) func(result.Run) float64 {
+	return func(r result.Run) float64 {
+		if r.Paced == nil {
+			return 0
+		}
+		return f(r.Paced)
+	}
+}
+
+// storing are figures that say where the limit of a store is.
+var storing = []metric{
+	{name: "rows an Append", of: stored(func(s *result.Store, _ result.Run) float64 { return float64(s.Messages) / float64(s.Appends) }), digits: 1},
+	{name: "ms an Append", of: stored(func(s *result.Store, _ result.Run) float64 { return s.Seconds / float64(s.Appends) * 1e3 }), digits: 1},
+	{name: "WAL syncs/s", of: stored(func(s *result.Store, r result.Run) float64 { return perS(s.WALSyncs, r) })},
+	{name: "WAL B/row", of: stored(func(s *result.Store, _ result.Run) float64 { return float64(s.WALBytes) / float64(s.Messages) })},
+	{name: "CPU µs/msg: hub", of: cpuPerMessage, digits: 1},
+	{name: "Postgres", of: func(r result.Run) float64 { return r.StoreCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
+	{name: "load", of: func(r result.Run) float64 { return r.LoadCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
 }
 
 var plans = []plan{
@@ -147,6 +196,56 @@ var plans = []plan{
 			{name: "unread MB", of: slow(func(s *result.Slow) float64 { return float64(s.Unread) / 1e6 }), digits: 2},
 			{name: "close code", of: slow(func(s *result.Slow) float64 { return float64(s.CloseCode) }), target: "figure 4000"},
 			{name: "RSS growth MB", of: slow(func(s *result.Slow) float64 { return float64(s.RSSMax-s.RSSBefore) / 1e6 }), digits: 1},
+		},
+	},
+	{
+		name: "durable", title: "acks of Postgres (gohub) and SQLite: 1,000 rooms × 1, 8 publishes of 128 B in flight in each; then at half that pace",
+		servers: []string{"gohub", "sqlite"}, store: inPostgres,
+		metrics: append([]metric{
+			{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1, target: "figure of gohub ≥20"},
+			{name: "ack p50 ms", of: ackP50},
+			{name: "at half: k/s", of: paced(func(p *result.Paced) float64 { return p.Rate / 1e3 }), digits: 1},
+			{name: "ack p50 ms at half", of: paced(func(p *result.Paced) float64 { return p.Ack.P50 }), digits: 1},
+			{name: "ack p99 ms at half", of: paced(func(p *result.Paced) float64 { return p.Ack.P99 }), digits: 1, target: "figure of gohub ≤50"},
+		}, storing...),
+	},
+	{
+		name: "paced", title: "acks of Postgres (gohub) and SQLite: 1,000 rooms × 1, 10,000 publishes/s of 128 B evenly spread",
+		servers: []string{"gohub", "sqlite"}, store: inPostgres,
+		metrics: append([]metric{
+			{name: "ack p50 ms", of: ackP50, digits: 1},
+			{name: "ack p99 ms", of: func(r result.Run) float64 { return r.Ack.P99 }, digits: 1, target: "figure of gohub ≤50"},
+			{name: "delivery p50 ms", of: p50, digits: 2},
+			{name: "delivery p99 ms", of: p99, digits: 2},
+		}, storing...),
+	},
+	{
+		name: "stopped", title: "delivery while Postgres is stopped for 20 s: 100 rooms × 10 at 500 messages/s",
+		servers: []string{"gohub"}, store: inPostgres,
+		metrics: []metric{
+			{name: "p50 ms before", of: p50, digits: 2},
+			{name: "p99 ms before", of: p99, digits: 2},
+			{name: "p50 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.With.P50 }), digits: 2},
+			{name: "p99 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.With.P99 }), digits: 2},
+			{name: "p99 stopped/before", of: stopped(func(s *result.Stopped, r result.Run) float64 { return s.With.P99 / max(r.Latency.P99, 1e-9) }), digits: 2, target: "figure ≤1.2"},
+			{name: "unacked at its end", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return float64(s.Pending) })},
+			{name: "acked after s", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.Recovery }), digits: 2},
+		},
+	},
+	{
+		name: "replay", title: "joins of, and pages of 100 from, a room of 1,000,000 in Postgres (gohub) and SQLite, one after another",
+		servers: []string{"gohub", "sqlite"}, store: inPostgres, fill: 1_000_000,
+		metrics: []metric{
+			{name: "join of 20 p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Cold.P50 }), digits: 2},
+			{name: "p99", of: replayed(func(r *result.Replay) float64 { return r.Cold.P99 }), digits: 2, target: "figure ≤2"},
+			{name: "of an open room p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Warm.P50 }), digits: 2},
+			{name: "p99 ", of: replayed(func(r *result.Replay) float64 { return r.Warm.P99 }), digits: 2},
+			{name: "newest page p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Newest.P50 }), digits: 2},
+			{name: "p99  ", of: replayed(func(r *result.Replay) float64 { return r.Newest.P99 }), digits: 2},
+			{name: "middle p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Middle.P50 }), digits: 2},
+			{name: "p99   ", of: replayed(func(r *result.Replay) float64 { return r.Middle.P99 }), digits: 2},
+			{name: "oldest p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Oldest.P50 }), digits: 2},
+			{name: "p99    ", of: replayed(func(r *result.Replay) float64 { return r.Oldest.P99 }), digits: 2},
 		},
 	},
 }

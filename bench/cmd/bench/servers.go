@@ -9,10 +9,20 @@ type server struct {
 	pkg  string   // Go package in this module to build and run; or
 	cmd  []string // a finished command
 	args []string // further arguments
+
+	// store is where a gohubserver keeps things; empty: as the plan says.
+	store string
 }
+
+// Stores of a server.
+const (
+	inPostgres = "postgres" // a private server, with fsync on
+	inSQLite   = "sqlite"   // a file in the temporary directory
+)
 
 var servers = []server{
 	{name: "gohub", pkg: "./cmd/gohubserver"},
+	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
 	{name: "floor-1", pkg: "./cmd/floor", args: []string{"-batch", "1"}},
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},

@@ -19,7 +19,7 @@ func table(p plan, records []record) string {
 			fmt.Fprintf(&b, " ÷ %s |", p.floor)
 		}
 	}
-	b.WriteString(" cores: server, load, others |\n|---|")
+	b.WriteString(" cores: server, database, load, others |\n|---|")
 	for _, m := range p.metrics {
 		b.WriteString("---|")
 		if m.ratio {
@@ -93,10 +93,11 @@ func spread(v []float64, digits int) string {
 // cores says how busy each side was in the window: a load generator near a
 // whole core would be what is measured.
 func cores(records []record, server string) string {
-	var s, l, o []float64
+	var s, d, l, o []float64
 	for _, r := range records {
 		if r.Server == server && r.Error == "" && r.Run.Seconds > 0 {
 			s = append(s, r.Run.ServerCPU/r.Run.Seconds)
+			d = append(d, r.Run.StoreCPU/r.Run.Seconds)
 			l = append(l, r.Run.LoadCPU/r.Run.Seconds)
 			o = append(o, r.Run.OtherCPU/r.Run.Seconds)
 		}
@@ -104,7 +105,7 @@ func cores(records []record, server string) string {
 	if len(s) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f, %.2f, %.2f", stats.Of(s).Median, stats.Of(l).Median, stats.Of(o).Median)
+	return fmt.Sprintf("%.2f, %.2f, %.2f, %.2f", stats.Of(s).Median, stats.Of(d).Median, stats.Of(l).Median, stats.Of(o).Median)
 }
 
 // remarks are targets and everything that makes figures doubtful.
@@ -140,6 +141,10 @@ func remarks(p plan, records []record) string {
 		}
 		if r.Run.Late.P99 > 2 {
 			fmt.Fprintf(&b, "%sload sent late: p99 %.1f ms behind schedule\n", at, r.Run.Late.P99)
+		}
+		if p := r.Run.Paced; p != nil && p.Seconds > 0 {
+			fmt.Fprintf(&b, "%sat half the pace: cores %.2f, %.2f, %.2f; load sent late, p99 %.1f ms behind schedule\n",
+				at, p.ServerCPU/p.Seconds, p.StoreCPU/p.Seconds, p.LoadCPU/p.Seconds, p.Late.P99)
 		}
 		if r.Run.Slow != nil {
 			b.WriteString(at + "the slow member: " + r.Run.Slow.End + "\n")

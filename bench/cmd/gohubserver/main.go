@@ -1,9 +1,12 @@
 // Command gohubserver is a hub with everything on that gohub promises: order,
 // deduplication, acks after the store, replay, presence, limits. Only the rate
 // limit is set out of reach, unless -defaults, and anyone is who ?user= says;
-// nobody without it. The page /debug/stats has the hub's Stats.
+// nobody without it. The page /debug/stats has the hub's Stats, /debug/store what
+// its Store did, if it has been given one.
 //
 //	gohubserver -addr 127.0.0.1:9001 -debug 127.0.0.1:9002
+//	gohubserver -postgres 'postgres://…?pool_max_conns=16'
+//	gohubserver -sqlite DIR
 package main
 
 import (
@@ -29,6 +32,9 @@ func main() {
 	recommended := flag.Bool("recommended", false, "the defaults, and what docs/limits.md recommends: limits by address, and those of http.Server")
 	checked := flag.Bool("tokens", false, "who brings a token is checked by package auth, and ?user= is for those who do not")
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
+	dsn := flag.String("postgres", "", "keep everything in this database; default: memory")
+	dir := flag.String("sqlite", "", "keep everything in a file in this directory")
+	rows := flag.Int("fill", 0, "messages to store in the room "+filledRoom+" first")
 	flag.Parse()
 	cfg := gohub.Config{PingInterval: *ping}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
@@ -54,9 +60,28 @@ func main() {
 		}
 	}
 	server.Addr = *addr
-	if err := serve(server, *debugAddr, cfg); err != nil {
+	if err := run(server, *debugAddr, *dsn, *dir, *rows, cfg); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// filledRoom is cmd/load's first.
+const filledRoom = "bench-10000"
+
+func run(server *http.Server, debugAddr, dsn, dir string, rows int, cfg gohub.Config) error {
+	ctx := context.Background()
+	store, closing, err := openStore(ctx, dsn, dir)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		cfg.Store = store
+		err = fill(ctx, store, filledRoom, rows)
+	}
+	if err == nil {
+		err = serve(server, debugAddr, cfg)
+	}
+	return errors.Join(err, closing())
 }
 
 func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {

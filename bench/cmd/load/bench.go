@@ -90,7 +90,7 @@ func (b *bench) start() (*traffic, error) {
 	return t, b.loop.runFor(b.Warm)
 }
 
-// traffic is every scenario but (d) and (e).
+// traffic is the scenarios that publish and nothing else.
 func (b *bench) traffic() error {
 	t, err := b.start()
 	if err != nil {
@@ -138,7 +138,12 @@ func (b *bench) measure() error {
 	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
 	r.ServerAllocs = to.server.Allocs - from.server.Allocs
 	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
-	r.OtherCPU = max(0, float64(to.machine-from.machine)/1e9-r.ServerCPU-r.LoadCPU)
+	r.StoreCPU = float64(to.store-from.store) / 1e9
+	r.OtherCPU = from.others(to)
+	if to.counts.Appends > 0 {
+		counts := to.counts.Sub(from.counts)
+		r.Store = &counts
+	}
 	r.Latency = stats.Summarize(l.latency)
 	r.Ack = stats.Summarize(l.ackTime)
 	r.Late = stats.Summarize(l.late)

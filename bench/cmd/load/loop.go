@@ -37,6 +37,8 @@ type loop struct {
 	tick func() (next int64)
 	// own runs when a sender's own message has come back to it.
 	own func(c *conn)
+	// acked runs when a publish of a sender has been acked.
+	acked func(c *conn)
 	// left runs when a members frame says that somebody left.
 	left func()
 
@@ -59,7 +61,7 @@ func newLoop() (*loop, error) {
 	}
 	return &loop{
 		ep: ep, events: make([]unix.EpollEvent, 512), buf: make([]byte, readSize), start: time.Now(),
-		tick: func() int64 { return forever }, own: func(*conn) {}, left: func() {},
+		tick: func() int64 { return forever }, own: func(*conn) {}, acked: func(*conn) {}, left: func() {},
 	}, nil
 }
 
@@ -226,6 +228,7 @@ func (l *loop) other(c *conn, op byte, payload []byte) {
 				}
 				c.unacked = c.unacked[:copy(c.unacked, c.unacked[1:])]
 			}
+			l.acked(c)
 		case "error":
 			l.count.errors++
 			l.lastError = string(payload[:min(300, len(payload))])

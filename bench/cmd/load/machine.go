@@ -10,17 +10,38 @@ import (
 
 	"github.com/gohub/gohub/bench/internal/debug"
 	"github.com/gohub/gohub/bench/internal/machine"
+	"github.com/gohub/gohub/bench/internal/result"
 )
 
 // snapshot is the CPU that everybody has used so far.
 type snapshot struct {
 	server, load debug.CPU
-	machine      int64 // nanoseconds over all cores, stolen time included
+	store        int64 // nanoseconds of the database server
+	machine      int64 // the same over all cores, stolen time included
+	counts       result.Store
+}
+
+// others is what everybody else used between two snapshots, in seconds.
+func (s snapshot) others(to snapshot) float64 {
+	ours := to.server.Total() - s.server.Total() + to.load.Total() - s.load.Total() + to.store - s.store
+	return max(0, float64(to.machine-s.machine-ours)/1e9)
 }
 
 func (b *bench) snapshot() (s snapshot, err error) {
+	if s, err = b.cpu(); err == nil {
+		_ = b.get("/debug/store", &s.counts) // most servers have none
+	}
+	return s, err
+}
+
+// cpu is a snapshot without counts, which a database that stands still does
+// not tell.
+func (b *bench) cpu() (s snapshot, err error) {
 	if err := b.get("/debug/cpu", &s.server); err != nil {
 		return s, err
+	}
+	if b.store > 0 {
+		s.store = machine.Used(b.store)
 	}
 	s.load = debug.Usage()
 	s.machine, err = machine.Busy()

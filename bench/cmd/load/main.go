@@ -12,10 +12,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/gohub/gohub/bench/internal/result"
@@ -32,6 +35,7 @@ type options struct {
 	slowMax     time.Duration
 	timeout     time.Duration
 	ask         bool
+	store       int
 }
 
 func main() {
@@ -59,13 +63,14 @@ func parse() (options, scenario) {
 	flag.StringVar(&o.addr, "addr", "127.0.0.1:9001", "server, an IPv4 loopback address and port")
 	flag.StringVar(&o.debug, "debug", "127.0.0.1:9002", "server's /debug endpoints")
 	flag.StringVar(&o.path, "path", "/ws", "path of the WebSocket")
-	flag.StringVar(&o.name, "scenario", "a2", "a, a64, a2, b1, b2, c, d or e: what the flags below start from")
+	flag.StringVar(&o.name, "scenario", "a2", strings.Join(slices.Sorted(maps.Keys(scenarios)), ", ")+": what the flags below start from")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of the server over the window")
 	flag.IntVar(&o.frame, "frame", 0, "payload bytes of a message frame, told to a floor server (?frame=)")
 	flag.IntVar(&o.sources, "sources", 1, "loopback addresses to connect from, 127.0.0.1 and up; one has 28,000 ports")
 	flag.DurationVar(&o.slowMax, "slow-max", 90*time.Second, "e: how long the slow member may hang on")
 	flag.DurationVar(&o.timeout, "timeout", 4*time.Minute, "give up after")
 	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
+	flag.IntVar(&o.store, "store", 0, "process id of the database server, whose CPU is told, and which scenario stopped stops; 0: none")
 	var f scenario
 	flag.IntVar(&f.Rooms, "rooms", 0, "rooms")
 	flag.IntVar(&f.Members, "members", 0, "connections in each room")
@@ -129,6 +134,12 @@ func play(o options, s scenario) (result.Run, error) {
 		err = b.idle()
 	case s.Slow:
 		err = b.slow()
+	case s.Acked:
+		err = b.durable()
+	case s.Stop:
+		err = b.stopped()
+	case s.Replay:
+		err = b.replay()
 	default:
 		err = b.traffic()
 	}

@@ -12,6 +12,7 @@ type scenario struct {
 	Members  int           // connections in each
 	Senders  int           // members of each room that publish
 	InFlight int           // closed loop: publishes of a sender on their way
+	Acked    bool          // closed loop: on their way until they are acked, not until they have come back
 	Rate     float64       // open loop: publishes a second over all rooms; 0: closed loop
 	Body     int           // bytes
 	Sample   int           // connections whose messages are timed, evenly spread; -1: all
@@ -19,6 +20,8 @@ type scenario struct {
 	Window   time.Duration // measured
 	Idle     bool          // no traffic at all, memory only
 	Slow     bool          // one member stops reading
+	Stop     bool          // the database stops
+	Replay   bool          // no publishes: joins and pages of a room with a long past
 }
 
 var scenarios = map[string]scenario{
@@ -38,6 +41,14 @@ var scenarios = map[string]scenario{
 	"d": {Rooms: 100, Members: 100, Body: 128, Warm: 3 * time.Second, Idle: true},
 	// One member of 1,000 stops reading.
 	"e": {Rooms: 1, Members: 1000, Senders: 1, Rate: 150, Body: 1024, Sample: -1, Warm: 2 * time.Second, Window: 10 * time.Second, Slow: true},
+	// Acks of a store flat out, then at half of that: senders alone in their rooms, since delivery is not the matter.
+	"durable": {Rooms: 1000, Members: 1, Senders: 1, InFlight: 8, Acked: true, Body: 128, Sample: 50, Warm: 3 * time.Second, Window: 10 * time.Second},
+	// The same at a steady 10,000 a second.
+	"paced": {Rooms: 1000, Members: 1, Senders: 1, Rate: 10_000, Body: 128, Sample: 50, Warm: 3 * time.Second, Window: 10 * time.Second},
+	// The database stands still for a window. What is published meanwhile fits the queue of 16,384.
+	"stopped": {Rooms: 100, Members: 10, Senders: 1, Rate: 500, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 20 * time.Second, Stop: true},
+	// Joins and pages of a room that the server has filled beforehand.
+	"replay": {Rooms: 1, Members: 2, Body: 128, Replay: true},
 }
 
 // check names what does not fit.
@@ -45,13 +56,13 @@ func (s scenario) check() error {
 	switch {
 	case s.Rooms < 1 || s.Members < 1:
 		return fmt.Errorf("-rooms %d -members %d: at least one each", s.Rooms, s.Members)
-	case s.Idle:
+	case s.Idle, s.Replay:
 		return nil
 	case s.Senders < 1 || s.Senders > s.Members:
 		return fmt.Errorf("-senders %d of %d members", s.Senders, s.Members)
 	case s.Rate <= 0 && s.InFlight < 1:
 		return fmt.Errorf("-inflight %d without -rate", s.InFlight)
-	case s.Rate <= 0 && s.InFlight > 1 && s.Senders*s.Rooms > 1:
+	case s.Rate <= 0 && s.InFlight > 1 && s.Senders*s.Rooms > 1 && !s.Acked:
 		return fmt.Errorf("-inflight %d: more than one only with a single sender", s.InFlight)
 	case s.Body < minBody:
 		return fmt.Errorf("-body %d: at least %d", s.Body, minBody)

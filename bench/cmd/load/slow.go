@@ -87,7 +87,7 @@ func (b *bench) stall(w *watcher) error {
 	if err != nil {
 		return err
 	}
-	s.OtherCPU = max(0, float64(to.machine-from.machine-to.server.Total()+from.server.Total()-to.load.Total()+from.load.Total())/1e9)
+	s.OtherCPU = from.others(to)
 	return nil
 }
 

@@ -16,14 +16,17 @@ type traffic struct {
 	first    int64   // open loop: when the first was due
 	turn     int64   // open loop: publishes that have become due
 	window   int64   // closed loop, one sender: deliveries that may be outstanding
+	each     int     // closed loop: what each sender begins with
 }
 
 func newTraffic(l *loop, s scenario, senders []*conn) *traffic {
-	t := &traffic{loop: l, pub: newPublisher(s.Body), senders: senders, members: int64(s.Members)}
+	t := &traffic{loop: l, pub: newPublisher(s.Body), senders: senders, members: int64(s.Members), each: 1}
 	switch {
 	case s.Rate > 0:
-		t.interval = 1e9 / s.Rate
-		l.tick = t.openLoop
+		t.pace(s.Rate)
+	case s.Acked:
+		t.each = s.InFlight
+		l.acked = t.publish
 	case s.InFlight > 1:
 		t.window = int64(s.InFlight) * t.members
 		l.tick = t.windowed
@@ -38,10 +41,19 @@ func (t *traffic) begin() {
 	t.before = t.loop.count.messages
 	t.first = t.loop.clock()
 	if t.interval == 0 && t.window == 0 {
-		for _, c := range t.senders {
-			t.publish(c)
+		for range t.each {
+			for _, c := range t.senders {
+				t.publish(c)
+			}
 		}
 	}
+}
+
+// pace makes an open loop of it, of so many publishes a second from now on.
+func (t *traffic) pace(rate float64) {
+	l := t.loop
+	t.interval, t.first, t.turn = 1e9/rate, l.clock(), 0
+	l.own, l.acked, l.tick = func(*conn) {}, func(*conn) {}, t.openLoop
 }
 
 // stop publishes no more.

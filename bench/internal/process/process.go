@@ -49,7 +49,7 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for range 100 {
+	for range 1200 { // it may have to fill its store first
 		if s.answers(ctx) {
 			return s, nil
 		}
@@ -61,7 +61,7 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 		}
 	}
 	s.Stop()
-	return nil, fmt.Errorf("%s does not answer after 10 s: %s", argv[0], s.stderr)
+	return nil, fmt.Errorf("%s does not answer after 2 minutes: %s", argv[0], s.stderr)
 }
 
 func (s *Server) answers(ctx context.Context) bool {

@@ -25,6 +25,7 @@ type Run struct {
 	ServerCPU  float64 `json:"server_cpu_s"` // the server's own getrusage
 	ServerUser float64 `json:"server_user_s"`
 	LoadCPU    float64 `json:"load_cpu_s"`
+	StoreCPU   float64 `json:"store_cpu_s"` // the database server, where there is one
 	OtherCPU   float64 `json:"other_cpu_s"` // everyone else on this machine, stolen time included
 	Cores      int     `json:"cores"`
 
@@ -36,6 +37,10 @@ type Run struct {
 	Late    stats.Latency `json:"send_lateness"` // open loop: how far behind its schedule a publish left
 	Idle    *Idle         `json:"idle,omitempty"`
 	Slow    *Slow         `json:"slow,omitempty"`
+	Store   *Store        `json:"store,omitempty"`
+	Paced   *Paced        `json:"paced,omitempty"`
+	Stopped *Stopped      `json:"stopped,omitempty"`
+	Replay  *Replay       `json:"replay,omitempty"`
 	Whole   *Whole        `json:"whole,omitempty"`
 }
 
@@ -62,6 +67,62 @@ func (i *Idle) PerConn() float64 { return float64(i.Connected.RSS-i.Base.RSS) / 
 
 // PerConnGC is PerConn after a collection.
 func (i *Idle) PerConnGC() float64 { return float64(i.Collected.RSS-i.Base.RSS) / float64(i.Conns) }
+
+// Store is what the hub had its Store do, as the hub's process counts it. In a
+// Run, within the window.
+type Store struct {
+	Appends  int64   `json:"appends"`
+	Messages int64   `json:"messages"`
+	Seconds  float64 `json:"append_s"` // in Append, of all lanes together
+
+	// Of Postgres, from pg_stat_wal.
+	WALSyncs   int64 `json:"wal_syncs"`
+	WALBytes   int64 `json:"wal_bytes"`
+	WALRecords int64 `json:"wal_records"`
+	WALImages  int64 `json:"wal_fpi"` // whole pages, the first time after a checkpoint
+}
+
+// Sub is what came between before and s.
+func (s Store) Sub(before Store) Store {
+	return Store{
+		Appends: s.Appends - before.Appends, Messages: s.Messages - before.Messages, Seconds: s.Seconds - before.Seconds,
+		WALSyncs: s.WALSyncs - before.WALSyncs, WALBytes: s.WALBytes - before.WALBytes,
+		WALRecords: s.WALRecords - before.WALRecords, WALImages: s.WALImages - before.WALImages,
+	}
+}
+
+// Paced is the second part of a closed loop: an open one at half of what was
+// reached.
+type Paced struct {
+	Rate      float64       `json:"rate"` // publishes a second
+	Ack       stats.Latency `json:"ack_latency"`
+	Late      stats.Latency `json:"send_lateness"`
+	Seconds   float64       `json:"seconds"`
+	ServerCPU float64       `json:"server_cpu_s"` // as Run's
+	StoreCPU  float64       `json:"store_cpu_s"`
+	LoadCPU   float64       `json:"load_cpu_s"`
+}
+
+// Stopped is delivery while the database stands still.
+type Stopped struct {
+	With     stats.Latency `json:"with"` // Run.Latency is before
+	Seconds  float64       `json:"seconds"`
+	Acked    int64         `json:"acked"`     // meanwhile: of what was committed when it was stopped
+	Pending  int64         `json:"pending"`   // unacked at the end of it
+	Recovery float64       `json:"recover_s"` // from when it went on until all of those were acked
+	OtherCPU float64       `json:"other_cpu_s"`
+}
+
+// Replay is reading what is old, one request at a time, from the request
+// written to the end of its answer read.
+type Replay struct {
+	Rows   int           `json:"rows"`   // in the room
+	Cold   stats.Latency `json:"cold"`   // join of a room in which nobody is: read from the Store
+	Warm   stats.Latency `json:"warm"`   // join of a room in which somebody is
+	Newest stats.Latency `json:"newest"` // pages of 100
+	Middle stats.Latency `json:"middle"`
+	Oldest stats.Latency `json:"oldest"`
+}
 
 // Slow is what one member that stops reading did to the others and to the server.
 type Slow struct {

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/gohub/gohub/internal/pgtest"
+)
+
+// kept is where a server keeps things for one run.
+type kept struct {
+	args   []string // of gohubserver
+	pid    int      // of Postgres' first process; 0: it is none
+	remove func()
+}
+
+// keep makes an empty store. Whoever calls it removes it after the server.
+func keep(store, dir string) (kept, error) {
+	switch store {
+	case inPostgres:
+		s, err := pgtest.Launch()
+		if err != nil {
+			return kept{}, err
+		}
+		return kept{
+			args: []string{"-postgres", s.URL("postgres") + "&pool_max_conns=16"}, pid: s.PID(),
+			remove: func() {
+				if err := s.Close(); err != nil {
+					fmt.Fprintln(os.Stderr, "bench:", err)
+				}
+			},
+		}, nil
+	case inSQLite:
+		dir, err := os.MkdirTemp(dir, "sqlite-")
+		if err != nil {
+			return kept{}, err
+		}
+		return kept{args: []string{"-sqlite", dir}, remove: func() { _ = os.RemoveAll(dir) }}, nil
+	}
+	return kept{remove: func() {}}, nil
+}

@@ -1,0 +1,172 @@
+package gohub
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"unicode/utf8"
+)
+
+// A Revocation names the sessions whose proof of identity is worth nothing any
+// more: those of its Tenant for which each of User, Device and Login that is
+// set is theirs. One of the three must be.
+type Revocation struct {
+	// Tenant is where; the empty one is a tenant like any other.
+	Tenant string
+	// User ends all that the user has.
+	User string
+	// Device ends what a device has: with User, as device names are the
+	// Authenticator's to choose, and may be the same for different users.
+	Device string
+	// Login ends what rests on one login, which is [Identity].Login: a token's
+	// "sid" or "jti", say.
+	Login string
+	// Renew lets them come back: their clients are told that the token has
+	// expired (4001) and not that they are logged out (4501), so they renew it
+	// and connect anew. For roles and rooms that have changed.
+	Renew bool
+	// Reason goes with the close code, for developers to read; what is beyond
+	// 123 bytes is cut. Defaults to "revoked".
+	Reason string
+}
+
+func (r *Revocation) check() error {
+	switch {
+	case r.User == "" && r.Device == "" && r.Login == "":
+		return errors.New("gohub: Revocation has no User, Device or Login: it would end everybody's sessions")
+	case !utf8.ValidString(r.Tenant + r.User + r.Device + r.Login + r.Reason):
+		return errors.New("gohub: Revocation is not UTF-8: other hubs could not be told")
+	}
+	return nil
+}
+
+// names reports whether who is meant.
+func (r *Revocation) names(who *Identity) bool {
+	return r.Tenant == who.Tenant &&
+		(r.User == "" || r.User == who.User) &&
+		(r.Device == "" || r.Device == who.Device) &&
+		(r.Login == "" || r.Login == who.Login)
+}
+
+// end closes a session, unless it is closing already.
+func (r *Revocation) end(c *Client) {
+	code := CloseUnauthorized
+	if r.Renew {
+		code = CloseTokenExpired
+	}
+	c.close(code, cmp.Or(r.Reason, "revoked"))
+}
+
+// Revoke ends the sessions that r names, and the tickets that negotiate has
+// given out to the same, so that they can neither connect nor refresh. Who is
+// just connecting, and was authenticated before, does not slip through. Their
+// clients are told to stay away until the user logs in again (4501), unless
+// r.Renew.
+//
+// When it returns, nothing more is sent to those sessions than what was
+// waiting for them, and no further frame of theirs is acted upon; what they had
+// begun, as a publish that middleware looks at, is finished. It waits for no
+// client. The other hubs of the Broker are told by [Broker.Signal], and do the
+// same when that arrives. ctx bounds waiting for them, where a Broker has to;
+// this hub does its part in any case, also when ctx has ended.
+//
+// It revokes what there is, and keeps nobody out: a token that is still good
+// can be used again, unless the Authenticator knows better. So let the
+// Authenticator know first. An error means that r cannot be, and that nothing
+// was done.
+func (h *Hub) Revoke(_ context.Context, r Revocation) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	b, err := json.Marshal(order{From: h.self, Revoke: &r})
+	if err != nil {
+		return err
+	}
+	h.revoke(&r)
+	h.broker.Signal(Target{Tenant: r.Tenant}, b)
+	return nil
+}
+
+// revoke is this hub's part.
+func (h *Hub) revoke(r *Revocation) {
+	h.revoked.add(r) // first: who is being let in looks there last
+	h.tickets.revoke(r)
+	sessions := h.sessionsOf(r.Tenant, r.User)
+	if r.User == "" {
+		sessions = h.allSessions()
+	}
+	n := 0
+	for _, c := range sessions {
+		if r.names(c.identity()) {
+			r.end(c)
+			n++
+		}
+	}
+	h.log.Debug("revoked", "tenant", r.Tenant, "user", r.User, "device", r.Device, "login", r.Login, "renew", r.Renew, "sessions", n)
+}
+
+// An order is what one hub tells the others to do. It travels as a signal to a
+// Target with no more than a Tenant, as JSON, which no WebSocket frame begins
+// like. What a hub does not know, from a newer one, it leaves.
+type order struct {
+	From   string      // who has done it already
+	Revoke *Revocation `json:",omitempty"`
+}
+
+// obey does what another hub has ordered.
+func (h *Hub) obey(b []byte) {
+	var o order
+	if err := json.Unmarshal(b, &o); err != nil {
+		h.log.Error("another hub's order cannot be read", "err", err)
+		return
+	}
+	if o.From != h.self && o.Revoke != nil && o.Revoke.check() == nil {
+		h.revoke(o.Revoke)
+	}
+}
+
+// revocations is a chain to which links are only added. Who is being let in
+// holds the link that was the newest when that began, and once it is where
+// Revoke would find it looks at those that have come since. Links that nobody
+// holds are the garbage collector's.
+type revocations struct {
+	mu     sync.Mutex // guards newest and every next; a leaf
+	newest *revoked
+}
+
+type revoked struct {
+	what *Revocation
+	next *revoked
+}
+
+// now gives the newest link.
+func (v *revocations) now() *revoked {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.newest
+}
+
+func (v *revocations) add(r *Revocation) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.newest.next = &revoked{what: r}
+	v.newest = v.newest.next
+}
+
+// since gives the first revocation after a link that names who, or nil. If
+// there is none it does then, which may be nil, before another one can come.
+func (v *revocations) since(link *revoked, who *Identity, then func()) *Revocation {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for l := link.next; l != nil; l = l.next {
+		if l.what.names(who) {
+			return l.what
+		}
+	}
+	if then != nil {
+		then()
+	}
+	return nil
+}
