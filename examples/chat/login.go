@@ -23,7 +23,7 @@ const itself = "gohub-chat"
 // newAuth makes who tells users apart, and their logins. Key and logins end
 // with the process; the page then logs in again by itself. secure: there is TLS.
 // ended is told whose login has ended.
-func newAuth(secure bool, origins []string, log *slog.Logger, ended func(who gohub.Identity)) (*auth.Authenticator, *auth.Logins, error) {
+func newAuth(secure bool, origins []string, log *slog.Logger, ended func(ctx context.Context, who gohub.Identity) error) (*auth.Authenticator, *auth.Logins, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -46,9 +46,11 @@ func newAuth(secure bool, origins []string, log *slog.Logger, ended func(who goh
 			}
 			return who, err
 		},
-		Ended: func(_ context.Context, who gohub.Identity) {
+		Ended: func(ctx context.Context, who gohub.Identity) {
 			log.Info("logout", "user", who.User)
-			ended(who)
+			if err := ended(ctx, who); err != nil {
+				log.Error("its sessions live on", "user", who.User, "error", err)
+			}
 		},
 		Origins: origins,
 	})

@@ -91,7 +91,9 @@ type app struct {
 // newApp puts a hub on store; nil: in memory.
 func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 	var hub *gohub.Hub // who is logged out leaves it
-	users, logins, err := newAuth(conf.tls, conf.origins, log, func(who gohub.Identity) { hub.Kick(who.Tenant, who.User, "logged out") })
+	users, logins, err := newAuth(conf.tls, conf.origins, log, func(ctx context.Context, who gohub.Identity) error {
+		return hub.Revoke(ctx, gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"})
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -371,16 +371,20 @@ func TestLogoutEndsTheLogin(t *testing.T) {
 	assert.Equal(t, http.StatusNoContent, do(h, httptest.NewRequest("POST", "/logout", nil)).Code, "twice is fine")
 }
 
-// Logging out ends the sessions that are open.
+// Logging out ends the sessions that are open, of that login alone.
 func TestLogoutClosesSessions(t *testing.T) {
 	url, stop := serve(t, "-drain", "0")
 	ws, client := chatter(t, url, "alice")
 	ws.expect("welcome")
+	elsewhere, _ := chatter(t, url, "alice")
+	elsewhere.expect("welcome")
 	res, err := client.Post(url+"logout", "", nil)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	_, _, err = ws.conn.Read(t.Context())
-	assert.Equal(t, websocket.StatusCode(gohub.CloseKicked), websocket.CloseStatus(err), "%v", err)
+	assert.Equal(t, websocket.StatusCode(gohub.CloseUnauthorized), websocket.CloseStatus(err), "%v", err)
+	elsewhere.send(`{"type":"ping"}`)
+	elsewhere.expect("pong")
 	assert.Equal(t, 0, stop())
 }
 

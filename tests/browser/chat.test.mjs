@@ -259,7 +259,9 @@ test('it fits a small phone and both colour schemes', async () => {
   await room(alice, '#random').waitFor({ state: 'hidden' });
 });
 
-test('two tabs are two sessions, and log out together', async () => {
+test('two tabs are two sessions, and log out together; another browser of the same user stays', async () => {
+  const elsewhere = await person('bob');
+  await logIn(elsewhere);
   const tab = await bob.page.context().newPage();
   await tab.goto(server.url);
   await connected({ page: tab });
@@ -267,6 +269,11 @@ test('two tabs are two sessions, and log out together', async () => {
   await bob.page.getByRole('button', { name: 'Log out' }).click();
   await bob.page.getByLabel('Your name').waitFor();
   await tab.getByLabel('Your name').waitFor();
+  assert.deepEqual(await bob.page.context().cookies(), []);
+  await say(elsewhere, 'still here');
+  await saved(elsewhere, 'still here');
+  await elsewhere.page.close();
+  assert.deepEqual(elsewhere.errors, []);
 });
 
 test('SIGTERM ends the server cleanly, and no page met an error', async () => {

@@ -93,6 +93,7 @@ tabs.onmessage = () => location.reload();
 $('logout').addEventListener('click', async () => {
   localStorage.removeItem(LOGGED_IN);
   clearTimeout(renewal);
+  connection.stop(); // else the server's goodbye has the page reload before the cookies are gone
   await fetch('/logout', { method: 'POST' }).catch(() => {});
   tabs.postMessage('logged out');
   location.reload();

@@ -56,6 +56,11 @@ export class Connection {
     this.#connect();
   }
 
+  // stop ends it for good, until the next start.
+  stop() {
+    this.#end({});
+  }
+
   tryNow() {
     if (this.#timer) this.#connect();
   }
