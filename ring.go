@@ -22,31 +22,32 @@ import (
 // # Algorithm
 //
 // That of Karger et al., "Consistent Hashing and Random Trees" (STOC 1997),
-// with virtual nodes: each node has 200 points for each unit of its weight on a
-// circle of 2^64, and a key belongs to the point nearest to it, on either
-// side. Were it the next point on one side, as in ketama, loads of equal nodes would have
-// a relative standard deviation of 1/√200, 7.1 %, and of some names for ten nodes one
-// set in six would be above 8 %. The nearest of two sides halves the variance:
-// 1/√400 or 5 %, 4.7 % measured for ten nodes. To spread more evenly, multiply all weights:
-// by four halves it.
+// with virtual nodes: each node has 200 points for each unit of its weight on
+// a circle of 2^64, and a key belongs to the nearest point, on either side.
+// With the next point on one side, as in ketama, loads of equal nodes would
+// have a relative standard deviation of 1/√200, which is 7 %, and of ten nodes
+// more than 8 % for one set of names in six. The nearest of two halves the
+// variance: 1/√400, which is 5 %; for ten nodes 4.7 %, and more than 8 % for
+// one set in 300. To spread load more evenly multiply all weights: by four
+// halves the deviation.
 //
-// A node's i-th point, from 0, is XXH64 with seed 0 of its name, a "#" and i in
-// decimal; a key lies at XXH64 of the key. If two nodes share a point it belongs to
-// the name that sorts first, and a key in the middle between two points
-// to the one above it. None of this changes within a major version: programs
-// of different ages must agree.
+// A node's i-th point, from 0, is XXH64 with seed 0 of its name, "#" and i in
+// decimal; a key lies at its own XXH64. A point that two nodes share belongs to
+// the name that sorts first, a key in the middle between two points to the one
+// above it. None of this changes within a major version, for programs of
+// different ages must agree.
 //
-// XXH64 is no secret: a user who picks the own key can pick the node as well.
+// XXH64 is no secret: a user who chooses the key can choose the node as well.
 type Ring struct{ table atomic.Pointer[ringTable] }
 
 // A RingNode is a node as a [Ring] knows it.
 type RingNode struct {
-	// Name is what Lookup returns. Any text but "": it must be the same
-	// wherever the node is spoken of, and its own.
+	// Name is what Lookup returns: any text but "", the same in every process,
+	// and no other node's.
 	Name string
 	// Weight is how much of the load the node takes in relation to others, in
-	// whole units. Defaults to 1. A node that shall take nothing is left out.
-	// All weights together are 5,000 at most.
+	// whole units. A node that shall take nothing is left out. All weights
+	// together are 5,000 at most, a million points. Defaults to 1.
 	Weight int
 }
 
@@ -54,7 +55,7 @@ func (n RingNode) weight() int { return max(n.Weight, 1) }
 
 const (
 	ringVirtual   = 200  // points for each unit of weight, 24 bytes each
-	ringMaxWeight = 5000 // a million points: 24 MB, half a second of Set
+	ringMaxWeight = 5000 // 24 MB, and a quarter of a second of Set
 )
 
 // ringTable is what Lookup searches. It never changes: Set makes another.
