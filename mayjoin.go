@@ -15,13 +15,17 @@ import (
 // one in its name, such an entry lists nothing. Names are compared byte by
 // byte.
 //
-// Direct rooms need not be listed: the hub lets their two users in and nobody
-// else.
+// Direct rooms need not be listed: they are open to their two users and nobody
+// else, and rooms of another tenant are to nobody. So it serves a program's own
+// handlers as well, before [Hub.Publish], which asks nobody.
 func ListedRooms(_ context.Context, who Identity, room RoomID) error {
-	if who.Rooms == nil {
-		return nil
+	if room.Tenant != who.Tenant {
+		return Errorf(CodeForbidden, "room %q is not open to you", clip(room.Name))
 	}
-	if _, _, direct := room.Direct(); direct {
+	if a, b, direct := room.Direct(); direct {
+		return directFor(who.User, a, b)
+	}
+	if who.Rooms == nil {
 		return nil
 	}
 	for _, entry := range who.Rooms {
@@ -30,6 +34,14 @@ func ListedRooms(_ context.Context, who Identity, room RoomID) error {
 		}
 	}
 	return Errorf(CodeForbidden, "room %q is not open to you", clip(room.Name))
+}
+
+// directFor is nil if user is one of the two that a direct room is for.
+func directFor(user, a, b string) error {
+	if user != a && user != b {
+		return Errorf(CodeForbidden, "a direct room is for its two users")
+	}
+	return nil
 }
 
 func listed(entry, room string) bool {
@@ -65,8 +77,10 @@ func (c *Client) canJoin(id RoomID) error {
 	if err := checkRoom(id); err != nil {
 		return err
 	}
-	if a, b, direct := id.Direct(); direct && a != c.who.User && b != c.who.User {
-		return Errorf(CodeForbidden, "a direct room is for its two users")
+	if a, b, direct := id.Direct(); direct {
+		if err := directFor(c.who.User, a, b); err != nil {
+			return err
+		}
 	}
 	if c.hub.closing.Load() {
 		return errDraining

@@ -44,15 +44,17 @@ func TestListedRooms(t *testing.T) {
 		{"direct room", []string{}, "@alice,bob", true},
 		{"direct room, others listed", []string{"general"}, "@alice,bob", true},
 		{"direct room, without a list", nil, "@alice,bob", true},
+		{"others' direct room", []string{"*"}, "@bob,carol", false},
+		{"others' direct room, without a list", nil, "@bob,carol", false},
 		{"no direct room after all", []string{"general"}, "@bob,alice", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			who := gohub.Identity{User: "alice", Rooms: c.rooms}
+			who := gohub.Identity{User: "alice", Tenant: "acme", Rooms: c.rooms}
 			err := gohub.ListedRooms(t.Context(), who, gohub.RoomID{Tenant: "acme", Name: c.room})
 			if c.may {
 				require.NoError(t, err)
-				return
+				err = gohub.ListedRooms(t.Context(), who, gohub.RoomID{Tenant: "umbrella", Name: c.room}) // another tenant's
 			}
 			require.Equal(t, gohub.CodeForbidden, codeOf(t, err))
 		})

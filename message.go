@@ -5,7 +5,9 @@ import (
 	"time"
 )
 
-// RoomID names a room inside a tenant. The tenant comes from the
+// RoomID names a room inside a tenant. A name has 1–128 of
+// A-Z a-z 0-9 . _ : @ , - and begins with @ where it is a direct room's, which
+// [DirectRoom] makes. The tenant comes from the
 // [Authenticator] only; clients never send or see it. The empty tenant is a
 // tenant like any other: programs that serve one organisation leave it empty.
 type RoomID struct {

@@ -38,6 +38,8 @@ type Receipt struct {
 // it: each user once, ascending by user from q.After, page by page as they are
 // asked for. q.Limit is the size of a page, not of the whole; a limit below 1
 // is 200. Its author is not among them, nor is anybody who may not see it.
+// Reached is what clients report with "receipt": that a socket took the message
+// does not count.
 //
 // viewer is who asks; the empty one is the program, which sees everything. A
 // message that is not there, any more, or not for the viewer's eyes is an
