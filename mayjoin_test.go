@@ -42,6 +42,7 @@ func TestListedRooms(t *testing.T) {
 		{"empty entry", []string{""}, "general", false},
 		{"space", []string{" general"}, "general", false},
 		{"direct room", []string{}, "@alice,bob", true},
+		{"direct room, as the second", []string{}, "@aaron,alice", true},
 		{"direct room, others listed", []string{"general"}, "@alice,bob", true},
 		{"direct room, without a list", nil, "@alice,bob", true},
 		{"others' direct room", []string{"*"}, "@bob,carol", false},
