@@ -190,6 +190,10 @@ func (c *Client) listRooms(cmd *wire.Command) error {
 			states = append(states, RoomState{Room: id})
 		}
 	}
+	if h.cfg.MayJoin == nil { // a program's own may have to ask somebody, for each
+		who := c.Identity()
+		states = slices.DeleteFunc(states, func(s RoomState) bool { return ListedRooms(ctx, who, s.Room) != nil })
+	}
 	out := make([]wire.RoomState, len(states))
 	for i, s := range states {
 		if h.persist.memory == nil {

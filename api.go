@@ -93,11 +93,12 @@ func (h *Hub) Join(session string, room string) error {
 	}
 	c.moving.Lock()
 	defer c.moving.Unlock()
-	if c.member(room) != nil {
+	if m := c.member(room); m != nil {
+		m.placed.Store(true)
 		return nil
 	}
 	c.heard.Store(true) // it may listen for ever: see FirstFrameTimeout
-	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false)
+	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false, true)
 }
 
 // Leave takes a session out of a room. Its client sees a "left" frame without

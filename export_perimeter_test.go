@@ -18,7 +18,7 @@ func Places(tb testing.TB, h *Hub) (conns, byAddress int) {
 // FillTickets issues tickets until there is no room for more.
 func FillTickets(h *Hub) (n int) {
 	for ; ; n++ {
-		if _, _, ok := h.tickets.issue(Identity{User: fmt.Sprint("user", n)}, ""); !ok {
+		if _, _, ok := h.tickets.issue(Identity{User: fmt.Sprint("user", n)}, h.revoked.now(), ""); !ok {
 			return n
 		}
 	}

@@ -60,10 +60,13 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	defer place.release()   // unless a session has taken it over
 	link := h.revoked.now() // before anybody says who this is
-	who, err := h.identify(r)
+	who, from, err := h.identify(r)
 	if err != nil {
 		h.refuse(w, r, err)
 		return
+	}
+	if from != nil {
+		link = from
 	}
 	if upgrade {
 		h.connect(w, r, who, link, &place) //nolint:contextcheck // the session outlives its request
@@ -77,28 +80,28 @@ func isUpgrade(r *http.Request) bool {
 }
 
 // identify asks the ticket, if there is one, else the Authenticator.
-func (h *Hub) identify(r *http.Request) (Identity, *Error) {
+func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
 		t, ok := h.tickets.redeem(id)
 		if !ok || t.origin != "" && t.origin != r.Header.Get("Origin") {
-			return Identity{}, errTicket
+			return Identity{}, nil, errTicket
 		}
-		return t.who, nil
+		return t.who, t.link, nil
 	}
 	who, err := h.cfg.Authenticator.Authenticate(r)
 	err = notNil(err)
 	var e *Error
 	switch {
 	case errors.As(err, &e):
-		return who, e
+		return who, nil, e
 	case err != nil:
 		h.log.Debug("not authenticated", "remote", h.ClientAddr(r), "err", err)
-		return who, Errorf(CodeUnauthorized, "not authenticated")
+		return who, nil, Errorf(CodeUnauthorized, "not authenticated")
 	case !validUser(who.User):
 		h.log.Error("Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
-		return who, Errorf(CodeInternal, "the server gave you a user id that it cannot use")
+		return who, nil, Errorf(CodeInternal, "the server gave you a user id that it cannot use")
 	case !who.ExpiresAt.IsZero() && !time.Now().Before(who.ExpiresAt):
-		return who, Errorf(CodeUnauthorized, "the token has expired")
+		return who, nil, Errorf(CodeUnauthorized, "the token has expired")
 	}
 	if who.Name == "" {
 		who.Name = who.User
@@ -111,7 +114,7 @@ func (h *Hub) identify(r *http.Request) (Identity, *Error) {
 	for i, room := range who.Rooms {
 		who.Rooms[i] = strings.Clone(room)
 	}
-	return who, nil
+	return who, nil, nil
 }
 
 // connect answers the handshake and starts the session, which takes over its
@@ -135,6 +138,9 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
+		if l, ok := h.cfg.RateLimiter.(*rateLimiter); ok {
+			l.ended(who, limit, 0)
+		}
 		h.notUpgraded(w, r, err)
 		return
 	}
@@ -202,7 +208,7 @@ type negotiation struct {
 }
 
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, link *revoked) {
-	t, life, ok := h.tickets.issue(who, strings.Clone(r.Header.Get("Origin")))
+	t, life, ok := h.tickets.issue(who, link, strings.Clone(r.Header.Get("Origin")))
 	if !ok {
 		h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
 		return

@@ -33,20 +33,22 @@ func (c *Client) join(cmd *wire.Command) error {
 	}
 	c.moving.Lock()
 	defer c.moving.Unlock()
+	placed := false
 	if old := c.member(id.Name); old != nil {
+		placed = old.placed.Load()
 		c.forget(old) // joining again replays again
 	}
 	if !c.conn.SendPaced(nil) { // the replay before this one first: it is not bounded by MaxQueue
 		return ErrClosed
 	}
 	c.waits()
-	return c.enter(id, cmd.Ref, q, since, true)
+	return c.enter(id, cmd.Ref, q, since, true, placed)
 }
 
 // enter makes the session a member of a room it is not in; moving is held.
-// paced: this is the session's own goroutine, which may wait for the socket;
-// otherwise it is the program that puts it there.
-func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error {
+// paced: this is the session's own goroutine, which may wait for the socket.
+// placed: the program has put it there.
+func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced, placed bool) error {
 	if most := c.hub.cfg.MaxRooms; most > 0 && c.roomCount() >= most {
 		return Errorf(CodeForbidden, "a session may join %d rooms", most)
 	}
@@ -67,7 +69,8 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced bool) error 
 			return ok
 		}
 	}
-	m := &member{client: c, room: r, place: -1, placed: !paced}
+	m := &member{client: c, room: r, place: -1}
+	m.placed.Store(placed)
 	r.mu.Lock()
 	r.joining++
 	r.enter(c)

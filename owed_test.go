@@ -1,6 +1,7 @@
 package gohub_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,5 +81,21 @@ func TestAnswersArePaidForInTheNextSession(t *testing.T) {
 		u.collect("long", 20)
 		u.hangUp()
 		require.InDelta(t, 20-1-1_000_000/65_536, allowed(w.as("alice"), 25), 1)
+	})
+}
+
+// A handshake that comes to nothing has not taken what is owed.
+func TestFailedHandshakeKeepsWhatIsOwed(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{RateLimiter: gohub.NewRateLimiter(gohub.Rate{Frames: 10})})
+		u := w.as("alice")
+		require.Equal(t, 20, allowed(u, 25))
+		u.hangUp()
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/?user=alice", nil)
+		req.Header = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}} // no key, no version
+		res, err := w.http.Do(req)
+		require.NoError(t, err)
+		_ = res.Body.Close()
+		require.Zero(t, allowed(w.as("alice"), 25))
 	})
 }

@@ -10,7 +10,6 @@ import (
 // tenant and device stay as they were; the rooms that the new one may not be
 // in are left.
 func (c *Client) refresh(cmd *wire.Command) error {
-	link := c.hub.revoked.now()
 	t, ok := c.hub.tickets.redeem(string(cmd.Ticket)) // whichever page has asked for it
 	who := t.who
 	switch {
@@ -27,7 +26,7 @@ func (c *Client) refresh(cmd *wire.Command) error {
 		return err
 	}
 	expires := expiry(who)
-	r := c.hub.revoked.since(link, &who, func() { // in one step: Revoke sees one identity or the other
+	r := c.hub.revoked.since(t.link, &who, func() { // in one step: Revoke sees one identity or the other
 		c.fresh.Store(&who)
 		c.expires.Store(expires)
 	})
@@ -53,7 +52,7 @@ func (c *Client) lost(who Identity) (lost []*member, err error) {
 	rooms := append([]*member(nil), c.rooms...)
 	c.mu.Unlock()
 	for _, m := range rooms {
-		if m.placed {
+		if m.placed.Load() {
 			continue
 		}
 		err := c.authorize(who, m.room.id)

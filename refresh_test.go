@@ -236,3 +236,32 @@ func TestRevokeWhileRefreshing(t *testing.T) {
 		u.sync()
 	})
 }
+
+// What the program has joined a session to stays, whoever was there first.
+func TestPlacedStaysPlaced(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{})
+		u := w.dial("user=alice")
+		u.join("own")
+		u.join("first")
+		require.NoError(t, w.hub.Join(u.session(), "first"))
+		require.NoError(t, w.hub.Join(u.session(), "again"))
+		u.expect("joined", "room", "again")
+		u.join("again", 0)
+		u.ask(frame{"type": "refresh", "ticket": w.negotiate("user=alice&rooms=general")["ticket"]}, "refreshed")
+		require.ElementsMatch(t, []string{"first", "again"}, w.hub.Sessions("", "alice")[0].Rooms())
+	})
+}
+
+// The list of rooms has none that is not open any more.
+func TestRoomsListHasOpenRoomsOnly(t *testing.T) {
+	t.Parallel()
+	w := start(t, gohub.Config{})
+	u := w.dial("user=alice&rooms=secret&rooms=general")
+	u.join("secret")
+	u.sync()
+	w.post(gohub.Message{Room: gohub.RoomID{Name: "secret"}, Sender: "bob", Body: []byte(`"x"`)})
+	v := w.dial("user=alice&rooms=general")
+	v.fails("forbidden", frame{"type": "join", "room": "secret"})
+	require.Empty(t, v.ask(frame{"type": "rooms"}, "rooms")["rooms"])
+}

@@ -69,8 +69,8 @@ func (r *Revocation) end(c *Client) {
 // waiting for them, and no further frame of theirs is acted upon; what they had
 // begun, as a publish that middleware looks at, is finished. It waits for no
 // client. The other hubs of the Broker are told by [Broker.Signal], and do the
-// same when that arrives. ctx bounds waiting for them, where a Broker has to;
-// this hub does its part in any case, also when ctx has ended.
+// same when that arrives. Nothing is waited for today, so ctx ends nothing: who
+// is logged out shall be, though the request that asked for it is over.
 //
 // It revokes what there is, and keeps nobody out: a token that is still good
 // can be used again, unless the Authenticator knows better. So let the

@@ -72,7 +72,7 @@ type member struct {
 	client *Client
 	room   *room
 	gate   wsconn.Gate // shut when the session leaves
-	placed bool        // by the program: MayJoin has no say
+	placed atomic.Bool // by the program: MayJoin has no say
 	from   int64       // messages up to here were replayed; set before it is in members
 	place  int         // in members; -1 while it replays
 }

@@ -26,12 +26,13 @@ type ticketBox struct {
 
 type ticket struct {
 	who     Identity
+	link    *revoked  // from before who was authenticated
 	origin  string    // of the page that asked for it; empty: of none, or of the hub's own
 	expires time.Time // no later than who does
 }
 
 // issue gives a ticket, and for how long it is good.
-func (b *ticketBox) issue(who Identity, origin string) (id string, life time.Duration, ok bool) {
+func (b *ticketBox) issue(who Identity, link *revoked, origin string) (id string, life time.Duration, ok bool) {
 	now := time.Now()
 	life = ticketLife
 	if !who.ExpiresAt.IsZero() {
@@ -58,7 +59,7 @@ func (b *ticketBox) issue(who Identity, origin string) (id string, life time.Dur
 	if len(b.m) >= maxTickets {
 		return "", 0, false
 	}
-	b.m[id] = ticket{who, origin, now.Add(life)}
+	b.m[id] = ticket{who, link, origin, now.Add(life)}
 	b.of[user] = append(b.of[user], id)
 	return id, life, true
 }

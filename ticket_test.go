@@ -16,7 +16,7 @@ import (
 func TestTooManyTickets(t *testing.T) {
 	fill := func(t *testing.T, b *ticketBox) {
 		for i := range maxTickets {
-			_, _, ok := b.issue(Identity{User: fmt.Sprint("user", i)}, "")
+			_, _, ok := b.issue(Identity{User: fmt.Sprint("user", i)}, nil, "")
 			require.True(t, ok)
 		}
 	}
@@ -27,7 +27,7 @@ func TestTooManyTickets(t *testing.T) {
 		filled := time.Since(began)
 		began = time.Now()
 		for range maxTickets / 100 {
-			b.issue(Identity{User: "bob"}, "")
+			b.issue(Identity{User: "bob"}, nil, "")
 		}
 		require.Less(t, time.Since(began), filled, "1,000 refusals have taken longer than 100,000 tickets")
 	})
@@ -35,7 +35,7 @@ func TestTooManyTickets(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var b ticketBox
 			fill(t, &b)
-			_, _, ok := b.issue(Identity{User: "bob"}, "")
+			_, _, ok := b.issue(Identity{User: "bob"}, nil, "")
 			require.False(t, ok)
 			time.Sleep(ticketLife + ticketSweep)
 			fill(t, &b)

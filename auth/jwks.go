@@ -85,7 +85,7 @@ func (r *remote) find(ctx context.Context, alg, kid string) (fit []*verifier, kn
 	}
 	flight, usable := r.flight, r.usable()
 	switch {
-	case known:
+	case known && (flight == nil || now.Sub(r.fetched) < 2*fetchFresh || r.waiting >= fetchMost):
 		r.mu.Unlock()
 		return fit, true, nil
 	case flight == nil && usable:

@@ -479,3 +479,16 @@ func TestKidlessTokensTryFewKeys(t *testing.T) {
 		require.NoError(t, err)
 	}
 }
+
+// A key that was withdrawn while nobody came is not taken once more.
+func TestWithdrawnKeyAfterIdle(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		p, a := virtualProvider(t, named(t, "old", ecKey))
+		verify := func(token string) error { _, err := a.Verify(t.Context(), token); return err }
+		stolen := by(t, "old", ecKey)
+		require.NoError(t, verify(stolen))
+		p.set(nil, named(t, "new", otherECKey)) // "old" leaked, and is withdrawn
+		time.Sleep(20 * time.Hour)              // nobody comes meanwhile
+		isRefused(t, verify(stolen), gohub.CodeUnauthorized, keyUnknown)
+	})
+}

@@ -253,6 +253,13 @@ func (l *Logins) refresh(w http.ResponseWriter, r *http.Request) (who gohub.Iden
 			if refusal != nil {
 				return who, refusal
 			}
+			// As it is: only to know that it has not ended meanwhile.
+			switch there, err := l.cfg.Families.Swap(ctx, f.Current, f); {
+			case err != nil:
+				return who, l.away("a login could not be kept", err)
+			case !there:
+				continue
+			}
 			l.set(w, access, f.token(f.next(secret)), expires, f.Expires, now)
 			f.Who.ExpiresAt = expires
 			return f.Who, nil

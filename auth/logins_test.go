@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -599,6 +600,42 @@ func (f *failingFamilies) RemoveUser(ctx context.Context, tenant, user string) e
 }
 
 // What cannot be kept or looked up is 503, and can be tried again.
+// ending ends a login as soon as it has been looked up, as a logout in another
+// tab may.
+type ending struct {
+	auth.Families
+	on bool
+}
+
+func (e *ending) Get(ctx context.Context, id string) (auth.Family, error) {
+	f, err := e.Families.Get(ctx, id)
+	if e.on && err == nil {
+		err = e.Remove(ctx, id)
+	}
+	return f, err
+}
+
+// A refresh that a logout overtakes gives nothing, also within Grace.
+func TestLogoutOvertakesRefresh(t *testing.T) {
+	for _, grace := range []bool{false, true} {
+		t.Run(fmt.Sprint("grace=", grace), func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				e := &ending{Families: auth.NewMemoryFamilies()}
+				s := newSite(t, auth.Config{}, auth.LoginConfig{Families: e})
+				b := s.browser(t)
+				b.login("alice")
+				if grace {
+					before := maps.Clone(b.cookies)
+					b.refresh(http.StatusOK)
+					b.cookies = before
+				}
+				e.on = true
+				b.refresh(http.StatusUnauthorized)
+			})
+		})
+	}
+}
+
 func TestFamiliesAway(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		f := &failingFamilies{Families: auth.NewMemoryFamilies()}

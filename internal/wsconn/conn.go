@@ -182,17 +182,16 @@ func (c *Conn) Finish() {
 		c.fail() // it is not to be told, or is gone
 	}
 	alive := !c.out.dead
-	deadline := time.Now().Add(c.o.CloseTimeout)
 	if alive {
-		_ = c.nc.SetDeadline(deadline)
+		_ = c.nc.SetDeadline(time.Now().Add(c.o.CloseTimeout))
 	}
 	c.out.mu.Unlock()
 	if alive {
-		c.in.discard(c, deadline, c.in.scan.done)
+		c.in.discard(c, c.in.scan.done)
 		alive = c.waitBelow(1)
 	}
 	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && alive && c.in.scan.done() && w.CloseWrite() == nil {
-		c.in.discard(c, deadline, func() bool { return false })
+		c.in.discard(c, func() bool { return false })
 	}
 	c.in.release()
 	c.cut()

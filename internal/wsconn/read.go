@@ -291,13 +291,14 @@ func (c *Conn) tryRead(fd uintptr) bool {
 // once and the rest at 2 MiB/s: one that stops sending when it reads the Close
 // frame gets that far, for its socket and this one hold a few MiB at most, and
 // one that never stops is slowed down by its own TCP until CloseTimeout ends.
-// All of them together get 32 MiB/s; one whose turn would come after the
-// deadline is cut off.
+// All of them together get 32 MiB/s; one whose turn is further away than
+// discardWait, within which the hub's end need not wake it, is cut off.
 const (
 	discardAtOnce = 128 << 10
 	discardPart   = 64 << 10
 	discardPause  = time.Second / 32
 	discardTurn   = time.Second / 512
+	discardWait   = time.Second / 4
 )
 
 // turns spreads parts that many connections discard.
@@ -306,8 +307,8 @@ type turns struct {
 	next time.Time
 }
 
-// turn says how long to wait for the next one; false: past the deadline.
-func (t *turns) turn(deadline time.Time) (wait time.Duration, ok bool) {
+// turn says how long to wait for the next one; false: too long.
+func (t *turns) turn() (wait time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()
@@ -315,15 +316,15 @@ func (t *turns) turn(deadline time.Time) (wait time.Duration, ok bool) {
 	if at.Before(now) {
 		at = now
 	}
-	if at.After(deadline) {
+	if wait = at.Sub(now); wait > discardWait {
 		return 0, false
 	}
 	t.next = at.Add(discardTurn)
-	return at.Sub(now), true
+	return wait, true
 }
 
 // discard reads until enough has come, the peer's end, or the deadline.
-func (in *inbox) discard(c *Conn, deadline time.Time, enough func() bool) {
+func (in *inbox) discard(c *Conn, enough func() bool) {
 	in.err = nil
 	in.told = true // nothing is held back any more
 	for !enough() {
@@ -332,7 +333,10 @@ func (in *inbox) discard(c *Conn, deadline time.Time, enough func() bool) {
 			in.r += n
 			if in.discarded += n; in.discarded > discardAtOnce {
 				in.discarded -= discardPart
-				wait, ok := c.o.Sweeper.discards.turn(deadline)
+				if in.r == in.w && !in.own {
+					in.release1()
+				}
+				wait, ok := c.o.Sweeper.discards.turn()
 				if !ok {
 					return
 				}
