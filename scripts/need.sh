@@ -30,6 +30,7 @@ describe() {
 	npm)       need "have npm"            "npm"                "npm, which most Node.js packages contain" ;;
 	chromium)  need "find_chromium"       "chromium"           "Chromium, or GOHUB_CHROMIUM naming another build of it" ;;
 	postgres)  need "find_postgres"       "postgresql"         "PostgreSQL's server, 15 or newer: initdb, postgres, psql" ;;
+	redis)     need "have redis-server"   "redis-server"       "Redis 7.0 or newer, or another server with its name: redis-server" ;;
 	*) echo "need.sh: nothing here is called '$1'" >&2; exit 2 ;;
 	esac
 }
