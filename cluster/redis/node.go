@@ -163,12 +163,12 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	if l := n.owed.low(); l != 0 {
 		low = digits(l)
 	}
-	n.watch.turn++
+	n.watch.turn += n.b.t.sweep
 	c := n.b.client
 	answers := c.DoMulti(ctx,
 		c.B().Info().Section("server").Build(),
 		c.B().Evalsha().Sha1(n.b.scripts.beat.sha).Numkeys(2).Key(n.b.keys.nodes(), n.b.keys.node(n.name)).
-			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(n.b.t.idle.Microseconds())).Build())
+			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds())).Build())
 	info, err := answers[0].ToString()
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // and only while this node was in touch with Redis: neither a stepped clock nor
 // an outage of Redis makes a node dead.
 type watch struct {
-	turn int // counts beats; of the goroutine beats alone
+	turn int // the partition to sweep next; of the goroutine beats alone
 
 	mu   sync.Mutex // guards all below
 	seen map[string]sighting
@@ -52,16 +52,25 @@ func (w *watch) note(nodes map[string]string, self string, t timing) {
 }
 
 // dead gives the nodes that have been silent for long.
-func (w *watch) dead(silent time.Duration) map[string]string {
+func (w *watch) dead(t timing) map[string]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	dead := map[string]string{}
+	if time.Since(w.last) > 3*t.beat {
+		return dead // we are away
+	}
 	for name, s := range w.seen {
-		if time.Since(s.since) >= silent {
+		if time.Since(s.since) >= t.silent {
 			dead[name] = s.is
 		}
 	}
 	return dead
+}
+
+func (w *watch) forget(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.seen, name)
 }
 
 // orphanPage is how many messages a call of store gets at most.
@@ -70,7 +79,7 @@ const orphanPage = 500
 // orphans hands out everything that was ordered since the low of each dead
 // node, others' messages too: to store one twice is harmless.
 func (n *node) orphans(ctx context.Context, l *lease, store func([]gohub.Message) error) error {
-	for name, is := range n.watch.dead(n.b.t.silent) {
+	for name, is := range n.watch.dead(n.b.t) {
 		text, _, _ := strings.Cut(is, " ")
 		low, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
@@ -87,6 +96,7 @@ func (n *node) orphans(ctx context.Context, l *lease, store func([]gohub.Message
 		if err != nil {
 			return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 		}
+		n.watch.forget(name)
 		n.b.o.Logger.Info("a node is gone; what it may have left is stored", "node", name, "messages", count)
 	}
 	return nil

@@ -119,13 +119,14 @@ type timing struct {
 	hold        time.Duration // how long a node's word counts that it has unstored messages
 	unsubscribe time.Duration // how long a room without members stays subscribed
 	idle        time.Duration // a stored room is dropped after that
+	sweep       int           // partitions in which a beat looks for such rooms
 	dedup       time.Duration
 }
 
 var defaultTiming = timing{
 	beat: time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
 	grace: 1500 * time.Millisecond, hold: 2 * time.Second, unsubscribe: 5 * time.Second,
-	idle: 2 * time.Minute, dedup: 2 * time.Minute,
+	idle: 2 * time.Minute, sweep: 4, dedup: 2 * time.Minute,
 }
 
 var _ gohub.Broker = (*Broker)(nil)

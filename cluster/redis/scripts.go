@@ -124,10 +124,10 @@ return out
 `
 
 // beatText says that a node lives, lets the logs go of what all nodes have
-// stored, and drops rooms of one partition that are idle and stored.
+// stored, and drops rooms of some partitions that are idle and stored.
 //
 //	KEYS nodes, this node's channel
-//	ARGV gen, node, its low or "", prefix, partition to sweep, how long a room idles in µs
+//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs
 //
 // The nodes are a hash: node → "low beat", in µs of the server's clock. It
 // answers the time, the run_id of the server on which the generation began, and
@@ -150,11 +150,13 @@ end
 local trim = string.format('%.0f', least)
 local lowest = string.format('%.0f', math.max(tonumber(old[2]), least))
 for p = 0, 255 do redis.call('HSET', meta(p), 'low', lowest, 'trim', trim) end
-local part = ARGV[4] .. ':{' .. ARGV[5] .. '}:'
-local idle = string.format('(%.0f', math.min(least, now - ARGV[6]))
-for _, room in ipairs(redis.call('ZRANGEBYSCORE', part .. 'heads', '-inf', idle, 'LIMIT', 0, 100)) do
-	redis.call('DEL', part .. 'log:' .. room)
-	redis.call('ZREM', part .. 'heads', room)
+local idle = string.format('(%.0f', math.min(least, now - ARGV[7]))
+for i = 0, ARGV[6] - 1 do
+	local part = string.format('%s:{%d}:', ARGV[4], (ARGV[5] + i) % 256)
+	for _, room in ipairs(redis.call('ZRANGEBYSCORE', part .. 'heads', '-inf', idle, 'LIMIT', 0, 100)) do
+		redis.call('DEL', part .. 'log:' .. room)
+		redis.call('ZREM', part .. 'heads', room)
+	end
 end
 redis.call('PUBLISH', KEYS[2], 'beat')
 return {0, string.format('%.0f', now), old[3], nodes}
