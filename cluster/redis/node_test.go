@@ -215,6 +215,49 @@ func TestANewGenerationIsAboveAll(t *testing.T) {
 	assert.Less(t, base, next.Seq)
 }
 
+// A node that has not noticed cannot publish into a generation that began
+// without it.
+func TestAnOldGenerationIsRefused(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	a.t.beat = time.Hour
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	old := b.node.lease.Load().gen
+	require.NoError(t, s.FlushAll())
+	require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+	m := message("1")
+	require.ErrorIs(t, a.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnavailable)
+	ms, _ := readLog(t, b)
+	require.Empty(t, ms)
+	require.Eventually(t, func() bool { return a.Publish(t.Context(), 0, m)[0].Err == nil }, patience, time.Millisecond)
+}
+
+// A server that does not know the scripts, or does and is another one
+// nevertheless, may have forgotten more. A beat is enough to find out.
+func TestAlarms(t *testing.T) {
+	for name, words := range map[string][]string{
+		"no scripts":     {"SCRIPT", "FLUSH"},
+		"another server": {"HSET", "META", "run", "another"},
+		"no generation":  {"DEL", "META"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.New(t)
+			b := broker(t, s, prefix())
+			b.t.beat = 10 * time.Millisecond
+			runs(t, b, new(recorder))
+			old := b.node.lease.Load().gen
+			if words[1] == "META" {
+				words[1] = b.keys.tagged(0) + "meta"
+			}
+			_, err := s.Do(words...)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+		})
+	}
+}
+
 func TestLogsLetGoOfWhatAllHaveStored(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
