@@ -31,7 +31,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Print(http.ListenAndServe(":8080", hub.Handler())) //nolint:gosec // an example
+	log.Print(http.ListenAndServe(":8080", hub.Handler()))
 	_ = hub.Shutdown(context.Background())
 	client.Close()
 }

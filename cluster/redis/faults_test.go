@@ -195,7 +195,7 @@ func (c *stormClient) problem(format string, args ...any) {
 func (c *stormClient) run() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	ws, _, err := websocket.Dial(ctx, c.url+"?user="+c.name, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}}) //nolint:bodyclose // it is the connection's
+	ws, _, err := websocket.Dial(ctx, c.url+"?user="+c.name, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}})
 	if err != nil {
 		c.problem("%v", err)
 		return

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -126,10 +127,10 @@ func TestUnknownOutcome(t *testing.T) {
 	runs(t, b, new(recorder))
 	require.NoError(t, s.Freeze())
 	m, cut := message("1"), message("2")
-	assert.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnknown)
+	require.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnknown)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	assert.ErrorIs(t, b.Publish(ctx, 0, cut)[0].Err, gohub.ErrUnknown)
+	require.ErrorIs(t, b.Publish(ctx, 0, cut)[0].Err, gohub.ErrUnknown)
 	assert.False(t, b.node.owed.clear())
 	require.NoError(t, s.Thaw())
 	for _, m := range []gohub.Message{m, cut} {
@@ -184,8 +185,8 @@ func TestFullServer(t *testing.T) {
 	}
 	require.ErrorIs(t, o.Err, gohub.ErrUnavailable)
 	require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
-	time.Sleep(4 * b.t.beat)
-	assert.True(t, isLeased(b), "beats go on")
+	beat := b.node.lease.Load().beat
+	require.Eventually(t, func() bool { return b.node.lease.Load().beat > beat+2*b.t.beat.Microseconds() }, patience, time.Millisecond, "beats go on")
 	ms, _ := readLog(t, b)
 	assert.NotEmpty(t, ms)
 	_, err := s.Do("CONFIG", "SET", "maxmemory", "0")
@@ -385,6 +386,33 @@ func TestAnOutageKillsNobody(t *testing.T) {
 	}
 }
 
+// Silence counts only while this node hears of the others.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch{seen: map[string]sighting{}}
+		list := map[string]string{"self": "1 1", "other": "1 1"}
+		pass := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(defaultTiming.beat) {
+				w.note(list, "self", defaultTiming)
+			}
+			w.note(list, "self", defaultTiming)
+		}
+		pass(15 * time.Second)
+		assert.Empty(t, w.dead(defaultTiming))
+		time.Sleep(time.Hour)
+		assert.Empty(t, w.dead(defaultTiming), "while away nobody is dead")
+		w.note(list, "self", defaultTiming)
+		assert.Empty(t, w.dead(defaultTiming), "nor just back")
+		pass(19 * time.Second)
+		assert.Empty(t, w.dead(defaultTiming))
+		pass(time.Second)
+		assert.Equal(t, map[string]string{"other": "1 1"}, w.dead(defaultTiming))
+		list["other"] = "1 2"
+		pass(0)
+		assert.Empty(t, w.dead(defaultTiming), "it lives")
+	})
+}
+
 // A hub dies between ordering and storing, and nobody repeats the message:
 // another hub stores it.
 func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
@@ -450,7 +478,7 @@ func TestFrames(t *testing.T) {
 	got.Room = m.Room
 	assert.Equal(t, m, got)
 	for i := range len(frame) - len(m.Body) {
-		assert.Error(t, parseFrame(frame[:i], &got), "cut at %d", i)
+		require.Error(t, parseFrame(frame[:i], &got), "cut at %d", i)
 	}
 	to := gohub.Target{Tenant: "acme", Room: "lobby", User: "bob", Outside: true, Except: "x"}
 	back, f, err := parseSignal(string(appendSignal(nil, &to, []byte("frame"))))

@@ -40,8 +40,8 @@ func TestServer(t *testing.T) {
 		answered <- err
 	}()
 	select {
-	case <-answered:
-		t.Error("a frozen server answers")
+	case err := <-answered:
+		t.Errorf("a frozen server answers: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	require.NoError(t, s.Thaw())
