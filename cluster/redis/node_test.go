@@ -163,7 +163,11 @@ func TestUnknownOutcomeThatWasDelivered(t *testing.T) {
 	// As if its answer had been lost, and then it came.
 	n := b.node
 	n.owed.answered(n.owed.begin(1), &m, gohub.Ordered{Err: gohub.ErrUnknown}, true)
+	stolen := m
+	stolen.Sender = "mallory"
+	n.owed.answered(n.owed.begin(1), &stolen, gohub.Ordered{Err: gohub.ErrUnknown}, true)
 	n.owed.delivered(&m)
+	require.ErrorIs(t, b.Publish(t.Context(), 0, stolen)[0].Err, gohub.ErrIDConflict)
 	require.NoError(t, s.FlushAll())
 	again := m
 	again.Seq = 0

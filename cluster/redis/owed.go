@@ -31,10 +31,14 @@ type messageKey struct {
 	seq  int64
 }
 
+// messageID has the sender, too: an id that is taken by another one is a
+// conflict, which Redis is to find.
 type messageID struct {
-	room gohub.RoomID
-	id   string
+	room       gohub.RoomID
+	id, sender string
 }
+
+func idOf(m *gohub.Message) messageID { return messageID{m.Room, m.ID, m.Sender} }
 
 // uncertain is a message whose publish had an unknown outcome.
 type uncertain struct {
@@ -92,7 +96,7 @@ func (o *owed) beat(t int64) {
 func (o *owed) answered(s *since, m *gohub.Message, out gohub.Ordered, unknown bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	id := messageID{m.Room, m.ID}
+	id := idOf(m)
 	before := o.unknown[id]
 	switch {
 	case unknown && before == nil:
@@ -144,7 +148,7 @@ func (o *owed) delivered(m *gohub.Message) {
 	if len(o.unknown) == 0 {
 		return
 	}
-	if u := o.unknown[messageID{m.Room, m.ID}]; u != nil && u.seq == 0 {
+	if u := o.unknown[idOf(m)]; u != nil && u.seq == 0 {
 		u.seq = m.Seq
 	}
 }
@@ -153,7 +157,7 @@ func (o *owed) delivered(m *gohub.Message) {
 func (o *owed) seen(m *gohub.Message) int64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if u := o.unknown[messageID{m.Room, m.ID}]; u != nil {
+	if u := o.unknown[idOf(m)]; u != nil {
 		return u.seq
 	}
 	return 0
