@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What `make test` cannot do without; scripts/need.sh knows how to find and install each.
-NEEDS := go cc node npm chromium certutil postgres
+NEEDS := go cc node npm chromium certutil postgres redis
 
 # Tests that talk to the running server from outside, each with its package-lock.json.
 NODE_TESTS := tests/protocol tests/browser

@@ -133,6 +133,9 @@ func New(cfg Config) (*Hub, error) {
 		}
 	})
 	<-ready // at once: publishes work from now on
+	if h.local == nil {
+		h.run(func() { h.adopt(ctx) }) // ends with ctx
+	}
 	return h, nil
 }
 

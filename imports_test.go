@@ -64,7 +64,7 @@ func packageRole(importPath string) (kind packageKind, adapter string) {
 	parts := strings.Split(rel, "/")
 	switch parts[0] {
 	case "internal":
-		if rel == "internal/pgtest" || rel == "internal/killtest" {
+		if rel == "internal/pgtest" || rel == "internal/redistest" || rel == "internal/killtest" {
 			return kindSuite, "" // runs servers: only ever in tests
 		}
 		return kindInternal, ""

@@ -352,6 +352,7 @@ func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, siz
 			return h.blame(err, "lookup", m.Room)
 		}
 		if found {
+			h.broker.Stored(first) // another hub has stored what this one may have ordered
 			h.persist.cancel(r, size)
 			w.stored(m.Room.Name, m.ID, old.Seq, true)
 			return nil

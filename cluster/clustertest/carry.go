@@ -15,6 +15,8 @@ var carryCases = []testCase{
 	{"SubscribeBarrierAcrossNodes", 2, func(r *run) { r.barrier() }},
 	{"SubscribeMidStream", 1, func(r *run) { r.midStream() }},
 	{"SubscribeMidStreamAcrossNodes", 2, func(r *run) { r.midStream() }},
+	{"SubscribeAgain", 1, func(r *run) { r.again() }},
+	{"SubscribeAgainAcrossNodes", 2, func(r *run) { r.again() }},
 	{"SubscribeTwice", 1, func(r *run) {
 		n, room := r.nodes[0], r.room("lobby")
 		n.subscribe(room, room)
@@ -69,6 +71,26 @@ func (r *run) barrier() {
 		}
 		n.wantDelivered("published after Subscribe returned", room, 0, m)
 	}
+}
+
+// again: coming back to a room is as good as coming for the first time, however
+// soon after leaving it.
+func (r *run) again() {
+	n, publisher := r.nodes[0], r.nodes[len(r.nodes)-1]
+	room := r.room("lobby")
+	var want []gohub.Message
+	for i := range 100 {
+		n.subscribe(room)
+		want = append(want, publisher.fresh(0, msg(room, "alice", "hi"))...)
+		if got := n.wait(room, len(want)); len(got) != len(want) {
+			r.Fatalf("time %d: %d messages were published while the room was subscribed, %d were delivered", i, len(want), len(got))
+		}
+		n.b.Unsubscribe(n, room)
+		if i%3 == 0 {
+			time.Sleep(time.Duration(i) * 100 * time.Microsecond)
+		}
+	}
+	n.wantDelivered("subscribed again and again", room, 0, want)
 }
 
 // midStream is barrier while a publisher is at work.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gohub/gohub"
@@ -42,6 +43,17 @@ func read(f func([]gohub.Message, int64) ([]gohub.Message, int64)) func(gohub.Br
 		ms, base, err := b.Log(ctx, room, after, limit)
 		ms, base = f(ms, base)
 		return ms, base, err
+	}
+}
+
+// subscribeOnce takes a room for subscribed that was left.
+func subscribeOnce() func(gohub.Broker, context.Context, gohub.Receiver, gohub.RoomID) error {
+	var seen sync.Map
+	return func(b gohub.Broker, ctx context.Context, r gohub.Receiver, room gohub.RoomID) error {
+		if _, before := seen.LoadOrStore(room, true); before && room.Name == "lobby" {
+			return nil
+		}
+		return b.Subscribe(ctx, r, room)
 	}
 }
 
@@ -347,10 +359,12 @@ func mutants() map[string]map[string]*mutant {
 			r.Deliver(m, prev)
 			r.Deliver(m, prev)
 		}}},
-		"Unsubscribe":             {"does nothing": {unsubscribe: func(gohub.Broker, gohub.Receiver, gohub.RoomID) {}}},
-		"UnsubscribeLeavesOthers": {"does nothing": {unsubscribe: func(gohub.Broker, gohub.Receiver, gohub.RoomID) {}}},
-		"Signal":                  signalMutants(),
-		"SignalAcrossNodes":       signalMutants(),
+		"Unsubscribe":               {"does nothing": {unsubscribe: func(gohub.Broker, gohub.Receiver, gohub.RoomID) {}}},
+		"SubscribeAgain":            {"once and for all": {subscribe: subscribeOnce()}},
+		"SubscribeAgainAcrossNodes": {"once and for all": {subscribe: subscribeOnce()}},
+		"UnsubscribeLeavesOthers":   {"does nothing": {unsubscribe: func(gohub.Broker, gohub.Receiver, gohub.RoomID) {}}},
+		"Signal":                    signalMutants(),
+		"SignalAcrossNodes":         signalMutants(),
 		"Log": {
 			"after inclusive": {log: func(b gohub.Broker, ctx context.Context, room gohub.RoomID, after int64, limit int) ([]gohub.Message, int64, error) {
 				return b.Log(ctx, room, after-1, limit)

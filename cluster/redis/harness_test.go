@@ -1,0 +1,75 @@
+//go:build unix
+
+package redis
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const patience = 20 * time.Second
+
+// connect gives a client as a hub has it.
+func connect(tb testing.TB, s *redistest.Server) rueidis.Client {
+	tb.Helper()
+	c, err := rueidis.NewClient(Defaults(rueidis.ClientOption{InitAddress: []string{s.Addr()}, ForceSingleClient: true}))
+	require.NoError(tb, err)
+	tb.Cleanup(c.Close)
+	return c
+}
+
+// quiet gives a logger for what goes wrong on purpose; -v shows it.
+func quiet() *slog.Logger {
+	if testing.Verbose() {
+		return nil
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+// broker makes one on a client of its own, as a process has it.
+func broker(tb testing.TB, s *redistest.Server, prefix string) *Broker {
+	tb.Helper()
+	b, err := New(context.Background(), connect(tb, s), Options{Prefix: prefix, Logger: quiet()})
+	require.NoError(tb, err)
+	return b
+}
+
+func prefix() string { return "t" + strconv.FormatUint(rand.Uint64(), 36) }
+
+func isLeased(b *Broker) bool {
+	_, _, err := b.running(context.Background())
+	return err == nil
+}
+
+// runs runs r on b until the test ends, or stop is called, and waits until it
+// is served.
+func runs(tb testing.TB, b *Broker, r gohub.Receiver) (stop func()) {
+	tb.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx, r) }() // ends with ctx
+	done := false
+	stop = func() {
+		if !done {
+			done = true
+			cancel()
+			require.NoError(tb, <-ended)
+		}
+	}
+	tb.Cleanup(stop)
+	require.Eventually(tb, func() bool { return isLeased(b) }, patience, time.Millisecond)
+	return stop
+}

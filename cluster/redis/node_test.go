@@ -1,0 +1,499 @@
+//go:build unix
+
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/hubtest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+// recorder is a receiver that remembers.
+type recorder struct {
+	mu       sync.Mutex
+	got      []gohub.Message
+	suspects []gohub.RoomID
+}
+
+func (r *recorder) Deliver(m gohub.Message, _ int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, m)
+}
+
+func (r *recorder) Suspect(rooms ...gohub.RoomID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.suspects = append(r.suspects, rooms...)
+}
+
+func (r *recorder) Signal(gohub.Target, []byte) {}
+
+func (r *recorder) delivered() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.got)
+}
+
+func (r *recorder) suspected(room gohub.RoomID) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, s := range r.suspects {
+		if s == room {
+			n++
+		}
+	}
+	return n
+}
+
+var lobby = gohub.RoomID{Tenant: "acme", Name: "lobby"}
+
+func message(text string) gohub.Message {
+	return gohub.Message{Room: lobby, ID: gohub.NewID(), Sender: "alice", Kind: "chat", Body: fmt.Appendf(nil, "%q", text)}
+}
+
+// publish publishes what must be new.
+func publish(t *testing.T, b *Broker, floor int64, m gohub.Message) gohub.Message {
+	t.Helper()
+	o := b.Publish(t.Context(), floor, m)[0]
+	require.NoError(t, o.Err)
+	require.False(t, o.Duplicate)
+	m.Seq = o.Seq
+	return m
+}
+
+func readLog(t *testing.T, b *Broker) (ms []gohub.Message, base int64) {
+	t.Helper()
+	ms, base, err := b.Log(t.Context(), lobby, 0, 1000)
+	require.NoError(t, err)
+	return ms, base
+}
+
+func TestALostConnectionMakesRoomsSuspect(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	r := new(recorder)
+	runs(t, a, r)
+	runs(t, b, new(recorder))
+	require.NoError(t, a.Subscribe(t.Context(), r, lobby))
+	publish(t, b, 0, message("1"))
+	require.Eventually(t, func() bool { return r.delivered() == 1 }, patience, time.Millisecond)
+	require.Zero(t, r.suspected(lobby))
+	_, err := s.Do("CLIENT", "KILL", "TYPE", "pubsub")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return r.suspected(lobby) == 1 }, patience, time.Millisecond)
+	publish(t, b, 0, message("2"))
+	require.Eventually(t, func() bool { return r.delivered() == 2 }, patience, time.Millisecond)
+}
+
+// A connection that looks well and brings nothing is found out, since a node
+// does not hear its own beats on it.
+func TestProbe(t *testing.T) {
+	b := broker(t, redistest.New(t), prefix())
+	b.t.beat, b.t.probe = 20*time.Millisecond, 300*time.Millisecond
+	r := new(recorder)
+	runs(t, b, r)
+	require.NoError(t, b.Subscribe(t.Context(), r, lobby))
+	subs := &b.node.subs
+	subs.mu.Lock()
+	subs.dropped = append(subs.dropped, b.keys.room(roomKey(lobby)), b.keys.node(b.node.name))
+	subs.wake()
+	subs.mu.Unlock()
+	require.Eventually(t, func() bool { return r.suspected(lobby) == 1 }, patience, time.Millisecond)
+	publish(t, b, 0, message("1"))
+	require.Eventually(t, func() bool { return r.delivered() == 1 }, patience, time.Millisecond)
+	time.Sleep(2 * b.t.probe)
+	assert.Equal(t, 1, r.suspected(lobby), "it hears itself again")
+}
+
+func TestUnknownOutcome(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	b.o.Timeout = 200 * time.Millisecond
+	runs(t, b, new(recorder))
+	require.NoError(t, s.Freeze())
+	m, cut := message("1"), message("2")
+	require.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnknown)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, b.Publish(ctx, 0, cut)[0].Err, gohub.ErrUnknown)
+	assert.False(t, b.node.owed.clear())
+	require.NoError(t, s.Thaw())
+	for _, m := range []gohub.Message{m, cut} {
+		var o gohub.Ordered
+		require.Eventually(t, func() bool { o = b.Publish(t.Context(), 0, m)[0]; return o.Err == nil }, patience, 10*time.Millisecond)
+		m.Seq = o.Seq
+		b.Stored(m)
+	}
+	ms, _ := readLog(t, b)
+	assert.Len(t, ms, 2)
+	assert.True(t, b.node.owed.clear())
+
+	require.NoError(t, s.Kill9())
+	require.Eventually(t, func() bool {
+		return errors.Is(b.Publish(t.Context(), 0, message("3"))[0].Err, gohub.ErrUnavailable)
+	}, patience, 10*time.Millisecond, "nobody is there to order it")
+}
+
+// A message of unknown outcome that was delivered here keeps its seq, even if
+// Redis has forgotten it when it is repeated.
+func TestUnknownOutcomeThatWasDelivered(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	r := new(recorder)
+	runs(t, b, r)
+	require.NoError(t, b.Subscribe(t.Context(), r, lobby))
+	m := publish(t, b, 0, message("1"))
+	require.Eventually(t, func() bool { return r.delivered() == 1 }, patience, time.Millisecond)
+	b.Stored(m)
+	// As if its answer had been lost, and then it came.
+	n := b.node
+	n.owed.answered(n.owed.begin(1), &m, gohub.Ordered{Err: gohub.ErrUnknown}, true)
+	stolen := m
+	stolen.Sender = "mallory"
+	n.owed.answered(n.owed.begin(1), &stolen, gohub.Ordered{Err: gohub.ErrUnknown}, true)
+	n.owed.delivered(&m)
+	require.ErrorIs(t, b.Publish(t.Context(), 0, stolen)[0].Err, gohub.ErrIDConflict)
+	require.NoError(t, s.FlushAll())
+	again := m
+	again.Seq = 0
+	assert.Equal(t, gohub.Ordered{Seq: m.Seq, Duplicate: true}, b.Publish(t.Context(), 0, again)[0])
+	b.Stored(m)
+	assert.True(t, n.owed.clear())
+}
+
+func TestFullServer(t *testing.T) {
+	s := redistest.New(t, "maxmemory 8mb")
+	b := broker(t, s, prefix())
+	b.t.beat = 50 * time.Millisecond
+	runs(t, b, new(recorder))
+	var o gohub.Ordered
+	for i := 0; o.Err == nil && i < 1000; i++ {
+		m := message("")
+		m.Body = make([]byte, 100_000)
+		o = b.Publish(t.Context(), 0, m)[0]
+	}
+	require.ErrorIs(t, o.Err, gohub.ErrUnavailable)
+	require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
+	_, err := s.Do("CONFIG", "SET", "maxmemory", "1mb") // what a publish needs for itself is free again
+	require.NoError(t, err)
+	beat := b.node.lease.Load().beat
+	require.Eventually(t, func() bool { return b.node.lease.Load().beat > beat+2*b.t.beat.Microseconds() }, patience, time.Millisecond, "beats go on")
+	ms, _ := readLog(t, b)
+	assert.NotEmpty(t, ms)
+	_, err = s.Do("CONFIG", "SET", "maxmemory", "0")
+	require.NoError(t, err)
+	publish(t, b, 0, message("goes on"))
+}
+
+// However far ahead a room is, the next generation is above it, on every node.
+func TestANewGenerationIsAboveAll(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	ahead := publish(t, a, time.Now().Add(time.Hour).UnixMicro(), message("ahead"))
+	require.NoError(t, s.FlushAll())
+	require.Eventually(t, func() bool { return errors.Is(b.Publish(t.Context(), 0, message(""))[0].Err, gohub.ErrUnavailable) }, patience, time.Millisecond)
+	time.Sleep(a.t.grace + a.t.hold)
+	assert.False(t, isLeased(b), "a has not stored all")
+	a.Stored(ahead)
+	require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
+	next := publish(t, b, 0, message("next"))
+	assert.Greater(t, next.Seq, ahead.Seq)
+	ms, base := readLog(t, b)
+	assert.Equal(t, []gohub.Message{next}, ms)
+	assert.GreaterOrEqual(t, base, ahead.Seq, "what came before is in the Store")
+	assert.Less(t, base, next.Seq)
+}
+
+// A node that has not noticed cannot publish into a generation that began
+// without it.
+func TestAnOldGenerationIsRefused(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	a.t.beat = time.Hour
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	old := b.node.lease.Load().gen
+	require.NoError(t, s.FlushAll())
+	require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+	m := message("1")
+	require.ErrorIs(t, a.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnavailable)
+	ms, _ := readLog(t, b)
+	require.Empty(t, ms)
+	require.Eventually(t, func() bool { return a.Publish(t.Context(), 0, m)[0].Err == nil }, patience, time.Millisecond)
+}
+
+// A server that does not know the scripts, or does and is another one
+// nevertheless, may have forgotten more. A beat is enough to find out.
+func TestAlarms(t *testing.T) {
+	for name, words := range map[string][]string{
+		"no scripts":     {"SCRIPT", "FLUSH"},
+		"another server": {"HSET", "META", "run", "another"},
+		"no generation":  {"DEL", "META"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.New(t)
+			b := broker(t, s, prefix())
+			b.t.beat = 10 * time.Millisecond
+			runs(t, b, new(recorder))
+			old := b.node.lease.Load().gen
+			if words[1] == "META" {
+				words[1] = b.keys.tagged(0) + "meta"
+			}
+			_, err := s.Do(words...)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+		})
+	}
+}
+
+func TestLogsLetGoOfWhatAllHaveStored(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	a.t.beat, b.t.beat = 10*time.Millisecond, 10*time.Millisecond
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	first := publish(t, a, 0, message("first"))
+	for range 300 { // more than a node of a stream holds
+		a.Stored(publish(t, a, 0, message("")))
+	}
+	other := publish(t, b, 0, message("of the other node"))
+	time.Sleep(20 * a.t.beat)
+	ms, base := readLog(t, b)
+	assert.Equal(t, first.ID, ms[0].ID)
+	assert.Less(t, base, first.Seq, "unstored")
+	a.Stored(first)
+	last := first
+	require.Eventually(t, func() bool {
+		last = publish(t, a, 0, message("last"))
+		a.Stored(last)
+		ms, base = readLog(t, b)
+		return len(ms) < 300 && base >= first.Seq
+	}, patience, 10*time.Millisecond)
+	assert.Less(t, base, other.Seq, "the other node has not stored this one")
+	assert.True(t, slices.ContainsFunc(ms, func(m gohub.Message) bool { return m.ID == other.ID }))
+	b.Stored(other)
+	require.Eventually(t, func() bool { _, base = readLog(t, a); return base >= last.Seq }, patience, 10*time.Millisecond)
+}
+
+func TestIdleRoomsGo(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	b.t.beat, b.t.idle, b.t.sweep = 10*time.Millisecond, 200*time.Millisecond, partitions
+	runs(t, b, new(recorder))
+	b.Stored(publish(t, b, 0, message("stored")))
+	time.Sleep(5 * b.t.beat) // what comes now is another beat's
+	kept := message("unstored")
+	kept.Room.Name = "other"
+	kept = publish(t, b, 0, kept)
+	exists := func(room gohub.RoomID) string {
+		key := roomKey(room)
+		n, err := s.Do("EXISTS", b.keys.tagged(partition(key))+"log:"+key)
+		require.NoError(t, err)
+		return n
+	}
+	require.Equal(t, ":1", exists(lobby))
+	require.Eventually(t, func() bool { return exists(lobby) == ":0" }, patience, 10*time.Millisecond)
+	assert.Equal(t, ":1", exists(kept.Room))
+	b.Stored(kept)
+	require.Eventually(t, func() bool { return exists(kept.Room) == ":0" }, patience, 10*time.Millisecond)
+}
+
+// A node that was silent for long is refused until it has beaten again: what
+// it publishes could be taken for stored.
+func TestASilentNodeIsRefused(t *testing.T) {
+	b := broker(t, redistest.New(t), prefix())
+	b.t.beat, b.t.stale = time.Hour, 300*time.Millisecond
+	runs(t, b, new(recorder))
+	publish(t, b, 0, message("1"))
+	time.Sleep(2 * b.t.stale)
+	m := message("2")
+	require.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnavailable)
+	require.Eventually(t, func() bool { return b.Publish(t.Context(), 0, m)[0].Err == nil }, patience, time.Millisecond)
+	ms, _ := readLog(t, b)
+	assert.Len(t, ms, 2)
+}
+
+func TestOrphans(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	for _, x := range []*Broker{a, b} {
+		x.t.beat, x.t.silent = 10*time.Millisecond, 500*time.Millisecond
+	}
+	stop := runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	a.Stored(publish(t, a, 0, message("stored")))
+	time.Sleep(5 * a.t.beat)
+	want := publish(t, a, 0, message("not stored"))
+	var got []gohub.Message
+	failing := errors.New("the store fails")
+	orphans := func(err error) error {
+		return b.Orphans(t.Context(), func(ms []gohub.Message) error { got = append(got, ms...); return err })
+	}
+	time.Sleep(2 * b.t.silent)
+	require.NoError(t, orphans(nil))
+	assert.Empty(t, got, "a lives")
+	stop()
+	require.NoError(t, orphans(nil))
+	assert.Empty(t, got, "nor is it dead at once")
+	require.Eventually(t, func() bool { return errors.Is(orphans(failing), failing) }, patience, 10*time.Millisecond)
+	got = nil
+	require.NoError(t, orphans(nil), "again after a failure")
+	assert.Equal(t, []gohub.Message{want}, got)
+	got = nil
+	require.NoError(t, orphans(nil))
+	assert.Empty(t, got, "once")
+	n, err := s.Do("HLEN", b.keys.nodes())
+	require.NoError(t, err)
+	assert.Equal(t, ":1", n)
+}
+
+// While Redis is away nobody beats, and nobody is dead for it.
+func TestAnOutageKillsNobody(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	for _, x := range []*Broker{a, b} {
+		x.t.beat, x.t.silent = 50*time.Millisecond, 400*time.Millisecond
+	}
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	publish(t, a, 0, message("not stored"))
+	time.Sleep(4 * b.t.beat)
+	require.NoError(t, s.Freeze())
+	time.Sleep(3 * b.t.silent)
+	require.NoError(t, s.Thaw())
+	for began := time.Now(); time.Since(began) < 2*b.t.silent; time.Sleep(time.Millisecond) {
+		err := b.Orphans(t.Context(), func(ms []gohub.Message) error {
+			t.Errorf("%d messages of a node that lives", len(ms))
+			return nil
+		})
+		require.NoError(t, err)
+	}
+}
+
+// Silence counts only while this node hears of the others.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch{seen: map[string]sighting{}}
+		list := map[string]string{"self": "1 1", "other": "1 1"}
+		pass := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(defaultTiming.beat) {
+				w.note(list, "self", defaultTiming)
+			}
+			w.note(list, "self", defaultTiming)
+		}
+		pass(15 * time.Second)
+		assert.Empty(t, w.dead(defaultTiming))
+		time.Sleep(time.Hour)
+		assert.Empty(t, w.dead(defaultTiming), "while away nobody is dead")
+		w.note(list, "self", defaultTiming)
+		assert.Empty(t, w.dead(defaultTiming), "nor just back")
+		pass(19 * time.Second)
+		assert.Empty(t, w.dead(defaultTiming))
+		pass(time.Second)
+		assert.Equal(t, map[string]string{"other": "1 1"}, w.dead(defaultTiming))
+		list["other"] = "1 2"
+		pass(0)
+		assert.Empty(t, w.dead(defaultTiming), "it lives")
+	})
+}
+
+// A hub dies between ordering and storing, and nobody repeats the message:
+// another hub stores it.
+func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	b.t.beat, b.t.silent = 50*time.Millisecond, 500*time.Millisecond
+	shared := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	failing := hubtest.Faulty(shared)
+	dying, err := gohub.New(hubtest.Config(t, gohub.Config{Node: "a", Store: failing, Broker: a}))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return isLeased(a) }, patience, time.Millisecond)
+	survivor := hubtest.New(t, gohub.Config{Node: "b", Store: shared, Broker: b})
+	alice, bob := hubtest.Serve(t, dying.Handler()).Dial("alice"), survivor.Dial("bob")
+	alice.Join("general")
+	bob.Join("general")
+	failing.Hold()
+	id := alice.Publish("general", "last words")
+	bob.ExpectMessage("general", "last words")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Error(t, dying.Shutdown(ctx), "it says what is lost")
+	_, found, err := shared.Lookup(t.Context(), gohub.RoomID{Name: "general"}, id)
+	require.NoError(t, err)
+	require.False(t, found)
+	require.Eventually(t, func() bool {
+		_, found, err := shared.Lookup(t.Context(), gohub.RoomID{Name: "general"}, id)
+		return err == nil && found
+	}, patience, 10*time.Millisecond)
+}
+
+func TestOneRunAtATime(t *testing.T) {
+	b := broker(t, redistest.New(t), prefix())
+	runs(t, b, new(recorder))
+	require.Error(t, b.Run(t.Context(), new(recorder)))
+	require.ErrorIs(t, b.Subscribe(t.Context(), new(recorder), lobby), gohub.ErrUnavailable)
+}
+
+func TestOptions(t *testing.T) {
+	s := redistest.New(t)
+	c := connect(t, s)
+	for _, o := range []Options{{Prefix: "a{b"}, {Prefix: "a b"}, {Node: "ä"}, {Timeout: -1}} {
+		_, err := New(t.Context(), c, o)
+		require.ErrorContains(t, err, "redis: Options.")
+	}
+	_, err := New(t.Context(), nil, Options{})
+	require.Error(t, err)
+	_, err = s.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+	require.NoError(t, err)
+	_, err = New(t.Context(), c, Options{})
+	require.ErrorContains(t, err, "noeviction")
+	_, err = New(t.Context(), c, Options{Unsafe: true})
+	require.NoError(t, err)
+}
+
+func TestFrames(t *testing.T) {
+	m := message("ä\x00")
+	m.To, m.Binary = "bob", true
+	m.ID += string(make([]byte, 300))
+	var got gohub.Message
+	frame := string(appendFrame(nil, &m))
+	require.NoError(t, parseFrame(frame, &got))
+	got.Room = m.Room
+	assert.Equal(t, m, got)
+	for i := range len(frame) - len(m.Body) {
+		require.Error(t, parseFrame(frame[:i], &got), "cut at %d", i)
+	}
+	to := gohub.Target{Tenant: "acme", Room: "lobby", User: "bob", Outside: true, Except: "x"}
+	back, f, err := parseSignal(string(appendSignal(nil, &to, []byte("frame"))))
+	require.NoError(t, err)
+	assert.Equal(t, to, back)
+	assert.Equal(t, "frame", string(f))
+	for _, id := range []gohub.RoomID{{}, lobby, {Tenant: "a:b", Name: "c:"}, {Name: "1:a"}} {
+		got, ok := parseRoomKey(roomKey(id))
+		assert.True(t, ok)
+		assert.Equal(t, id, got)
+	}
+}

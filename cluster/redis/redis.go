@@ -1,0 +1,303 @@
+// Package redis is a [gohub.Broker] over a Redis server: hubs in several
+// processes behave as one. Each room has one order, every message reaches all
+// hubs that have members in it, and an id is ordered once however many hubs it
+// is sent to.
+//
+//	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{InitAddress: []string{"redis:6379"}}))
+//	broker, err := redis.New(ctx, client, redis.Options{})
+//	hub, err := gohub.New(gohub.Config{Broker: broker, Store: store, …})
+//
+// All hubs of a cluster use the same server, the same Options.Prefix, and a
+// Store that they share. The client stays the caller's, who closes it after
+// the hub.
+//
+// Redis carries and orders; it does not keep. What was acked is in the Store,
+// so a Redis that restarts empty loses nothing: publishes and joins are
+// unavailable for about two seconds, connections stay, and all goes on by
+// itself. docs/cluster.md says what happens in each kind of failure, and what
+// is not there yet: Redis Cluster, presence and sessions across hubs.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/gohub/gohub"
+)
+
+// Options say which cluster a Broker belongs to and how it behaves. The zero
+// value is ready to use.
+type Options struct {
+	// Prefix begins the names of all keys and channels: clusters with
+	// different prefixes may share a server. 1 to 64 of A-Z a-z 0-9 . _ : -.
+	// Defaults to "gohub".
+	Prefix string
+	// Node names this process in Redis and in logs. It need not be unique:
+	// each Run adds a random part. Defaults to "node".
+	Node string
+	// Timeout is how long one call may take before it fails. A publish that
+	// takes longer has an unknown outcome, and the hub repeats it. Defaults
+	// to 2 s.
+	Timeout time.Duration
+	// Unsafe accepts a server that may evict keys. For tests.
+	Unsafe bool
+	// Logger is told when Redis cannot be reached, has forgotten, or serves
+	// again. Defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+func (o Options) resolve() (Options, error) {
+	if o.Prefix == "" {
+		o.Prefix = "gohub"
+	}
+	if o.Node == "" {
+		o.Node = "node"
+	}
+	for name, s := range map[string]string{"Prefix": o.Prefix, "Node": o.Node} {
+		odd := func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._:-", r))
+		}
+		if len(s) > 64 || strings.ContainsFunc(s, odd) {
+			return o, fmt.Errorf("redis: Options.%s is %q: 1 to 64 of A-Z a-z 0-9 . _ : -", name, s)
+		}
+	}
+	switch {
+	case o.Timeout == 0:
+		o.Timeout = 2 * time.Second
+	case o.Timeout < 0:
+		return o, fmt.Errorf("redis: Options.Timeout is %v: a duration above 0", o.Timeout)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, nil
+}
+
+// Defaults fills in what a hub's client needs and o leaves open: connecting
+// gives up after 2 s, and a connection on which nothing moves for 2 s is
+// closed, instead of ten each; calls that are made at the same time share a
+// write; no client-side cache.
+func Defaults(o rueidis.ClientOption) rueidis.ClientOption {
+	if o.Dialer.Timeout == 0 {
+		o.Dialer.Timeout = 2 * time.Second
+	}
+	if o.ConnWriteTimeout == 0 {
+		o.ConnWriteTimeout = 2 * time.Second
+	}
+	o.DisableCache = true
+	o.AlwaysPipelining = true
+	return o
+}
+
+// A Broker is a [gohub.Broker] over Redis. It serves one receiver, a hub, at a
+// time.
+type Broker struct {
+	client  rueidis.Client
+	o       Options
+	keys    keyspace
+	scripts scripts
+	t       timing
+
+	mu   sync.RWMutex // guards node
+	node *node        // nil: it does not run
+}
+
+// timing is what tests make shorter.
+type timing struct {
+	beat        time.Duration // between two beats
+	silent      time.Duration // without a beat a node is dead
+	stale       time.Duration // without a beat a node's publishes are refused; below silent
+	probe       time.Duration // without its own beat's echo, the subscriptions are made anew
+	grace       time.Duration // how long other nodes have to take part in a recovery
+	hold        time.Duration // how long a node's word counts that it has unstored messages
+	unsubscribe time.Duration // how long a room without members stays subscribed
+	idle        time.Duration // a stored room is dropped after that
+	sweep       int           // partitions in which a beat looks for such rooms
+	dedup       time.Duration
+}
+
+var defaultTiming = timing{
+	beat: time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
+	grace: 1500 * time.Millisecond, hold: 2 * time.Second, unsubscribe: 5 * time.Second,
+	idle: 2 * time.Minute, sweep: 4, dedup: 2 * time.Minute,
+}
+
+var _ gohub.Broker = (*Broker)(nil)
+
+// New makes a Broker on client, which stays the caller's; see [Defaults].
+//
+// It refuses a Redis Cluster, which this package cannot use yet, and, unless
+// o.Unsafe, a server that evicts keys when its memory is full: set
+// maxmemory-policy to noeviction, and a full server makes hubs answer "busy".
+func New(ctx context.Context, client rueidis.Client, o Options) (*Broker, error) {
+	o, err := o.resolve()
+	if err != nil {
+		return nil, err
+	}
+	if client == nil {
+		return nil, errors.New("redis: New needs a client")
+	}
+	if client.Mode() == rueidis.ClientModeCluster {
+		return nil, errors.New("redis: a Redis Cluster cannot be used yet: take a single server, or one behind Sentinel")
+	}
+	b := &Broker{client: client, o: o, keys: keyspace{o.Prefix}, scripts: newScripts(o.Prefix), t: defaultTiming}
+	if !o.Unsafe {
+		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
+		defer cancel()
+		info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
+		if err != nil {
+			return nil, fmt.Errorf("redis: read maxmemory_policy: %w", err)
+		}
+		if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
+			return nil, fmt.Errorf("redis: maxmemory-policy is %s: messages could be evicted before they are stored. Set noeviction, or Options.Unsafe", policy)
+		}
+	}
+	return b, nil
+}
+
+// infoField finds a line of INFO's answer.
+func infoField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if v, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return ""
+}
+
+// Run connects r until ctx ends; see [gohub.Broker]. It returns nil then, and
+// r gets nothing any more. It fails at once while another receiver runs.
+//
+// While Redis cannot be reached it tries again, for as long as it takes, and
+// publishes, joins and reads of the log fail with gohub.ErrUnavailable.
+func (b *Broker) Run(ctx context.Context, r gohub.Receiver) error {
+	n := newNode(b, r)
+	b.mu.Lock()
+	if b.node != nil {
+		b.mu.Unlock()
+		return errors.New("redis: the broker runs already")
+	}
+	b.node = n
+	b.mu.Unlock()
+	n.run(ctx)
+	b.mu.Lock()
+	b.node = nil
+	b.mu.Unlock()
+	return nil
+}
+
+// running gives the node and its lease, or says why there is none.
+func (b *Broker) running(ctx context.Context) (*node, *lease, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+	}
+	b.mu.RLock()
+	n := b.node
+	b.mu.RUnlock()
+	if n == nil {
+		return nil, nil, fmt.Errorf("%w: the broker does not run", gohub.ErrUnavailable)
+	}
+	l := n.lease.Load()
+	if l == nil {
+		return nil, nil, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)
+	}
+	return n, l, nil
+}
+
+// Publish orders msgs in one call of a script; see [gohub.Broker]. An id is
+// known for two minutes after it was ordered. gohub.ErrUnavailable is also the
+// answer of a server whose memory is full.
+func (b *Broker) Publish(ctx context.Context, floor int64, msgs ...gohub.Message) []gohub.Ordered {
+	if len(msgs) == 0 {
+		return nil
+	}
+	n, _, err := b.running(ctx)
+	if err != nil {
+		return failed(make([]gohub.Ordered, len(msgs)), err)
+	}
+	return n.publish(ctx, floor, msgs)
+}
+
+// Stored lets the logs go of msgs, in time; see [gohub.Broker].
+func (b *Broker) Stored(msgs ...gohub.Message) {
+	b.mu.RLock()
+	n := b.node
+	b.mu.RUnlock()
+	if n == nil {
+		return
+	}
+	for i := range msgs {
+		n.owed.stored(msgs[i].Room, msgs[i].Seq)
+	}
+}
+
+// Subscribe returns when Redis has confirmed; see [gohub.Broker].
+func (b *Broker) Subscribe(ctx context.Context, r gohub.Receiver, room gohub.RoomID) error {
+	n, _, err := b.running(ctx)
+	if err != nil {
+		return err
+	}
+	if n.r != r {
+		return fmt.Errorf("%w: another receiver runs on this broker", gohub.ErrUnavailable)
+	}
+	return n.subscribe(ctx, room)
+}
+
+// Unsubscribe ends what Subscribe began; see [gohub.Broker]. Redis is told
+// some seconds later, in case somebody comes back.
+func (b *Broker) Unsubscribe(r gohub.Receiver, room gohub.RoomID) {
+	b.mu.RLock()
+	n := b.node
+	b.mu.RUnlock()
+	if n != nil && n.r == r {
+		n.unsubscribe(room)
+	}
+}
+
+// Log reads a room's log; see [gohub.Broker].
+func (b *Broker) Log(ctx context.Context, room gohub.RoomID, after int64, limit int) (ms []gohub.Message, base int64, err error) {
+	n, l, err := b.running(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	return n.log(ctx, l, room, after, limit)
+}
+
+// Orphans hands out what nodes have left that have been silent for 20 s; see
+// [gohub.Broker]. Silence counts only while this node is in touch with Redis.
+func (b *Broker) Orphans(ctx context.Context, store func([]gohub.Message) error) error {
+	n, l, err := b.running(ctx)
+	if err != nil {
+		return err
+	}
+	return n.orphans(ctx, l, store)
+}
+
+// Signal sends the frame to all hubs, this one among them; see [gohub.Broker].
+// It is dropped while Redis cannot be reached or 1,024 signals wait.
+func (b *Broker) Signal(to gohub.Target, frame []byte) {
+	b.mu.RLock()
+	n := b.node
+	b.mu.RUnlock()
+	if n == nil {
+		return
+	}
+	select {
+	case n.signals <- rueidis.BinaryString(appendSignal(nil, &to, frame)):
+	default:
+	}
+}
+
+func failed(out []gohub.Ordered, err error) []gohub.Ordered {
+	for i := range out {
+		out[i] = gohub.Ordered{Err: err}
+	}
+	return out
+}

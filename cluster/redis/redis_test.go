@@ -1,0 +1,41 @@
+//go:build unix
+
+package redis
+
+import (
+	"testing"
+	"time"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/cluster/clustertest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+func TestBroker(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	f := clustertest.Features{
+		DedupMessages: 5000,
+		Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { return broker(t, s, p) },
+	}
+	clustertest.Run(t, f, func(t *testing.T) gohub.Broker { return broker(t, s, p) })
+}
+
+// The same with everything that is put off done at once: rooms are
+// unsubscribed, dropped and trimmed under the suite's hands.
+func TestEagerBroker(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	eager := func(t *testing.T) gohub.Broker {
+		t.Helper()
+		b := broker(t, s, p)
+		b.t.beat, b.t.unsubscribe, b.t.idle, b.t.sweep = 2*time.Millisecond, 0, 0, partitions
+		b.t.probe = 10 * time.Second
+		return b
+	}
+	f := clustertest.Features{
+		DedupMessages: 5000,
+		Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return eager(t) },
+	}
+	clustertest.Run(t, f, eager)
+}

@@ -1,0 +1,323 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/gohub/gohub"
+)
+
+// subscriptions are the rooms this node listens to, over one connection of its
+// own. When that breaks, all are subscribed again on the next one, and the
+// receiver is told of each room, in its order, that something may be missing.
+type subscriptions struct {
+	n       *node
+	workers []chan carried
+
+	mu      sync.Mutex               // guards all below
+	rooms   map[string]*subscription // by channel
+	wanted  []string                 // to be subscribed, in this order
+	dropped []string                 // to be unsubscribed, before those
+	more    chan struct{}            // something is in them
+	giveUp  context.CancelFunc       // ends the connection; nil: there is none
+
+	heard atomic.Int64 // when this node last heard itself, or began to connect, in ns of the process's clock
+}
+
+// A subscription is one room.
+type subscription struct {
+	room   gohub.RoomID
+	worker chan carried
+	live   atomic.Bool // between Subscribe and Unsubscribe
+
+	// Guarded by subscriptions.mu.
+	confirmed chan struct{} // closed when Redis has confirmed, on this connection
+	is        bool          // it is closed
+	before    bool          // it was, on an earlier connection
+	left      time.Time     // when it was unsubscribed; zero: it is not
+}
+
+// carried is what workers take: a message, a signal, or that a room is suspect.
+type carried struct {
+	sub     *subscription // nil: a signal
+	payload string
+	suspect bool
+}
+
+// started is when the process's clock began.
+var started = time.Now()
+
+func clock() int64 { return int64(time.Since(started)) + 1 }
+
+func (s *subscriptions) init(n *node, workers int) {
+	s.n = n
+	s.rooms = map[string]*subscription{}
+	s.more = make(chan struct{}, 1)
+	for range workers {
+		// When one is full the connection waits, and at last Redis cuts it:
+		// then the rooms are suspect, and nothing has grown without bounds.
+		s.workers = append(s.workers, make(chan carried, 1024))
+	}
+}
+
+// work calls the receiver; it ends with ctx.
+func (n *node) work(ctx context.Context, in chan carried) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case c := <-in:
+			if ctx.Err() != nil {
+				return
+			}
+			n.carry(c)
+		}
+	}
+}
+
+func (n *node) carry(c carried) {
+	switch {
+	case c.sub == nil:
+		to, frame, err := parseSignal(c.payload)
+		if err == nil {
+			n.r.Signal(to, frame)
+		}
+	case c.suspect:
+		if c.sub.live.Load() {
+			n.r.Suspect(c.sub.room)
+		}
+	default:
+		m := gohub.Message{Room: c.sub.room}
+		prev, err := parseDelivery(c.payload, &m)
+		if err != nil {
+			n.b.o.Logger.Error("a message cannot be read", "room", m.Room, "err", err)
+			return
+		}
+		n.saw(m.Seq)
+		n.owed.delivered(&m)
+		if c.sub.live.Load() {
+			n.r.Deliver(m, prev)
+		}
+	}
+}
+
+// subscribe returns when the room is confirmed.
+func (n *node) subscribe(ctx context.Context, id gohub.RoomID) error {
+	s := &n.subs
+	key := roomKey(id)
+	channel := n.b.keys.room(key)
+	s.mu.Lock()
+	sub := s.rooms[channel]
+	if sub == nil {
+		sub = &subscription{room: id, worker: s.workers[partition(key)%len(s.workers)], confirmed: make(chan struct{})}
+		s.rooms[channel] = sub
+		s.want(channel)
+	}
+	sub.left = time.Time{}
+	sub.live.Store(true)
+	confirmed := sub.confirmed
+	s.mu.Unlock()
+
+	timeout := time.NewTimer(n.b.o.Timeout)
+	defer timeout.Stop()
+	var err error
+	select {
+	case <-confirmed:
+		return nil
+	case <-timeout.C:
+		err = fmt.Errorf("%w: Redis has not confirmed the subscription", gohub.ErrUnavailable)
+	case <-ctx.Done():
+		err = fmt.Errorf("%w: %w", gohub.ErrUnavailable, ctx.Err())
+	}
+	n.unsubscribe(id)
+	return err
+}
+
+// unsubscribe stops deliveries now; Redis is told by a later beat.
+func (n *node) unsubscribe(id gohub.RoomID) {
+	s := &n.subs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub := s.rooms[n.b.keys.room(roomKey(id))]; sub != nil {
+		sub.live.Store(false)
+		sub.left = time.Now()
+	}
+}
+
+// want queues a channel for listens; mu is held.
+func (s *subscriptions) want(channel string) {
+	s.wanted = append(s.wanted, channel)
+	s.wake()
+}
+
+func (s *subscriptions) wake() {
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// beaten comes after every good beat: it drops rooms that were left a while
+// ago, and gives up a connection on which the beats do not come back.
+func (s *subscriptions) beaten(t timing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for channel, sub := range s.rooms {
+		// One that is not confirmed stays: its confirmation must not be taken
+		// for that of a later one.
+		if !sub.left.IsZero() && sub.is && time.Since(sub.left) >= t.unsubscribe {
+			delete(s.rooms, channel)
+			s.dropped = append(s.dropped, channel)
+		}
+	}
+	if len(s.dropped) > 0 {
+		s.wake()
+	}
+	if s.giveUp != nil && clock()-s.heard.Load() > int64(t.probe) {
+		s.n.b.o.Logger.Warn("this node does not hear itself: connecting anew", "node", s.n.name)
+		s.giveUp()
+		s.giveUp = nil
+	}
+}
+
+// listens keeps the subscriptions; it ends with ctx.
+func (n *node) listens(ctx context.Context) {
+	pause := 10 * time.Millisecond
+	for ctx.Err() == nil {
+		began := time.Now()
+		n.listen(ctx)
+		if time.Since(began) > time.Second {
+			pause = 10 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, 500*time.Millisecond)
+	}
+}
+
+// listen subscribes everything on a new connection and returns when that has
+// ended.
+func (n *node) listen(ctx context.Context) {
+	s := &n.subs
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	s.heard.Store(clock())
+	client, release := n.b.client.Dedicate()
+	defer release()
+	// The connection goes back to the client's pool without our subscriptions,
+	// or rather not at all.
+	defer client.Close()
+	ended := client.SetPubSubHooks(rueidis.PubSubHooks{
+		OnMessage:      func(m rueidis.PubSubMessage) { s.message(ctx, m) },
+		OnSubscription: func(c rueidis.PubSubSubscription) { s.confirm(ctx, c) },
+	})
+	s.mu.Lock()
+	s.giveUp = giveUp
+	s.wanted = append(s.wanted[:0], n.b.keys.signals(), n.b.keys.node(n.name))
+	s.dropped = nil
+	for channel, sub := range s.rooms {
+		if sub.is {
+			sub.is, sub.before = false, true
+			sub.confirmed = make(chan struct{})
+		}
+		s.wanted = append(s.wanted, channel)
+	}
+	s.wake()
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.giveUp = nil
+		s.mu.Unlock()
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-ended:
+			if ctx.Err() == nil {
+				n.b.o.Logger.Warn("the connection of the subscriptions has ended", "node", n.name, "err", err)
+			}
+			return
+		case <-s.more:
+		}
+		s.mu.Lock()
+		wanted, dropped := s.wanted, s.dropped
+		s.wanted, s.dropped = nil, nil
+		s.mu.Unlock()
+		if !send(ctx, client, dropped, wanted) {
+			return
+		}
+	}
+}
+
+// send unsubscribes and subscribes, in this order.
+func send(ctx context.Context, client rueidis.DedicatedClient, dropped, wanted []string) bool {
+	const most = 512
+	for len(dropped) > 0 {
+		some := dropped[:min(most, len(dropped))]
+		dropped = dropped[len(some):]
+		if client.Do(ctx, client.B().Unsubscribe().Channel(some...).Build()).Error() != nil {
+			return false
+		}
+	}
+	for len(wanted) > 0 {
+		some := wanted[:min(most, len(wanted))]
+		wanted = wanted[len(some):]
+		if client.Do(ctx, client.B().Subscribe().Channel(some...).Build()).Error() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// confirm is called on the connection's goroutine, in the order of what Redis
+// sends.
+func (s *subscriptions) confirm(ctx context.Context, c rueidis.PubSubSubscription) {
+	if c.Kind != "subscribe" {
+		return
+	}
+	s.mu.Lock()
+	sub := s.rooms[c.Channel]
+	suspect := false
+	if sub != nil && !sub.is {
+		sub.is = true
+		suspect, sub.before = sub.before, false
+		close(sub.confirmed)
+	}
+	s.mu.Unlock()
+	if suspect {
+		s.pass(ctx, sub.worker, carried{sub: sub, suspect: true})
+	}
+}
+
+// message is called on the connection's goroutine.
+func (s *subscriptions) message(ctx context.Context, m rueidis.PubSubMessage) {
+	switch m.Channel {
+	case s.n.b.keys.signals():
+		s.pass(ctx, s.workers[0], carried{payload: m.Message})
+		return
+	case s.n.b.keys.node(s.n.name):
+		s.heard.Store(clock())
+		return
+	}
+	s.mu.Lock()
+	sub := s.rooms[m.Channel]
+	s.mu.Unlock()
+	if sub != nil {
+		s.pass(ctx, sub.worker, carried{sub: sub, payload: m.Message})
+	}
+}
+
+func (s *subscriptions) pass(ctx context.Context, worker chan carried, c carried) {
+	select {
+	case worker <- c:
+	case <-ctx.Done():
+	}
+}
