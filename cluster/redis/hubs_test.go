@@ -107,6 +107,12 @@ func TestTwoHubs(t *testing.T) {
 		alice.Direct("carol", "psst")
 		carol.Expect("invite", "from", "alice")
 	})
+	t.Run("revocation", func(t *testing.T) {
+		require.NoError(t, a.Revoke(t.Context(), gohub.Revocation{User: "carol"}))
+		carol.ExpectClose(gohub.CloseUnauthorized)
+		bob.Typing("general", true)
+		alice.Expect("typing", "user", "bob") // and nobody else's is
+	})
 }
 
 // What is ordered and not stored is in the log for the other hub's joins.
