@@ -1,3 +1,5 @@
+//go:build redisbroker
+
 package redis
 
 import (
