@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -88,31 +90,28 @@ func each(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// paced calls f so many times a second until ctx ends, at most workers at a
-// time. When all are busy it falls behind, and does not catch up: the count of
-// calls says what was reached.
+// paced calls f so many times a second on average until ctx ends, at most
+// workers at a time, at moments that do not know of each other (a Poisson
+// process), as from many attackers. When all workers are busy it falls behind,
+// and does not catch up: the count of calls says what was reached.
 func (a *attackers) paced(ctx context.Context, perSecond, workers int, f func(i int)) {
 	due := make(chan int)
 	go func() { // ends with ctx
 		defer close(due)
-		began, late := time.Now(), 0
-		tick := time.NewTicker(2 * time.Millisecond)
-		defer tick.Stop()
-		for i := 0; ; {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
+		runtime.LockOSThread() // the runtime's own timers wake for whole milliseconds
+		random := rand.New(rand.NewPCG(a.seed, 0))
+		next := time.Now()
+		for i := 0; ctx.Err() == nil; i++ {
+			next = next.Add(time.Duration(random.ExpFloat64() * float64(time.Second) / float64(perSecond)))
+			if wait := time.Until(next); wait > 0 {
+				t := unix.NsecToTimespec(wait.Nanoseconds())
+				_ = unix.Nanosleep(&t, nil) // a signal ends it early
 			}
-			for want := int(time.Since(began).Seconds()*float64(perSecond)) - late; i < want; i++ {
-				select {
-				case due <- i:
-				case <-time.After(20 * time.Millisecond):
-					late += want - i
-					want = i
-				case <-ctx.Done():
-					return
-				}
+			select {
+			case due <- i:
+			case <-time.After(20 * time.Millisecond):
+				next = time.Now()
+			case <-ctx.Done():
 			}
 		}
 	}()

@@ -108,6 +108,13 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 			err = fmt.Errorf("%w; the server said %.2000s", err, said)
 		}
 	}()
+	target := s
+	if r.decoy {
+		if target, err = process.Start(ctx, argv, r.procs, r.place(process.Place{}, "0")); err != nil {
+			return x, err
+		}
+		defer target.Stop()
+	}
 	h, err := r.honest(ctx, s)
 	if err != nil {
 		return x, fmt.Errorf("honest clients: %w", err)
@@ -128,7 +135,7 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 	}
 	w := watch(s)
 	profiled := r.profiled(a, s)
-	x.Outcome, err = r.attackers(ctx, a, s)
+	x.Outcome, err = r.attackers(ctx, a, target)
 	peak := w.end()
 	if err2 := profiled(); err2 != nil && err == nil {
 		return x, err2
@@ -244,8 +251,10 @@ func (r *runner) look(s *process.Server) (l look, err error) {
 // debugClient keeps no connection: each would be two goroutines of the server.
 var debugClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func get(s *process.Server, path string, v any) error {
-	res, err := debugClient.Get("http://" + s.Debug + path)
+func get(s *process.Server, path string, v any) error { return getBy(debugClient, s, path, v) }
+
+func getBy(c *http.Client, s *process.Server, path string, v any) error {
+	res, err := c.Get("http://" + s.Debug + path)
 	if err != nil {
 		return err
 	}
@@ -256,19 +265,22 @@ func get(s *process.Server, path string, v any) error {
 	return json.NewDecoder(res.Body).Decode(v)
 }
 
-// watcher asks the server for its memory ten times a second.
+// watcher asks the server for its memory ten times a second, over one
+// connection: asking must not be what honest clients feel.
 type watcher struct {
 	quit chan struct{}
 	wg   sync.WaitGroup
-	peak debug.Mem // of HeapAlloc, HeapInuse and RSS; the goroutine's own until end
+	peak debug.Heap // the goroutine's own until end
 }
 
 func watch(s *process.Server) *watcher {
 	w := &watcher{quit: make(chan struct{})}
 	w.wg.Go(func() {
+		c := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
+		defer c.CloseIdleConnections()
 		for {
-			var m debug.Mem
-			if get(s, "/debug/mem?gc=0", &m) == nil {
+			var m debug.Heap
+			if getBy(c, s, "/debug/heap", &m) == nil {
 				w.peak.HeapAlloc = max(w.peak.HeapAlloc, m.HeapAlloc)
 				w.peak.HeapInuse = max(w.peak.HeapInuse, m.HeapInuse)
 				w.peak.RSS = max(w.peak.RSS, m.RSS)
@@ -283,7 +295,7 @@ func watch(s *process.Server) *watcher {
 	return w
 }
 
-func (w *watcher) end() debug.Mem {
+func (w *watcher) end() debug.Heap {
 	close(w.quit)
 	w.wg.Wait()
 	return w.peak
@@ -313,7 +325,7 @@ type honest struct {
 }
 
 func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
-	argv := r.place(process.Place{}, "0").Of([]string{
+	argv := r.place(process.Place{Nice: r.honestNice}, "0").Of([]string{
 		r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
 		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
 		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m", "-sources", strconv.Itoa(honestSources),

@@ -41,11 +41,19 @@ type Mem struct {
 	Conns      int   `json:"conns"` // open sockets, the listeners and this request's among them
 }
 
+// Heap is what Mem says of the heap and of RSS, asked for often.
+type Heap struct {
+	RSS       int64 `json:"rss"`
+	HeapAlloc int64 `json:"heap_alloc"`
+	HeapInuse int64 `json:"heap_inuse"`
+}
+
 // Serve listens on addr and answers until the process ends:
 //
 //	GET /debug/cpu        CPU
 //	GET /debug/mem        Mem after two collections and returning what is free to the kernel
-//	GET /debug/mem?gc=0   Mem as it is
+//	GET /debug/mem?gc=0   Mem as it is; stops the world for a moment
+//	GET /debug/heap       Heap, which costs nothing to speak of
 //	GET /debug/pprof/...  net/http/pprof
 func Serve(addr string) error {
 	l, err := net.Listen("tcp", addr)
@@ -62,6 +70,7 @@ func Serve(addr string) error {
 		}
 		answer(w, memory())
 	})
+	Handle("GET /debug/heap", func() any { return heap() })
 	s := &http.Server{Handler: http.DefaultServeMux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }() // for the life of the process
 	return nil
@@ -97,6 +106,28 @@ func memory() Mem {
 	}
 	m.RSS, m.RSSPeak = status("VmRSS:"), status("VmHWM:")
 	return m
+}
+
+// heap does without ReadMemStats, which stops the world: with one processor,
+// ten of those a second were the p99 of everybody's latency.
+func heap() Heap {
+	v := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
+	metrics.Read(v)
+	objects := int64(v[0].Value.Uint64())
+	return Heap{RSS: resident(), HeapAlloc: objects, HeapInuse: objects + int64(v[1].Value.Uint64())}
+}
+
+// resident is VmRSS by the shortest way.
+func resident() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	if f := bytes.Fields(b); len(f) > 1 {
+		pages, _ := strconv.ParseInt(string(f[1]), 10, 64)
+		return pages * int64(os.Getpagesize())
+	}
+	return 0
 }
 
 // status reads one "Name:  123 kB" line of /proc/self/status, in bytes.
