@@ -4,15 +4,18 @@ package main
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -68,18 +71,33 @@ func started(t *testing.T, cmd *exec.Cmd) (url, said string, end func(os.Signal)
 	}
 }
 
-// bodies joins the lobby and is what was said there, after saying something
-// more.
-func bodies(t *testing.T, url, id, say string, before int) (said []string) {
+// refused runs a command that ends with 1 and one line, which has all parts.
+func refused(t *testing.T, cmd *exec.Cmd, parts ...string) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	require.NoError(t, cmd.Start())
+	serves := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	defer serves.Stop()
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, 1, cmd.ProcessState.ExitCode())
+	assert.Empty(t, stdout.String())
+	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line: %s", &stderr)
+	for _, part := range parts {
+		assert.Contains(t, stderr.String(), part)
+	}
+}
+
+// bodies says something in the lobby, and is all that was said there.
+func bodies(t *testing.T, url, id, say string) (said []string) {
 	t.Helper()
 	alice, _ := chatter(t, url, "alice")
 	alice.send(`{"type":"join","room":"lobby"}`)
 	alice.expect("joined")
-	for range before {
-		said = append(said, alice.expect("message")["body"].(string))
-	}
 	alice.send(`{"type":"publish","id":"0199c2f4-4f8e-7cc1-8d6c-3f0a8f6f2b` + id + `","room":"lobby","body":"` + say + `"}`)
-	said = append(said, alice.expect("message")["body"].(string))
+	for !slices.Contains(said, say) {
+		said = append(said, fmt.Sprint(alice.expect("message")["body"]))
+	}
 	alice.expect("ack")
 	return said
 }
@@ -92,18 +110,9 @@ func TestHistorySurvivesByDefault(t *testing.T) {
 
 	url, says, end := started(t, command(t, binary, dir))
 	assert.Contains(t, says, "History is in "+data+".\n")
-	assert.Equal(t, []string{"one"}, bodies(t, url, "01", "one", 0))
+	assert.Equal(t, []string{"one"}, bodies(t, url, "01", "one"))
 
-	var stdout, stderr strings.Builder
-	second := command(t, binary, dir)
-	second.Stdout, second.Stderr = &stdout, &stderr
-	require.Error(t, second.Run())
-	assert.Equal(t, 1, second.ProcessState.ExitCode())
-	assert.Empty(t, stdout.String())
-	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line: %s", &stderr)
-	for _, part := range []string{data, "another chat server", "-data DIR", "-data memory"} {
-		assert.Contains(t, stderr.String(), part)
-	}
+	refused(t, command(t, binary, dir), data, "another chat server", "-data DIR", "-data memory")
 	for _, elsewhere := range []string{"GOHUB_DATA=other", "GOHUB_DATA=memory"} {
 		_, _, endOther := started(t, command(t, binary, dir, elsewhere))
 		assert.True(t, endOther(syscall.SIGTERM).Success())
@@ -111,11 +120,11 @@ func TestHistorySurvivesByDefault(t *testing.T) {
 
 	assert.False(t, end(syscall.SIGKILL).Exited())
 	url, _, end = started(t, command(t, binary, dir))
-	assert.Equal(t, []string{"one", "two"}, bodies(t, url, "02", "two", 1))
+	assert.Equal(t, []string{"one", "two"}, bodies(t, url, "02", "two"))
 
 	assert.True(t, end(syscall.SIGTERM).Success())
 	url, _, end = started(t, command(t, binary, dir))
-	assert.Equal(t, []string{"one", "two", "three"}, bodies(t, url, "03", "three", 2))
+	assert.Equal(t, []string{"one", "two", "three"}, bodies(t, url, "03", "three"))
 	assert.True(t, end(syscall.SIGTERM).Success())
 }
 
@@ -125,7 +134,7 @@ func TestMemoryLeavesNothing(t *testing.T) {
 	for range 2 {
 		url, says, end := started(t, command(t, binary, dir, "GOHUB_DATA=memory"))
 		assert.Contains(t, says, "History is in memory, and ends with this process.\n")
-		assert.Equal(t, []string{"one"}, bodies(t, url, "01", "one", 0))
+		assert.Equal(t, []string{"one"}, bodies(t, url, "01", "one"))
 		assert.True(t, end(syscall.SIGTERM).Success())
 	}
 	files, err := os.ReadDir(dir)
@@ -144,10 +153,5 @@ func TestRefusesWhereItMayNotWrite(t *testing.T) {
 	}
 	require.NoError(t, os.Chmod(dir, 0o555))       //nolint:gosec // a directory
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) }) //nolint:gosec // a directory
-	out, err := cmd.CombinedOutput()
-	require.Error(t, err)
-	assert.Equal(t, 1, cmd.ProcessState.ExitCode(), "%s", out)
-	for _, part := range []string{filepath.Join(dir, "chat-data"), "permission denied", "-data DIR", "-data memory"} {
-		assert.Contains(t, string(out), part)
-	}
+	refused(t, cmd, filepath.Join(dir, "chat-data"), "permission denied", "-data DIR", "-data memory")
 }
