@@ -31,10 +31,7 @@ func openHistory(ctx context.Context, conf config) (history, error) {
 		return history{where: "in memory, and ends with this process", close: func() error { return nil }}, nil
 	}
 	h, err := openDir(conf.data) //nolint:contextcheck // it waits for a lock at most
-	switch {
-	case errors.Is(err, errInUse):
-		err = fmt.Errorf("%w: only one at a time can, since members of two would not see each other; -data DIR gives this one a history of its own, -data memory none", err)
-	case err != nil:
+	if err != nil {
 		err = fmt.Errorf("%w: -data DIR keeps it elsewhere, -data memory nowhere", err)
 	}
 	return h, err
@@ -45,7 +42,8 @@ var errInUse = errors.New("another chat server keeps its history there")
 
 // openDir opens the history in a directory, which is made if there is none.
 // Nobody but this user may look into either. A lock on chat.lock, which ends
-// with the process however that ends, keeps other servers out.
+// with the process however that ends, keeps other servers out: members of two
+// would not see each other's messages.
 func openDir(dir string) (history, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
