@@ -148,10 +148,10 @@ func TestRefusesWhereItMayNotWrite(t *testing.T) {
 	binary, dir := build(t), t.TempDir()
 	cmd := command(t, binary, dir)
 	if os.Getuid() == 0 { // who may write everywhere, so it is somebody else who tries
-		require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // who has to get there
+		require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
-	require.NoError(t, os.Chmod(dir, 0o555))       //nolint:gosec // a directory
-	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) }) //nolint:gosec // a directory
+	require.NoError(t, os.Chmod(dir, 0o555))
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) })
 	refused(t, cmd, filepath.Join(dir, "chat-data"), "permission denied", "-data DIR", "-data memory")
 }
