@@ -2,7 +2,9 @@ package gohub_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,8 @@ type faultyBroker struct {
 	answers []error // what the next Publishes return, though they may have worked
 	before  bool    // the error came before the publish reached the broker
 	tried   int
+	logless atomic.Bool // the log cannot be read
+	asked   atomic.Int32
 }
 
 type lossy struct {
@@ -76,6 +80,14 @@ func (b *faultyBroker) Publish(ctx context.Context, floor int64, ms ...gohub.Mes
 		return []gohub.Ordered{{Err: err}}
 	}
 	return out
+}
+
+func (b *faultyBroker) Log(ctx context.Context, room gohub.RoomID, after int64, limit int) ([]gohub.Message, int64, error) {
+	b.asked.Add(1)
+	if b.logless.Load() {
+		return nil, 0, gohub.ErrUnavailable
+	}
+	return b.MemoryBroker.Log(ctx, room, after, limit)
 }
 
 func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
@@ -147,6 +159,45 @@ func TestLostDeliveriesAreReadFromTheLog(t *testing.T) {
 	}
 	bob.sync()
 	require.Empty(t, bob.messages("r"))
+}
+
+// A room that cannot be repaired for a while has more to catch up with than it
+// holds, or than fits on a page. Nothing comes afterwards to show a gap.
+func TestARepairReadsToTheEnd(t *testing.T) {
+	const messages = 600
+	for name, c := range map[string]struct {
+		page int
+		lose int // of the deliveries, the last ones
+	}{
+		"the page reaches beyond what is held": {page: 300},
+		"what is held goes on from the page":   {page: 5},
+		"the last frames were lost":            {page: 300, lose: messages - 100},
+		"all frames were lost":                 {page: 300, lose: messages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := startFaulty(t, gohub.Config{ReplayLimit: c.page})
+			bob := w.as("bob", "r")
+			id := gohub.RoomID{Name: "r"}
+			b.logless.Store(true)
+			asked := b.asked.Load()
+			b.to.Suspect(id)
+			require.Eventually(t, func() bool { return b.asked.Load() > asked }, patience, 1e6)
+			for i := range messages {
+				if i == messages-c.lose {
+					b.to.mu.Lock()
+					b.to.lose = c.lose
+					b.to.mu.Unlock()
+				}
+				_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: fmt.Append(nil, i)})
+				require.NoError(t, err)
+			}
+			b.to.Suspect(id)
+			b.logless.Store(false)
+			for i := range messages {
+				require.Equal(t, float64(i), bob.expect("message")["body"])
+			}
+		})
+	}
 }
 
 // A duplicate is no proof of storage: the process that ordered it first may
