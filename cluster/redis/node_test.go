@@ -1,4 +1,4 @@
-//go:build unix && redisbroker
+//go:build unix
 
 package redis
 
@@ -202,9 +202,11 @@ func TestFullServer(t *testing.T) {
 
 // However far ahead a room is, the next generation is above it, on every node.
 func TestANewGenerationIsAboveAll(t *testing.T) {
+	t.Parallel() // it only waits
 	s := redistest.New(t)
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
+	patient(a, b)
 	runs(t, a, new(recorder))
 	runs(t, b, new(recorder))
 	ahead := publish(t, a, time.Now().Add(time.Hour).UnixMicro(), message("ahead"))
@@ -422,6 +424,7 @@ func TestWatch(t *testing.T) {
 // A hub dies between ordering and storing, and nobody repeats the message:
 // another hub stores it.
 func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
+	t.Parallel() // it only waits
 	s := redistest.New(t)
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)

@@ -1,5 +1,3 @@
-//go:build redisbroker
-
 // Package redis is a [gohub.Broker] over a Redis server: hubs in several
 // processes behave as one. Each room has one order, every message reaches all
 // hubs that have members in it, and an id is ordered once however many hubs it
