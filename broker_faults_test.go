@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub/gohub"
@@ -22,6 +23,7 @@ type faultyBroker struct {
 	tried   int
 	logless atomic.Bool // the log cannot be read
 	asked   atomic.Int32
+	read    atomic.Pointer[func()] // called once, when the log has been read and not answered
 }
 
 type lossy struct {
@@ -87,7 +89,11 @@ func (b *faultyBroker) Log(ctx context.Context, room gohub.RoomID, after int64, 
 	if b.logless.Load() {
 		return nil, 0, gohub.ErrUnavailable
 	}
-	return b.MemoryBroker.Log(ctx, room, after, limit)
+	ms, base, err := b.MemoryBroker.Log(ctx, room, after, limit)
+	if read := b.read.Swap(nil); read != nil {
+		(*read)()
+	}
+	return ms, base, err
 }
 
 func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
@@ -120,6 +126,22 @@ func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
 		require.Empty(t, bob.messages("r"))
 		require.Zero(t, w.hub.Stats().Uncommitted)
 	}
+}
+
+// What this hub may have ordered is stored, though nobody can say now who was
+// the first: a Broker that has forgotten waits for it.
+func TestUnknownOutcomeIsStoredWithoutTheLog(t *testing.T) {
+	store := newSlowStore()
+	w, b := startFaulty(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	b.logless.Store(true)
+	b.mu.Lock()
+	b.answers = []error{gohub.ErrUnknown}
+	b.mu.Unlock()
+	id := alice.publish("r", "x")
+	ack := alice.expect("ack", "id", id)
+	require.Equal(t, bob.expect("message", "id", id).num("seq"), ack.num("seq"))
+	require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6)
 }
 
 func TestUnavailableBrokerRefusesAndForgets(t *testing.T) {
@@ -194,6 +216,38 @@ func TestARepairReadsToTheEnd(t *testing.T) {
 			b.to.Suspect(id)
 			b.logless.Store(false)
 			for i := range messages {
+				require.Equal(t, float64(i), bob.expect("message")["body"])
+			}
+		})
+	}
+}
+
+func TestWhatIsMissedDuringARepairIsReadAgain(t *testing.T) {
+	for name, c := range map[string]struct{ messages, lose int }{
+		"lost":              {1, 1},
+		"more than is held": {300, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := startFaulty(t, gohub.Config{})
+			bob := w.as("bob", "r")
+			id := gohub.RoomID{Name: "r"}
+			_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: []byte("-1")}) // from here on the log is asked
+			require.NoError(t, err)
+			require.Equal(t, -1.0, bob.expect("message")["body"])
+			b.read.Store(new(func() {
+				b.to.mu.Lock()
+				b.to.lose = c.lose
+				b.to.mu.Unlock()
+				for i := range c.messages {
+					_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: fmt.Append(nil, i)})
+					assert.NoError(t, err)
+				}
+				if c.lose > 0 {
+					b.to.Suspect(id)
+				}
+			}))
+			b.to.Suspect(id)
+			for i := range c.messages {
 				require.Equal(t, float64(i), bob.expect("message")["body"])
 			}
 		})

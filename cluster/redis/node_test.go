@@ -150,7 +150,8 @@ func TestUnknownOutcome(t *testing.T) {
 }
 
 // A message of unknown outcome that was delivered here keeps its seq, even if
-// Redis has forgotten it when it is repeated.
+// Redis has forgotten it when it is repeated. No generation begins that would
+// have it below what is stored.
 func TestUnknownOutcomeThatWasDelivered(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
@@ -169,11 +170,15 @@ func TestUnknownOutcomeThatWasDelivered(t *testing.T) {
 	n.owed.delivered(&m)
 	require.ErrorIs(t, b.Publish(t.Context(), 0, stolen)[0].Err, gohub.ErrIDConflict)
 	require.NoError(t, s.FlushAll())
+	require.Eventually(t, func() bool { return !isLeased(b) }, patience, time.Millisecond)
+	time.Sleep(3 * (b.t.grace + b.t.hold))
+	require.False(t, isLeased(b))
 	again := m
 	again.Seq = 0
 	assert.Equal(t, gohub.Ordered{Seq: m.Seq, Duplicate: true}, b.Publish(t.Context(), 0, again)[0])
 	b.Stored(m)
 	assert.True(t, n.owed.clear())
+	require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
 }
 
 func TestFullServer(t *testing.T) {
