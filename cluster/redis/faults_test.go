@@ -371,6 +371,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel() // it waits, most of the time
 			s := redistest.New(t)
 			st := startStorm(t, s)
 			for range f.n {
