@@ -23,6 +23,7 @@ type Hub struct {
 	log    *slog.Logger
 	store  Store
 	broker Broker
+	dir    Directory // nil: this hub is the whole cluster
 	// local is the broker when it is a MemoryBroker. Its Publish delivers
 	// before it returns, so that a publisher can write to the members itself.
 	local   *MemoryBroker
@@ -86,6 +87,7 @@ func New(cfg Config) (*Hub, error) {
 		log:       cfg.Logger,
 		store:     cfg.Store,
 		broker:    cfg.Broker,
+		dir:       cfg.Directory,
 		perimeter: perimeter,
 		seed:      maphash.MakeSeed(),
 		shards:    make([]hubShard, 4*runtime.GOMAXPROCS(0)),
@@ -135,6 +137,9 @@ func New(cfg Config) (*Hub, error) {
 	<-ready // at once: publishes work from now on
 	if h.local == nil {
 		h.run(func() { h.adopt(ctx) }) // ends with ctx
+	}
+	if h.dir != nil {
+		h.dir.Serve(listener{h}, Node{Name: cfg.Node, URL: cfg.URL})
 	}
 	return h, nil
 }
