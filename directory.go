@@ -32,13 +32,19 @@ type Directory interface {
 	// not to be changed. Empty: not known now.
 	Nodes() []Node
 
-	// Claim makes c's session the one of its user and device. The generation
-	// it returns is higher than every earlier one of theirs, even if all was
-	// forgotten meanwhile.
+	// Claim makes c's session the one of its user and device; Gen is 0. The
+	// generation it returns is higher than every earlier one of theirs, even if
+	// all was forgotten meanwhile, and is never 0. For a session that has been
+	// claimed already and is still the device's, as where an answer was lost,
+	// it is the same again.
+	//
+	// With c.Since it is the generation that a Claim at that time would have
+	// given, or little more, even if that is not the highest by now: it is not
+	// made the device's then.
 	Claim(ctx context.Context, c Claim) (gen int64, err error)
 	// Lost returns those of held of whose device a higher generation is known,
 	// with that generation. What has been forgotten, or is lower, it writes
-	// anew.
+	// anew. What is not held anywhere may be forgotten after some minutes.
 	Lost(ctx context.Context, held []Claim) ([]Claim, error)
 
 	// Announce says how many sessions each of these users has in the room on
@@ -85,4 +91,7 @@ type Claim struct {
 	Tenant, User, Device string
 	Session              string // its id
 	Gen                  int64  // newer sessions of the device have a higher one; 0: not claimed yet
+	// Since is, by this process's clock, when a session began that is claimed
+	// only now. Zero: now.
+	Since time.Time `json:"-"`
 }

@@ -9,7 +9,8 @@ import (
 // A MemoryDirectory is a [Directory] for hubs in one process, which share a
 // [MemoryBroker]. It is made for tests of several hubs, and forgets nothing.
 type MemoryDirectory struct {
-	mu sync.Mutex // guards all below; a leaf
+	mu     sync.Mutex // guards all below; a leaf
+	claims map[deviceID]Claim
 }
 
 // NewMemoryDirectory makes one that knows no nodes yet.
@@ -28,11 +29,6 @@ type memoryNode struct {
 func (n *memoryNode) Serve(l Listener, self Node)           {}
 func (n *memoryNode) Leave(ctx context.Context, l Listener) {}
 func (n *memoryNode) Nodes() []Node                         { return nil }
-
-func (n *memoryNode) Claim(ctx context.Context, c Claim) (int64, error) { return 0, ErrUnavailable }
-func (n *memoryNode) Lost(ctx context.Context, held []Claim) ([]Claim, error) {
-	return nil, ErrUnavailable
-}
 
 func (n *memoryNode) Announce(ctx context.Context, room RoomID, users []PresentUser, all bool) error {
 	return ErrUnavailable

@@ -5,4 +5,4 @@ type listener struct{ h *Hub }
 
 func (l listener) Members(room RoomID, joined, left []string, count int) {}
 
-func (l listener) Forgotten() {}
+func (l listener) Forgotten() { l.h.devices.doubt() }

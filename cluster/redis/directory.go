@@ -16,12 +16,6 @@ var _ gohub.Directory = (*Broker)(nil)
 func (b *Broker) Serve(l gohub.Listener, self gohub.Node)     {}
 func (b *Broker) Leave(ctx context.Context, l gohub.Listener) {}
 func (b *Broker) Nodes() []gohub.Node                         { return nil }
-func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
-	return 0, gohub.ErrUnavailable
-}
-func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, error) {
-	return nil, gohub.ErrUnavailable
-}
 func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, all bool) error {
 	return gohub.ErrUnavailable
 }
