@@ -250,12 +250,7 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 			read = append(read, said{ms[i].Seq, ms[i].Sender, ms[i].To})
 		}
 	}
-	type signal struct {
-		to    Target
-		frame []byte
-	}
-	to := Target{Tenant: r.id.Tenant, Room: r.id.Name, User: reader, Except: session}
-	signals := []signal{{to, wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen)}}
+	frames := []frame{{bytes: wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen), to: reader, except: session}}
 	var older []said // what stands before Seen, read once for all authors
 	for author := range authors(read, reader, shown, w) {
 		d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
@@ -273,12 +268,11 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 			}
 			s = floorSeq(older, author, w.Seen)
 		}
-		to := Target{Tenant: r.id.Tenant, Room: r.id.Name, User: author}
-		signals = append(signals, signal{to, wire.AppendReceipt(nil, r.id.Name, reader, d, s)})
+		frames = append(frames, frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), to: author})
 	}
 	r.inline(func() {
-		for _, s := range signals {
-			h.broker.Signal(s.to, s.frame)
+		for _, f := range frames {
+			h.broker.Signal(Target{Tenant: r.id.Tenant, Room: r.id.Name, User: f.to, Except: f.except}, f.bytes)
 		}
 	})
 }

@@ -283,12 +283,14 @@ func (b *Broker) Orphans(ctx context.Context, store func([]gohub.Message) error)
 }
 
 // Signal sends the frame to all hubs, this one among them; see [gohub.Broker].
-// It is dropped while Redis cannot be reached or 1,024 signals wait.
+// It is dropped while Redis cannot be reached or 1,024 signals wait; one for
+// the members of a room when 768 do, which leaves a quarter to what hubs tell
+// each other.
 func (b *Broker) Signal(to gohub.Target, frame []byte) {
 	b.mu.RLock()
 	n := b.node
 	b.mu.RUnlock()
-	if n == nil {
+	if n == nil || to.Room != "" && len(n.signals) >= cap(n.signals)*3/4 {
 		return
 	}
 	select {
