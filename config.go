@@ -303,7 +303,8 @@ type Identity struct {
 	// Name is for people to read. Defaults to User.
 	Name string
 	// Device tells a user's devices apart: a new session with the same User
-	// and Device replaces the old one. Empty: every session is its own.
+	// and Device replaces the old one, on whichever hub of the Directory that
+	// is. Empty: every session is its own.
 	Device string
 	// Tenant separates organisations: users and rooms of one never meet those
 	// of another.

@@ -5,6 +5,9 @@ package redis
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -137,9 +140,37 @@ func TestOneSessionOfADevice(t *testing.T) {
 			within++
 		}
 	}
+	slices.Sort(took)
+	t.Logf("replaced after %v, at most %v", took[10], took[19])
 	require.GreaterOrEqual(t, within, 18, "of 20 within 100 ms: %v", took)
 	last.Ping()
 	other.Ping()
+}
+
+// Devices change hubs all the time, all at once: the last session of each stays,
+// and every other one has been replaced.
+func TestDevicesThatChangeHubs(t *testing.T) {
+	a, b := deviceHubs(t, redistest.New(t))
+	var wg sync.WaitGroup
+	var all [10][]*hubtest.Client
+	for d := range all {
+		wg.Go(func() {
+			for range 20 {
+				h := []deviceHub{a, b}[rand.IntN(2)]
+				all[d] = append(all[d], h.Dial("alice", hubtest.Device(fmt.Sprint("d", d))))
+				time.Sleep(rand.N(5 * time.Millisecond))
+			}
+		})
+	}
+	wg.Wait()
+	for d := range all {
+		last := len(all[d]) - 1
+		for _, c := range all[d][:last] {
+			c.ExpectClose(gohub.CloseSessionReplaced)
+		}
+		all[d][last].Ping()
+	}
+	require.Eventually(t, func() bool { return a.Stats().Sessions+b.Stats().Sessions == len(all) }, patience, time.Millisecond)
 }
 
 func TestKickAndReceiptsOnTwoHubs(t *testing.T) {

@@ -1,9 +1,9 @@
 //go:build redisbroker
 
-// Package redis is a [gohub.Broker] over a Redis server: hubs in several
-// processes behave as one. Each room has one order, every message reaches all
-// hubs that have members in it, and an id is ordered once however many hubs it
-// is sent to.
+// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server:
+// hubs in several processes behave as one. Each room has one order, every
+// message reaches all hubs that have members in it, an id is ordered once
+// however many hubs it is sent to, and a device of a user has one session.
 //
 //	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{InitAddress: []string{"redis:6379"}}))
 //	broker, err := redis.New(ctx, client, redis.Options{})
@@ -17,7 +17,7 @@
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
 // itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster, presence and sessions across hubs.
+// is not there yet: Redis Cluster, and presence across hubs.
 package redis
 
 import (
