@@ -305,7 +305,12 @@ func (d *devices) claimAgain(ctx context.Context, c *Client) (Claim, error) {
 	s.mu.Lock()
 	c.gen = gen
 	claim = c.claim()
+	late := s.overtaken(c)
 	s.mu.Unlock()
+	if late {
+		c.close(CloseSessionReplaced, replacedReason)
+		return Claim{}, nil
+	}
 	d.tell(claim)
 	return claim, nil
 }

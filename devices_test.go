@@ -501,6 +501,26 @@ func TestOrderHurriesALateClaim(t *testing.T) {
 	})
 }
 
+// The same, while the late claim is under way, and then the Directory is gone
+// again: what the order said is enough.
+func TestOrderDuringALateClaim(t *testing.T) {
+	inCluster(t, 2, func(t *testing.T, c *cluster) {
+		c.down(true)
+		old := c.hubs[0].dial(phone)
+		g := make(gate)
+		c.dirs[0].set(func() { c.dirs[0].after = g.wait })
+		c.down(false)
+		pass(1100 * time.Millisecond) // the late claim is made, and not answered
+		now := c.hubs[1].dial(phone)
+		synctest.Wait()
+		require.False(t, old.isClosed())
+		c.down(true)
+		close(g)
+		replaced(t, old)
+		stays(t, now)
+	})
+}
+
 // The claim was made, and its answer lost.
 func TestLostAnswerOfAClaim(t *testing.T) {
 	inCluster(t, 2, func(t *testing.T, c *cluster) {
