@@ -66,14 +66,22 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	return m, nil
 }
 
-// Kick ends all sessions that a user has on this hub with close code 4503,
-// which tells their clients to stay away, and returns how many there were. It
-// does not keep the user out: the Authenticator does. Where a login has ended,
-// see [Hub.Revoke].
+// Kick ends all sessions that a user has, on every hub, with close code 4503,
+// which tells their clients to stay away, and returns how many there were on
+// this one. The others are told by [Broker.Signal] and do the same when that
+// arrives; if it is lost they do not. It does not keep the user out: the
+// Authenticator does. Where a login has ended, see [Hub.Revoke].
 func (h *Hub) Kick(tenant, user, reason string) int {
-	sessions := h.sessionsOf(tenant, user)
+	k := kick{tenant, user, reason}
+	h.broadcast(tenant, order{Kick: &k})
+	return h.kick(&k)
+}
+
+// kick is this hub's part.
+func (h *Hub) kick(k *kick) int {
+	sessions := h.sessionsOf(k.Tenant, k.User)
 	for _, c := range sessions {
-		c.close(CloseKicked, reason)
+		c.close(CloseKicked, k.Reason)
 	}
 	return len(sessions)
 }
@@ -101,7 +109,7 @@ func (h *Hub) Join(session string, room string) error {
 	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false, true)
 }
 
-// Leave takes a session out of a room. Its client sees a "left" frame without
+// Leave takes a session of this hub out of a room. Its client sees a "left" frame without
 // a ref, and nothing more of the room.
 func (h *Hub) Leave(session string, room string) error {
 	c := h.session(session)
@@ -123,9 +131,16 @@ func (c *Client) expel(m *member) {
 	}
 }
 
-// CloseRoom takes every session of this hub out of a room, as Leave does, and returns how
-// many there were. Its history stays, and it may be joined again.
+// CloseRoom takes every session out of a room, as Leave does, on every hub, and
+// returns how many there were on this one; the others are told as by Kick. Its
+// history stays, and it may be joined again.
 func (h *Hub) CloseRoom(id RoomID) int {
+	h.broadcast(id.Tenant, order{CloseRoom: &id})
+	return h.closeRoom(id)
+}
+
+// closeRoom is this hub's part.
+func (h *Hub) closeRoom(id RoomID) int {
 	r := h.find(id)
 	if r == nil {
 		return 0
@@ -166,7 +181,7 @@ func (h *Hub) Presence(id RoomID, cursor string, limit int) PresencePage {
 	return r.present(cursor, limit)
 }
 
-// Sessions lists the live sessions of a user on this node.
+// Sessions lists the live sessions of a user on this hub.
 func (h *Hub) Sessions(tenant, user string) []*Client {
 	return append([]*Client(nil), h.sessionsOf(tenant, user)...)
 }

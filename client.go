@@ -35,6 +35,10 @@ type Client struct {
 	leaving atomic.Bool  // its time to leave a draining hub has come: it publishes no more
 	unacked atomic.Int32 // publishes whose outcome it has not been told
 
+	// Of its user's shard, from register on; see devices.
+	gen   int64     // newer than all sessions of the device with a lower one; 0: not claimed
+	since time.Time // when it was registered
+
 	moving sync.Mutex // held by a join from beginning to end: one at a time
 
 	mu    sync.Mutex // guards what follows

@@ -45,6 +45,10 @@ type Config struct {
 	// Broker orders messages and carries them between hubs. Defaults to
 	// NewMemoryBroker: this process is the whole cluster.
 	Broker Broker
+	// Directory knows the other nodes of a cluster. Defaults to the Broker where
+	// that is one too, as the Redis broker is; else to none: this hub knows of
+	// no other.
+	Directory Directory
 	// RateLimiter bounds what a session may send. Defaults to
 	// NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20}).
 	RateLimiter RateLimiter
@@ -180,6 +184,9 @@ func (c Config) resolve() (Config, error) {
 	if c.Broker == nil {
 		c.Broker = NewMemoryBroker()
 	}
+	if c.Directory == nil {
+		c.Directory, _ = c.Broker.(Directory)
+	}
 	if c.RateLimiter == nil {
 		c.RateLimiter = NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20})
 	}
@@ -296,7 +303,8 @@ type Identity struct {
 	// Name is for people to read. Defaults to User.
 	Name string
 	// Device tells a user's devices apart: a new session with the same User
-	// and Device replaces the old one. Empty: every session is its own.
+	// and Device replaces the old one, on whichever hub of the Directory that
+	// is. Empty: every session is its own.
 	Device string
 	// Tenant separates organisations: users and rooms of one never meet those
 	// of another.

@@ -122,6 +122,14 @@ type user struct {
 
 func (w *world) dial(query string) *user {
 	w.t.Helper()
+	u := w.knock(query)
+	u.welcome = u.expect("welcome")
+	return u
+}
+
+// knock is dial, up to the answer to the handshake.
+func (w *world) knock(query string) *user {
+	w.t.Helper()
 	ws, _, err := w.handshake(query)
 	require.NoError(w.t, err)
 	ws.SetReadLimit(-1)
@@ -132,7 +140,6 @@ func (w *world) dial(query string) *user {
 		u.read()
 	}()
 	w.t.Cleanup(func() { _ = ws.CloseNow(); <-done })
-	u.welcome = u.expect("welcome")
 	return u
 }
 

@@ -157,7 +157,10 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		Durable:  h.store.Durable(),
 		Time:     time.Now().UnixMilli(),
 	}))
-	if err := h.register(c); err != nil {
+	registered := h.devices.claim(c)
+	err = h.register(c)
+	registered()
+	if err != nil {
 		c.close(CloseRestart, goodbye)
 		conn.Finish()
 		h.gone(c)

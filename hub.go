@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gohub/gohub/internal/wsconn"
 )
@@ -23,12 +24,14 @@ type Hub struct {
 	log    *slog.Logger
 	store  Store
 	broker Broker
+	dir    Directory // nil: this hub is the whole cluster
 	// local is the broker when it is a MemoryBroker. Its Publish delivers
 	// before it returns, so that a publisher can write to the members itself.
 	local   *MemoryBroker
 	persist *persister
 	count   counters
 	marks   *marks
+	devices *devices
 	tickets ticketBox
 	revoked revocations
 	self    string // tells this hub's orders from others'
@@ -65,6 +68,8 @@ type hubShard struct {
 	mu    sync.RWMutex
 	rooms map[RoomID]*room
 	users map[userID][]*Client // slices are never changed in place
+	// claiming are those under way; see devices.
+	claiming map[deviceID]*claiming
 }
 
 type userID struct{ tenant, user string }
@@ -86,6 +91,7 @@ func New(cfg Config) (*Hub, error) {
 		log:       cfg.Logger,
 		store:     cfg.Store,
 		broker:    cfg.Broker,
+		dir:       cfg.Directory,
 		perimeter: perimeter,
 		seed:      maphash.MakeSeed(),
 		shards:    make([]hubShard, 4*runtime.GOMAXPROCS(0)),
@@ -101,11 +107,13 @@ func New(cfg Config) (*Hub, error) {
 	for i := range h.shards {
 		h.shards[i].rooms = make(map[RoomID]*room)
 		h.shards[i].users = make(map[userID][]*Client)
+		h.shards[i].claiming = make(map[deviceID]*claiming)
 	}
 	h.chain = h.accept
 	h.count.init()
 	h.persist = newPersister(h)
 	h.marks = newMarks(h)
+	h.devices = newDevices(h)
 	h.conns = wsconn.Options{
 		Subprotocols: []string{"gohub.v1"},
 		MaxMessage:   cfg.MaxFrame,
@@ -135,6 +143,10 @@ func New(cfg Config) (*Hub, error) {
 	<-ready // at once: publishes work from now on
 	if h.local == nil {
 		h.run(func() { h.adopt(ctx) }) // ends with ctx
+	}
+	if h.dir != nil {
+		h.dir.Serve(listener{h}, Node{Name: cfg.Node, URL: cfg.URL})
+		h.run(func() { h.devices.run(ctx) }) // ends with ctx
 	}
 	return h, nil
 }
@@ -372,27 +384,25 @@ func (rc receiver) flush(r *room) {
 }
 
 func (rc receiver) Signal(to Target, f []byte) {
-	if to.Room != "" && to.User == "" {
+	switch {
+	case to.Room == "" && to.User == "":
+		rc.h.obey(f)
+	case to.Room != "" && !to.Outside: // behind the room's messages that have come before
 		if r := rc.h.find(RoomID{to.Tenant, to.Room}); r != nil {
-			r.event(frame{bytes: f, except: to.Except})
+			r.event(frame{bytes: f, sender: to.User, to: to.User, except: to.Except})
 			rc.flush(r)
 		}
-		return
-	}
-	if to.Room == "" && to.User == "" {
-		rc.h.obey(f)
-		return
-	}
-	for _, c := range rc.h.sessionsOf(to.Tenant, to.User) {
-		in := to.Room != "" && c.member(to.Room) != nil
-		if c.id == to.Except || to.Room != "" && in == to.Outside {
-			continue
+	default:
+		for _, c := range rc.h.sessionsOf(to.Tenant, to.User) {
+			if c.id != to.Except && (to.Room == "" || c.member(to.Room) == nil) {
+				c.conn.Send(f, true, nil)
+			}
 		}
-		c.conn.Send(f, true, nil)
 	}
 }
 
 func (rc receiver) Suspect(rooms ...RoomID) {
+	rc.h.devices.doubt() // orders came the same way
 	look := func(r *room) {
 		if r == nil {
 			return
@@ -443,7 +453,8 @@ func (h *Hub) arrive() bool {
 }
 
 // register adds a session that has arrived, unless a shutdown has begun since;
-// one of the same user and device is replaced.
+// one of the same user and device is replaced. If a newer one of those has come
+// to another hub meanwhile, it is the session that is replaced.
 func (h *Hub) register(c *Client) error {
 	h.mu.Lock()
 	if h.closed || h.draining.Load() {
@@ -461,8 +472,15 @@ func (h *Hub) register(c *Client) error {
 	list := make([]*Client, len(old), len(old)+1)
 	copy(list, old)
 	s.users[key] = append(list, c)
+	c.since = time.Now()
+	claim, late := c.claim(), s.overtaken(c)
 	s.mu.Unlock()
+	if late {
+		c.close(CloseSessionReplaced, replacedReason)
+		return nil
+	}
 	replaced(old, c, h.cfg.MaxSessionsPerUser)
+	h.devices.registered(claim)
 	return nil
 }
 
@@ -475,7 +493,7 @@ func replaced(old []*Client, c *Client, most int) {
 		switch {
 		case o.ended.Load():
 		case c.who.Device != "" && o.who.Device == c.who.Device:
-			o.close(CloseSessionReplaced, "replaced by a newer session")
+			o.close(CloseSessionReplaced, replacedReason)
 		default:
 			others = append(others, o)
 		}

@@ -217,7 +217,7 @@ func (h *Hub) head(r *room, user string) (int64, error) {
 
 // tellReceipt shows a watermark that has moved to the authors of what was
 // newly read, each no further than a message that author can see, and to the
-// reader's other sessions.
+// reader's other sessions, on every hub.
 func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 	r := h.find(w.Room)
 	if r == nil {
@@ -250,10 +250,7 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 			read = append(read, said{ms[i].Seq, ms[i].Sender, ms[i].To})
 		}
 	}
-	frames := []frame{{
-		bytes:  wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen),
-		sender: reader, to: reader, except: session,
-	}}
+	frames := []frame{{bytes: wire.AppendReceipt(nil, r.id.Name, reader, w.Delivered, w.Seen), to: reader, except: session}}
 	var older []said // what stands before Seen, read once for all authors
 	for author := range authors(read, reader, shown, w) {
 		d, s := floorSeq(read, author, w.Delivered), floorSeq(read, author, w.Seen)
@@ -271,11 +268,11 @@ func (h *Hub) tellReceipt(ctx context.Context, w Watermark, session string) {
 			}
 			s = floorSeq(older, author, w.Seen)
 		}
-		frames = append(frames, frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), sender: author, to: author})
+		frames = append(frames, frame{bytes: wire.AppendReceipt(nil, r.id.Name, reader, d, s), to: author})
 	}
 	r.inline(func() {
 		for _, f := range frames {
-			r.event(f)
+			h.broker.Signal(Target{Tenant: r.id.Tenant, Room: r.id.Name, User: f.to, Except: f.except}, f.bytes)
 		}
 	})
 }

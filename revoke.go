@@ -3,7 +3,6 @@ package gohub
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"sync"
 	"unicode/utf8"
@@ -80,12 +79,8 @@ func (h *Hub) Revoke(_ context.Context, r Revocation) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	b, err := json.Marshal(order{From: h.self, Revoke: &r})
-	if err != nil {
-		return err
-	}
 	h.revoke(&r)
-	h.broker.Signal(Target{Tenant: r.Tenant}, b)
+	h.broadcast(r.Tenant, order{Revoke: &r})
 	return nil
 }
 
@@ -105,26 +100,6 @@ func (h *Hub) revoke(r *Revocation) {
 		}
 	}
 	h.log.Debug("revoked", "tenant", r.Tenant, "user", r.User, "device", r.Device, "login", r.Login, "renew", r.Renew, "sessions", n)
-}
-
-// An order is what one hub tells the others to do. It travels as a signal to a
-// Target with no more than a Tenant, as JSON, which no WebSocket frame begins
-// like. What a hub does not know, from a newer one, it leaves.
-type order struct {
-	From   string      // who has done it already
-	Revoke *Revocation `json:",omitempty"`
-}
-
-// obey does what another hub has ordered.
-func (h *Hub) obey(b []byte) {
-	var o order
-	if err := json.Unmarshal(b, &o); err != nil {
-		h.log.Error("another hub's order cannot be read", "err", err)
-		return
-	}
-	if o.From != h.self && o.Revoke != nil && o.Revoke.check() == nil {
-		h.revoke(o.Revoke)
-	}
 }
 
 // revocations is a chain to which links are only added. Who is being let in

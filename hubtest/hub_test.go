@@ -125,6 +125,9 @@ func TestClusterIsOneSystem(t *testing.T) {
 		bob.Expect("typing", "user", "alice")
 		bob.Direct("alice", "psst")
 		alice.Expect("invite", "from", "bob")
+		phone := hubs[0].Dial("dave", hubtest.Device("phone"))
+		hubs[2].Dial("dave", hubtest.Device("phone"))
+		phone.ExpectClose(gohub.CloseSessionReplaced)
 
 		bob.Cut()
 		alice.Say("general", "while bob is away")

@@ -7,7 +7,9 @@
 //		})
 //	}
 //
-// Run it with -race. It tests a healthy broker; what an adapter does when its
+// [RunClaims] is the suite for a part of [gohub.Directory], and called alike.
+//
+// Run them with -race. Run tests a healthy broker; what an adapter does when its
 // server fails is for the adapter's own tests.
 package clustertest
 

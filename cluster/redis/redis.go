@@ -1,7 +1,7 @@
-// Package redis is a [gohub.Broker] over a Redis server: hubs in several
-// processes behave as one. Each room has one order, every message reaches all
-// hubs that have members in it, and an id is ordered once however many hubs it
-// is sent to.
+// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server:
+// hubs in several processes behave as one. Each room has one order, every
+// message reaches all hubs that have members in it, an id is ordered once
+// however many hubs it is sent to, and a device of a user has one session.
 //
 //	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{InitAddress: []string{"redis:6379"}}))
 //	broker, err := redis.New(ctx, client, redis.Options{})
@@ -15,7 +15,7 @@
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
 // itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster, presence and sessions across hubs.
+// is not there yet: Redis Cluster, and presence across hubs.
 package redis
 
 import (
@@ -282,12 +282,14 @@ func (b *Broker) Orphans(ctx context.Context, store func([]gohub.Message) error)
 }
 
 // Signal sends the frame to all hubs, this one among them; see [gohub.Broker].
-// It is dropped while Redis cannot be reached or 1,024 signals wait.
+// It is dropped while Redis cannot be reached or 1,024 signals wait; one for
+// the members of a room when 768 do, which leaves a quarter to what hubs tell
+// each other.
 func (b *Broker) Signal(to gohub.Target, frame []byte) {
 	b.mu.RLock()
 	n := b.node
 	b.mu.RUnlock()
-	if n == nil {
+	if n == nil || to.Room != "" && len(n.signals) >= cap(n.signals)*3/4 {
 		return
 	}
 	select {

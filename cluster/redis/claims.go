@@ -1,0 +1,189 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // Redis names scripts by it
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/gohub/gohub"
+)
+
+const (
+	// claimLife is how long a device's generation is kept that no hub holds
+	// any more: some beats of the hub, which looks at each once a minute.
+	claimLife = 5 * time.Minute
+	// lostMost is how many claims one call of a script looks at.
+	lostMost = 500
+)
+
+// A device's key holds "generation session".
+//
+// Generations are µs of the server's clock, or one above the last, so that one
+// which is forgotten is exceeded all the same. The scripts are no part of the
+// broker's alarm: a server that does not know them is taught.
+
+// claimText gives a session its generation.
+//
+//	KEYS the device
+//	ARGV session, its age in µs or "" for now, life in ms
+var claimText = loadable(`
+local known = redis.call('GET', KEYS[1])
+local old = 0
+if known then
+	local at = string.find(known, ' ', 1, true)
+	old = tonumber(string.sub(known, 1, at - 1))
+	if string.sub(known, at + 1) == ARGV[1] then return string.sub(known, 1, at - 1) end
+end
+local time = redis.call('TIME')
+local gen = time[1] * 1000000 + time[2]
+if ARGV[2] == '' then
+	gen = math.max(gen, old + 1)
+else
+	gen = gen - ARGV[2]
+	if gen <= old then return string.format('%.0f', math.min(gen, old - 1)) end
+end
+gen = string.format('%.0f', gen)
+redis.call('SET', KEYS[1], gen .. ' ' .. ARGV[1], 'PX', ARGV[3])
+return gen
+`)
+
+// lostText compares generations with what is known of their devices.
+//
+//	KEYS the devices
+//	ARGV life in ms, then generation and session of each
+//
+// It answers, of each, the higher generation that is known, or "". What is
+// unknown or lower is written; what is known lives on.
+var lostText = loadable(`
+local out = {}
+for i, key in ipairs(KEYS) do
+	local gen = ARGV[2 * i]
+	local known = redis.call('GET', key)
+	local old = known and string.sub(known, 1, string.find(known, ' ', 1, true) - 1)
+	out[i] = ''
+	if old and tonumber(old) > tonumber(gen) then
+		out[i] = old
+	elseif old == gen then
+		redis.call('PEXPIRE', key, ARGV[1])
+	else
+		redis.call('SET', key, gen .. ' ' .. ARGV[2 * i + 1], 'PX', ARGV[1])
+	end
+end
+return out
+`)
+
+func loadable(text string) script {
+	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by it
+	return script{text, hex.EncodeToString(sum[:])}
+}
+
+// device is the key of a claim, in its partition.
+func (k keyspace) device(c *gohub.Claim) (key string, part int) {
+	name := strconv.Itoa(len(c.Tenant)) + ":" + c.Tenant + ":" + strconv.Itoa(len(c.User)) + ":" + c.User + ":" + c.Device
+	part = partition(name)
+	return k.tagged(part) + "dev:" + name, part
+}
+
+// Claim gives a session its generation; see [gohub.Directory]. Redis forgets
+// it some minutes after no hub holds it any more.
+func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
+	defer cancel()
+	key, _ := b.keys.device(&c)
+	age := ""
+	if !c.Since.IsZero() {
+		age = digits(max(0, time.Since(c.Since).Microseconds()))
+	}
+	args := []string{c.Session, age, digits(claimLife.Milliseconds())}
+	call := b.client.B().Evalsha().Sha1(claimText.sha).Numkeys(1).Key(key).Arg(args...).Build()
+	answer := b.client.Do(ctx, call)
+	if forgot(answer.Error()) {
+		answer = b.client.Do(ctx, b.client.B().Eval().Script(claimText.text).Numkeys(1).Key(key).Arg(args...).Build())
+	}
+	gen, err := answer.AsInt64()
+	if err != nil {
+		return 0, fmt.Errorf("%w: claim: %w", gohub.ErrUnavailable, err)
+	}
+	return gen, nil
+}
+
+// Lost compares claims with what Redis knows, a call of a script for each
+// partition's, all in one go; see [gohub.Directory].
+func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
+	defer cancel()
+	calls := b.lostCalls(held)
+	answers := b.lostAnswers(ctx, calls, false)
+	for _, a := range answers {
+		if forgot(a.Error()) { // some may have been done: that does no harm
+			answers = b.lostAnswers(ctx, calls, true)
+			break
+		}
+	}
+	var lost []gohub.Claim
+	for i, a := range answers {
+		gens, err := a.AsStrSlice()
+		if err == nil && len(gens) != len(calls[i].claims) {
+			err = fmt.Errorf("%d answers to %d claims", len(gens), len(calls[i].claims))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: lost: %w", gohub.ErrUnavailable, err)
+		}
+		for j, s := range gens {
+			if s == "" {
+				continue
+			}
+			c := held[calls[i].claims[j]]
+			if c.Gen, err = strconv.ParseInt(s, 10, 64); err != nil {
+				return nil, fmt.Errorf("redis: a device has the generation %q: %w", s, err)
+			}
+			lost = append(lost, c)
+		}
+	}
+	return lost, nil
+}
+
+// A lostCall is one call of lostText.
+type lostCall struct {
+	claims []int // their places in held
+	keys   []string
+	args   []string
+}
+
+func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
+	var open [partitions]*lostCall
+	for i := range held {
+		key, part := b.keys.device(&held[i])
+		c := open[part]
+		if c == nil || len(c.keys) == lostMost {
+			c = &lostCall{args: []string{digits(claimLife.Milliseconds())}}
+			open[part] = c
+			calls = append(calls, c)
+		}
+		c.claims = append(c.claims, i)
+		c.keys = append(c.keys, key)
+		c.args = append(c.args, digits(held[i].Gen), held[i].Session)
+	}
+	return calls
+}
+
+func (b *Broker) lostAnswers(ctx context.Context, calls []*lostCall, load bool) []rueidis.RedisResult {
+	if len(calls) == 0 {
+		return nil
+	}
+	cmds := make([]rueidis.Completed, len(calls))
+	for i, c := range calls {
+		n := int64(len(c.keys))
+		if load && i == 0 { // the others find it loaded
+			cmds[i] = b.client.B().Eval().Script(lostText.text).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
+			continue
+		}
+		cmds[i] = b.client.B().Evalsha().Sha1(lostText.sha).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
+	}
+	return b.client.DoMulti(ctx, cmds...)
+}

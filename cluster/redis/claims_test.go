@@ -1,0 +1,281 @@
+//go:build unix
+
+package redis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/cluster/clustertest"
+	"github.com/gohub/gohub/hubtest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+func TestClaims(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	clustertest.RunClaims(t, func(t *testing.T) clustertest.Claims {
+		return clustertest.Claims{A: broker(t, s, p), B: broker(t, s, p), Forget: func(t *testing.T) {
+			require.NoError(t, s.FlushAll())
+			_, err := s.Do("SCRIPT", "FLUSH")
+			require.NoError(t, err)
+		}}
+	})
+}
+
+// A device's generation is kept as long as a hub holds it, and some minutes.
+func TestClaimsExpire(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
+	gen, err := b.Claim(t.Context(), c)
+	require.NoError(t, err)
+	c.Gen = gen
+	key, _ := b.keys.device(&c)
+	life := func() int64 {
+		ms, err := b.client.Do(t.Context(), b.client.B().Pttl().Key(key).Build()).AsInt64()
+		require.NoError(t, err)
+		return ms
+	}
+	full := claimLife.Milliseconds()
+	require.InDelta(t, full, life(), 5000)
+	shorten := func() {
+		require.NoError(t, b.client.Do(t.Context(), b.client.B().Pexpire().Key(key).Milliseconds(1000).Build()).Error())
+	}
+	shorten()
+	lost, err := b.Lost(t.Context(), []gohub.Claim{c})
+	require.NoError(t, err)
+	require.Empty(t, lost)
+	require.InDelta(t, full, life(), 5000, "it is held")
+	shorten()
+	c.Gen--
+	lost, err = b.Lost(t.Context(), []gohub.Claim{c})
+	require.NoError(t, err)
+	require.Len(t, lost, 1)
+	require.LessOrEqual(t, life(), int64(1000), "who holds an older one keeps nothing alive")
+}
+
+func TestClaimsWithoutRedis(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "s", Gen: 1}
+	require.NoError(t, s.Freeze())
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := b.Claim(ctx, c)
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+	require.NoError(t, s.Thaw())
+	require.NoError(t, s.Kill9())
+	_, err = b.Claim(t.Context(), c)
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+	_, err = b.Lost(t.Context(), []gohub.Claim{c})
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+}
+
+// signals is a Broker that loses orders when told to.
+type signals struct {
+	*Broker
+	lose atomic.Bool
+	to   atomic.Pointer[gohub.Receiver]
+}
+
+func (b *signals) Run(ctx context.Context, r gohub.Receiver) error {
+	b.to.Store(&r)
+	return b.Broker.Run(ctx, r)
+}
+
+func (b *signals) Signal(to gohub.Target, frame []byte) {
+	if !b.lose.Load() {
+		b.Broker.Signal(to, frame)
+	}
+}
+
+// suspect has its hub look at all claims, as after a lost connection.
+func (b *signals) suspect() { (*b.to.Load()).Suspect() }
+
+type deviceHub struct {
+	*hubtest.Hub
+	b *signals
+}
+
+func deviceHubs(t *testing.T, s *redistest.Server) (a, b deviceHub) {
+	t.Helper()
+	p, store := prefix(), gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	hub := func(node string) deviceHub {
+		br := &signals{Broker: broker(t, s, p)}
+		return deviceHub{hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: br}), br}
+	}
+	return hub("a"), hub("b")
+}
+
+// ends waits for a client to be replaced, and tells how long it took.
+func ends(t *testing.T, c *hubtest.Client, since time.Time) time.Duration {
+	t.Helper()
+	c.ExpectClose(gohub.CloseSessionReplaced)
+	return time.Since(since)
+}
+
+func TestOneSessionOfADevice(t *testing.T) {
+	a, b := deviceHubs(t, redistest.New(t))
+	other := a.Dial("alice")
+	last := a.Dial("alice", hubtest.Device("phone"))
+	var took []time.Duration
+	for i := range 20 {
+		next := []deviceHub{b, a}[i%2].Dial("alice", hubtest.Device("phone"))
+		took = append(took, ends(t, last, time.Now()))
+		last = next
+	}
+	within := 0
+	for _, d := range took {
+		if d <= 100*time.Millisecond {
+			within++
+		}
+	}
+	slices.Sort(took)
+	t.Logf("replaced after %v, at most %v", took[10], took[19])
+	require.GreaterOrEqual(t, within, 18, "of 20 within 100 ms: %v", took)
+	last.Ping()
+	other.Ping()
+}
+
+// Devices change hubs all the time, all at once: the last session of each stays,
+// and every other one has been replaced.
+func TestDevicesThatChangeHubs(t *testing.T) {
+	a, b := deviceHubs(t, redistest.New(t))
+	var wg sync.WaitGroup
+	var all [10][]*hubtest.Client
+	for d := range all {
+		wg.Go(func() {
+			for range 20 {
+				h := []deviceHub{a, b}[rand.IntN(2)]
+				all[d] = append(all[d], h.Dial("alice", hubtest.Device(fmt.Sprint("d", d))))
+				time.Sleep(rand.N(5 * time.Millisecond))
+			}
+		})
+	}
+	wg.Wait()
+	for d := range all {
+		last := len(all[d]) - 1
+		for _, c := range all[d][:last] {
+			c.ExpectClose(gohub.CloseSessionReplaced)
+		}
+		all[d][last].Ping()
+	}
+	require.Eventually(t, func() bool { return a.Stats().Sessions+b.Stats().Sessions == len(all) }, patience, time.Millisecond)
+}
+
+func TestKickAndReceiptsOnTwoHubs(t *testing.T) {
+	a, b := deviceHubs(t, redistest.New(t))
+	alice, bob := a.Dial("alice"), b.Dial("bob")
+	alice.Join("r")
+	bob.Join("r")
+	m := alice.Say("r", 1)
+	bob.ExpectMessage("r", 1)
+	bob.Receipt("r", m.Seq, m.Seq)
+	alice.Expect("receipt", "user", "bob", "seen", m.Seq)
+
+	require.Zero(t, a.CloseRoom(gohub.RoomID{Name: "q"}))
+	require.Equal(t, 1, a.CloseRoom(gohub.RoomID{Name: "r"}))
+	bob.Expect("left", "room", "r")
+	require.Zero(t, a.Kick("", "bob", "spam"))
+	bob.ExpectClose(gohub.CloseKicked)
+	alice.Ping()
+}
+
+func TestLostOrderToReplace(t *testing.T) {
+	a, b := deviceHubs(t, redistest.New(t))
+	old := a.Dial("alice", hubtest.Device("phone"))
+	b.b.lose.Store(true)
+	now := b.Dial("alice", hubtest.Device("phone"))
+	time.Sleep(200 * time.Millisecond)
+	old.Ping() // nobody has told
+	a.b.suspect()
+	ends(t, old, time.Now())
+	b.b.suspect()
+	time.Sleep(1500 * time.Millisecond)
+	now.Ping()
+}
+
+// Sessions begin while Redis is down, on hubs that do not hear of each other.
+// When it is back, and empty, the newest of each device stays.
+func TestSessionsBeginWhileRedisIsDown(t *testing.T) {
+	s := redistest.New(t)
+	a, b := deviceHubs(t, s)
+	device := func(i int) hubtest.Option { return hubtest.Device(fmt.Sprint("d", i)) }
+	const devices = 20
+	var old, older, now []*hubtest.Client
+	for i := range devices {
+		older = append(older, a.Dial("alice", device(i)))
+	}
+	require.NoError(t, s.Kill9())
+	for i := range devices {
+		old = append(old, b.Dial("alice", device(i)))
+	}
+	for i := range devices {
+		began := time.Now()
+		now = append(now, a.Dial("alice", device(i)))
+		require.Less(t, time.Since(began), 2*time.Second)
+		ends(t, older[i], began)
+	}
+	for _, c := range append(old, now...) {
+		c.Ping()
+	}
+	require.NoError(t, s.Start())
+	for i := range devices {
+		ends(t, old[i], time.Now())
+	}
+	a.b.suspect()
+	b.b.suspect()
+	time.Sleep(1500 * time.Millisecond)
+	for _, c := range now {
+		c.Ping()
+	}
+}
+
+func TestNewestWinsAfterFlushAll(t *testing.T) {
+	s := redistest.New(t)
+	a, b := deviceHubs(t, s)
+	old := a.Dial("alice", hubtest.Device("phone"))
+	a.b.lose.Store(true)
+	b.b.lose.Store(true)
+	now := b.Dial("alice", hubtest.Device("phone"))
+	require.NoError(t, s.FlushAll())
+	a.b.suspect() // the older one is told first
+	time.Sleep(1500 * time.Millisecond)
+	old.Ping()
+	b.b.suspect()
+	time.Sleep(1500 * time.Millisecond)
+	now.Ping()
+	a.b.suspect()
+	ends(t, old, time.Now())
+
+	a.b.lose.Store(false)
+	b.b.lose.Store(false)
+	require.NoError(t, s.FlushAll())
+	newer := a.Dial("alice", hubtest.Device("phone"))
+	ends(t, now, time.Now())
+	newer.Ping()
+}
+
+// Orders have a place when the queue of signals is full of what may be lost.
+func TestSignalsKeepRoomForOrders(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	n := newNode(b, nil) // does not run: nothing leaves the queue
+	b.node = n
+	for range 2000 {
+		b.Signal(gohub.Target{Room: "r", User: "alice"}, []byte("receipt"))
+	}
+	require.Len(t, n.signals, 768)
+	b.Signal(gohub.Target{Tenant: "t"}, []byte("order"))
+	require.Len(t, n.signals, 769)
+}
