@@ -17,10 +17,11 @@ const announceWorkers = 16
 type announcer struct {
 	hub *Hub
 
-	mu      sync.Mutex // guards what follows; a leaf
+	mu      sync.Mutex // guards what follows; taken under a room's mu, and the hub's under it
 	queue   []*room
 	workers int
 
+	failing atomic.Bool  // the Directory could not be reached last
 	settled atomic.Int64 // Unix ns from which on counts are those of all nodes
 }
 
@@ -36,16 +37,23 @@ func (a *announcer) unsettled() time.Duration {
 	return max(0, time.Until(time.Unix(0, at)))
 }
 
+// push queues the room. While the Directory fails, those who try are enough.
 func (a *announcer) push(r *room) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.queue = append(a.queue, r)
-	start := a.workers < announceWorkers
-	if start {
-		a.workers++
+	a.grow()
+}
+
+// grow starts a worker if there is work for one more; mu is held. A hub that
+// has ended announces nothing.
+func (a *announcer) grow() {
+	most := announceWorkers
+	if a.failing.Load() {
+		most = 1
 	}
-	a.mu.Unlock()
-	if start { // a hub that has ended announces nothing
-		a.hub.spawn(a.work) // ends when the queue is empty, or with the hub
+	if len(a.queue) > 0 && a.workers < most && a.hub.spawn(a.work) { // ends when the queue is empty, or with the hub
+		a.workers++
 	}
 }
 
@@ -60,6 +68,7 @@ func (a *announcer) next() *room {
 	r := a.queue[0]
 	a.queue[0] = nil
 	a.queue = a.queue[1:]
+	a.grow()
 	return r
 }
 
@@ -67,6 +76,7 @@ func (a *announcer) work() {
 	pause := newBackoff()
 	for r := a.next(); r != nil; r = a.next() {
 		err := r.announce(a.hub.ctx)
+		a.failing.Store(err != nil)
 		if err == nil {
 			pause = newBackoff()
 			continue
@@ -115,6 +125,10 @@ func (r *room) announced(ctx context.Context) error {
 	if len(ro.waiting) == 0 && len(ro.sending) == 0 && ro.renewed == ro.forgotten {
 		r.mu.Unlock()
 		return nil
+	}
+	if r.hub.announcer.failing.Load() {
+		r.mu.Unlock()
+		return ErrUnavailable
 	}
 	f := &flush{done: make(chan struct{})}
 	ro.flushes = append(ro.flushes, f)
