@@ -69,8 +69,9 @@ type Listener interface {
 	// how many are there now. Some of it may be lost: the count is right.
 	Members(room RoomID, joined, left []string, count int)
 	// Forgotten tells that the Directory has lost what this node told it:
-	// claims and presence.
-	Forgotten()
+	// claims and presence. everything: what all nodes did, so that counts are
+	// too low until all have told it anew. Else it took this node for dead.
+	Forgotten(everything bool)
 }
 
 // A Node is one hub of a cluster.

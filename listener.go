@@ -9,8 +9,10 @@ func (l listener) Members(room RoomID, joined, left []string, count int) {
 	}
 }
 
-func (l listener) Forgotten() {
-	l.h.announcer.forgot()
+func (l listener) Forgotten(everything bool) {
+	if everything {
+		l.h.announcer.forgot()
+	}
 	for _, r := range l.h.allRooms() {
 		r.mu.Lock()
 		r.doubt(true)

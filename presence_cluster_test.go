@@ -186,7 +186,7 @@ func (d *forgetful) forgets(anew gohub.Directory) {
 	d.inner = anew
 	d.mu.Unlock()
 	anew.Serve(d.l, d.self)
-	d.l.Forgotten()
+	d.l.Forgotten(true)
 }
 
 func (d *forgetful) Serve(l gohub.Listener, self gohub.Node) {

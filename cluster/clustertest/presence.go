@@ -314,7 +314,7 @@ func (n *presenceNode) Members(room gohub.RoomID, joined, left []string, count i
 	})
 }
 
-func (n *presenceNode) Forgotten() { n.change(func() { n.forgotten++ }) }
+func (n *presenceNode) Forgotten(bool) { n.change(func() { n.forgotten++ }) }
 
 func (p *presence) start(x PresenceNode) *presenceNode {
 	p.Helper()

@@ -228,7 +228,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
 	n.subs.beaten(n.b.t)
 	if l := n.b.listener.Load(); l != nil && n.told != "" && n.told != owner {
-		(*l).Forgotten()
+		(*l).Forgotten(n.quiet)
 	}
 	n.told = owner
 	return nil
