@@ -40,18 +40,22 @@ func New(t testing.TB, cfg gohub.Config, setup ...func(*gohub.Hub)) *Hub {
 	return newHub(t, cfg, own, new(world), setup)
 }
 
-// NewCluster makes n hubs that are one system: they share a Broker and a
-// Store, those of cfg or ones in memory. Their Nodes are hub-1, hub-2 and so
-// on. What reaches all hubs today are messages, typing, invites and Revoke.
-// Members and presence, receipts as they happen, the replacing of a device's
+// NewCluster makes n hubs that are one system: they share a Broker, a Store and
+// a Directory, those of cfg or ones in memory. Their Nodes are hub-1, hub-2 and
+// so on. What reaches all hubs today are messages, typing, invites, members and
+// presence, and Revoke. Receipts as they happen, the replacing of a device's
 // session, and all of Kick, CloseRoom and the like are each hub's own.
 func NewCluster(t testing.TB, n int, cfg gohub.Config, setup ...func(*gohub.Hub)) []*Hub {
 	t.Helper()
 	cfg = inMemory(cfg)
 	w := new(world)
 	hubs := make([]*Hub, n)
+	directory := gohub.NewMemoryDirectory()
 	for i := range hubs {
 		c := cfg
+		if _, local := c.Broker.(*gohub.MemoryBroker); local && c.Directory == nil {
+			c.Directory = directory.Node()
+		}
 		c.Node = fmt.Sprintf("hub-%d", i+1)
 		hubs[i] = newHub(t, c, false, w, setup)
 	}

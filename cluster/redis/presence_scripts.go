@@ -99,9 +99,12 @@ const presentText = `
 if redis.call('HGET', KEYS[1], 'gen') ~= ARGV[1] then return {-1} end
 local out = {0, redis.call('HLEN', KEYS[2])}
 if ARGV[3] == '1' and ARGV[2] == '' then return out end
-for _, user in ipairs(redis.call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[2], '+', 'LIMIT', 0, ARGV[3])) do
+local users = redis.call('ZRANGEBYLEX', KEYS[3], '(' .. ARGV[2], '+', 'LIMIT', 0, ARGV[3])
+if #users == 0 then return out end
+local are = redis.call('HMGET', KEYS[2], unpack(users))
+for i, user in ipairs(users) do
 	out[#out + 1] = user
-	out[#out + 1] = redis.call('HGET', KEYS[2], user)
+	out[#out + 1] = are[i]
 end
 return out
 `
