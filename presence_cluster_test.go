@@ -64,9 +64,11 @@ func TestMembersOfAllNodes(t *testing.T) {
 
 		// A user is there once, however many nodes it is on.
 		elsewhere := w[1].as("alice")
-		elsewhere.join("r")
-		for _, u := range []*user{alice, elsewhere, bob} {
-			for _, f := range u.told() { // it was taken for somebody new, at most for the moment
+		if elsewhere.join("r")["members"] != 3.0 { // she was taken for somebody new, for the moment
+			require.Equal(t, members(3, nobody, nobody), elsewhere.told())
+		}
+		for _, u := range []*user{alice, bob} {
+			for _, f := range u.told() {
 				require.Equal(t, members(3, nobody, nobody)[0], f)
 			}
 		}
@@ -291,7 +293,7 @@ func TestMembersAreAnnouncedAgain(t *testing.T) {
 			got := u.all("members")
 			for _, f := range got {
 				joined, left = append(joined, f["joined"].([]any)...), append(left, f["left"].([]any)...)
-				require.Contains(t, []float64{2, 3, 4}, f["count"])
+				require.Contains(t, []float64{3, 4}, f["count"], "never less than are there")
 			}
 			require.Equal(t, []any{"erin"}, joined, u.name)
 			require.Equal(t, []any{"carol"}, left, u.name)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -321,4 +322,83 @@ func TestPresenceWhileRedisIsAway(t *testing.T) {
 	a.until(2, nil, []string{"carol"})
 	t.Logf("carol has left %v after Redis was back", time.Since(back))
 	presentOn(t, p[1], "alice", "bob")
+}
+
+// What a hub has not heard, since its subscriptions were cut, is at least
+// counted.
+func TestALostConnectionHasTheCountAskedFor(t *testing.T) {
+	s := redistest.New(t)
+	p := processes(t, s, 2, quick)
+	v := &view{t: t, c: p[0].as("alice")}
+	v.until(1, []string{"alice"}, nil)
+	// As if it were announced while nobody listens.
+	room := gohub.RoomID{Name: "general"}
+	_, err := p[1].b.node.announce(t.Context(), p[1].b.node.lease.Load(), room, []gohub.PresentUser{{User: "bob", Name: "bob", Sessions: 1}}, true)
+	require.NoError(t, err)
+	_, err = s.Do("CLIENT", "KILL", "TYPE", "pubsub")
+	require.NoError(t, err)
+	v.until(2, nil, nil)
+}
+
+// Who is dead, and who only seems so.
+func TestDoomed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watch{seen: map[string]sighting{}}
+		began := time.Now()
+		at := func() int64 { return time.Now().UnixMicro() }
+		nodes := map[string]string{"self": "1 1", "other": "1 1"}
+		are := map[string]string{"self/2": "", "other/1": ""}
+		beats := 0
+		pass := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(defaultTiming.beat) {
+				beats++
+				nodes["self"] = fmt.Sprint("1 ", beats)
+				w.note(nodes, "self", defaultTiming)
+				w.noteOwners(are, nodes, at(), "self/2")
+			}
+		}
+		doomed := func() []doomed { return w.doomed(defaultTiming) }
+		alive := func() { nodes["other"] = fmt.Sprint("1 alive ", beats) }
+
+		pass(defaultTiming.silent - time.Second)
+		assert.Empty(t, doomed())
+		time.Sleep(time.Hour)
+		assert.Empty(t, doomed(), "while away nobody is dead")
+		pass(defaultTiming.silent - time.Second)
+		assert.Empty(t, doomed(), "nor just back")
+		pass(3 * time.Second)
+		assert.Len(t, doomed(), 1)
+		assert.Equal(t, "other/1", doomed()[0].owner)
+		assert.Equal(t, "1 1", doomed()[0].beat, "if it still has not beaten")
+		alive()
+		pass(time.Second)
+		assert.Empty(t, doomed())
+
+		are["other/1"] = fmt.Sprint("left ", at())
+		alive()
+		pass(defaultTiming.linger - time.Second)
+		assert.Empty(t, doomed(), "it has left, and its users may come back")
+		pass(2 * time.Second)
+		assert.Len(t, doomed(), 1)
+		are["other/1"] = fmt.Sprint("dead ", at())
+		pass(time.Second)
+		assert.Empty(t, doomed(), "somebody is at it")
+		pass(3 * defaultTiming.linger)
+		assert.Len(t, doomed(), 1, "who then has gone, too")
+
+		are["other/1"] = ""
+		delete(nodes, "other")
+		pass(defaultTiming.linger - time.Second)
+		assert.Empty(t, doomed(), "its node is not in the list")
+		pass(3 * time.Second)
+		assert.Equal(t, []string{"other"}, []string{doomed()[0].node})
+		delete(are, "other/1")
+
+		are["self/1"] = ""
+		pass(defaultTiming.linger - time.Second)
+		assert.Empty(t, doomed(), "this node was it")
+		pass(3 * time.Second)
+		assert.Equal(t, "self/1", doomed()[0].owner)
+		t.Log(time.Since(began))
+	})
 }
