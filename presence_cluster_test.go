@@ -18,7 +18,7 @@ func startCluster(t *testing.T, dirs ...gohub.Directory) []*world {
 	broker, store := gohub.NewMemoryBroker(), gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
 	worlds := make([]*world, len(dirs))
 	for i, d := range dirs {
-		worlds[i] = startVirtual(t, gohub.Config{Node: fmt.Sprint("n", i), Broker: broker, Store: store, Directory: d, PingInterval: time.Hour})
+		worlds[i] = startVirtual(t, gohub.Config{Node: fmt.Sprint("n", i), Broker: broker, Store: store, Directory: d, PingInterval: time.Hour, DrainTime: 8 * time.Second})
 	}
 	return worlds
 }
@@ -126,27 +126,38 @@ func TestPresenceOfAllNodes(t *testing.T) {
 }
 
 // A draining hub's users are there until they are elsewhere, or for some
-// seconds after its end.
+// seconds after its end: whether they wait to be closed, or go at once.
 func TestDrainDoesNotFlap(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		w := startCluster(t, nodes(2)...)
 		watcher := w[1].as("watcher", "r")
-		stays, goes := w[0].as("stays", "r"), w[0].as("goes", "r")
-		left := w[0].as("left", "r")
+		moves, waits, goes, left := w[0].as("moves", "r"), w[0].as("waits", "r"), w[0].as("goes", "r"), w[0].as("left", "r")
 		watcher.told()
-		left.leave("r") // before
-		require.Equal(t, members(3, nobody, []any{"left"}), watcher.told())
-		require.NoError(t, w[0].hub.Shutdown(context.Background()))
-		stays.closes(gohub.CloseRestart)
-		goes.closes(gohub.CloseRestart)
+		ended := make(chan time.Time)
+		go func() { // ends with the drain
+			_ = w[0].hub.Shutdown(context.Background())
+			ended <- time.Now()
+		}()
+		moves.expect("goaway")
+		left.leave("r") // that is no part of the drain
+		require.Equal(t, members(4, nobody, []any{"left"}), watcher.told())
+		require.NoError(t, moves.ws.CloseNow())
+		require.NoError(t, goes.ws.CloseNow())
 		require.Empty(t, watcher.told())
-		w[1].as("stays", "r")
-		pass(2 * time.Second)
-		for _, f := range watcher.told() {
-			require.Equal(t, members(3, nobody, nobody)[0], f)
+		w[1].as("moves", "r")
+		pass(time.Second)
+		waits.closes(gohub.CloseRestart)
+		end := <-ended
+		pass(time.Second)
+		w[1].as("waits", "r")
+		pass(end.Add(4900 * time.Millisecond).Sub(time.Now()))
+		for _, f := range watcher.all("members") {
+			require.Empty(t, f["joined"])
+			require.Empty(t, f["left"])
+			require.EqualValues(t, 4, f["count"])
 		}
-		pass(2 * time.Second)
-		require.Equal(t, members(2, nobody, []any{"goes"}), watcher.told())
+		pass(200 * time.Millisecond)
+		require.Equal(t, members(3, nobody, []any{"goes"}), watcher.told())
 	})
 }
 

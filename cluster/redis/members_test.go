@@ -35,6 +35,9 @@ func quick(b *Broker) {
 	b.t.beat, b.t.linger, b.t.silent, b.t.stale = 50*time.Millisecond, time.Second, 700*time.Millisecond, 400*time.Millisecond
 }
 
+// drain is how long a hub drains at most.
+const drain = 2 * time.Second
+
 func processes(t *testing.T, s *redistest.Server, n int, tune func(*Broker)) []process {
 	t.Helper()
 	p, store := prefix(), gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
@@ -47,7 +50,7 @@ func processes(t *testing.T, s *redistest.Server, n int, tune func(*Broker)) []p
 		b, err := New(t.Context(), c, Options{Prefix: p, Logger: quiet()})
 		require.NoError(t, err)
 		tune(b)
-		out[i] = process{hubtest.New(t, gohub.Config{Node: fmt.Sprint("n", i), Store: store, Broker: b}), b, w}
+		out[i] = process{hubtest.New(t, gohub.Config{Node: fmt.Sprint("n", i), Store: store, Broker: b, DrainTime: drain}), b, w}
 	}
 	return out
 }
@@ -241,16 +244,25 @@ func TestARestartDoesNotFlap(t *testing.T) {
 	p := processes(t, s, 3, quick)
 	v := &view{t: t, c: p[0].as("watcher")}
 	v.until(1, []string{"watcher"}, nil)
+	moves := p[1].as("moves")
 	p[1].as("stays")
 	p[1].as("goes")
-	v.until(3, []string{"goes", "stays"}, nil)
+	v.until(4, []string{"goes", "moves", "stays"}, nil)
 	dead := &Broker{node: p[1].b.node}
-	require.NoError(t, p[1].Shutdown(context.Background()))
-	ended := time.Now()
+	ended := make(chan time.Time, 1)
+	go func() { // ends with the drain
+		assert.NoError(t, p[1].Shutdown(context.Background()))
+		ended <- time.Now()
+	}()
+	moves.Expect("goaway")
+	moves.Cut() // before its time: it is no leave all the same
+	time.Sleep(drain / 4)
+	p[2].as("moves")
+	end := <-ended
 	time.Sleep(p[0].b.t.linger / 2)
 	p[2].as("stays")
-	v.until(2, nil, []string{"goes"})
-	assert.GreaterOrEqual(t, time.Since(ended), p[0].b.t.linger-100*time.Millisecond)
+	v.until(3, nil, []string{"goes"})
+	assert.GreaterOrEqual(t, time.Since(end), p[0].b.t.linger-100*time.Millisecond)
 	v.nothing(200*time.Millisecond, p[2])
 	leavesNothing(t, s, p[0].b, dead)
 }
@@ -401,4 +413,30 @@ func TestDoomed(t *testing.T) {
 		assert.Equal(t, "self/1", doomed()[0].owner)
 		t.Log(time.Since(began))
 	})
+}
+
+// A node that beats in the last moment keeps its users.
+func TestClaim(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	quick(b)
+	runs(t, b, new(recorder))
+	_, err := b.Announce(t.Context(), lobby, []gohub.PresentUser{{User: "alice", Sessions: 1}}, false)
+	require.NoError(t, err)
+	n, l := b.node, b.node.lease.Load()
+	for _, d := range []doomed{
+		{l.owner, "", n.name, "1 1"},              // it has beaten since
+		{l.owner, "", n.name, ""},                 // or has come back
+		{owner: l.owner, is: "left 1"},            // or is another one
+		{owner: ownerName(n.name, 0), is: "gone"}, // or is not there
+	} {
+		require.NoError(t, n.reap(t.Context(), l, d))
+		page, err := b.Present(t.Context(), lobby, "", 0)
+		require.NoError(t, err)
+		require.Equal(t, 1, page.Count, d)
+	}
+	require.NoError(t, n.reap(t.Context(), l, doomed{owner: l.owner, is: ""}))
+	page, err := b.Present(t.Context(), lobby, "", 0)
+	require.NoError(t, err)
+	require.Zero(t, page.Count)
 }
