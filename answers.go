@@ -126,13 +126,19 @@ func (h *Hub) watermarks(r *room, page []wire.Message) ([]wire.Mark, error) {
 	return out, nil
 }
 
-// presence answers with a page of the users that are here.
+// presence answers with a page of the users in the room, on all nodes.
 func (c *Client) presence(cmd *wire.Command) error {
 	m, err := c.joined(cmd.Room)
 	if err != nil {
 		return err
 	}
-	page := m.room.present(string(cmd.Cursor), presencePage)
+	if c.hub.dir != nil {
+		c.idle() // it waits for the Directory
+	}
+	page, err := c.hub.present(c.hub.ctx, m.room.id, string(cmd.Cursor), presencePage)
+	if err != nil {
+		return c.hub.blame(err, "presence", m.room.id)
+	}
 	users := make([]wire.User, len(page.Users))
 	for i, u := range page.Users {
 		users[i] = wire.User{User: u.User, Name: u.Name, Sessions: u.Sessions}
@@ -141,7 +147,7 @@ func (c *Client) presence(cmd *wire.Command) error {
 	return nil
 }
 
-// present lists users in the room by id, after cursor. It looks at all of them
+// present lists users of the room on this hub by id, after cursor. It looks at all of them
 // and sorts few: any member may ask for any page, as often as the rate limit
 // lets it.
 func (r *room) present(cursor string, limit int) PresencePage {

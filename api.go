@@ -168,17 +168,15 @@ type PresencePage struct {
 	Cursor string        // of the next page; empty: this is the last
 }
 
-// Presence lists the users that are in a room on this hub, by user id, at most
-// limit after cursor; a limit below 1 is 100.
-func (h *Hub) Presence(id RoomID, cursor string, limit int) PresencePage {
+// Presence lists the users that are in a room, by user id, at most limit after
+// cursor; a limit below 1 is 100. With a Directory they are those of all nodes,
+// and it fails with ErrUnavailable while that cannot be reached, or when ctx
+// ends; without one they are this hub's, and it does not fail.
+func (h *Hub) Presence(ctx context.Context, id RoomID, cursor string, limit int) (PresencePage, error) {
 	if limit < 1 {
 		limit = presencePage
 	}
-	r := h.find(id)
-	if r == nil {
-		return PresencePage{}
-	}
-	return r.present(cursor, limit)
+	return h.present(ctx, id, cursor, limit)
 }
 
 // Sessions lists the live sessions of a user on this hub.

@@ -161,7 +161,7 @@ func TestStatsAndPresence(t *testing.T) {
 		room := gohub.RoomID{Name: "r"}
 		require.Zero(t, w.hub.Stats())
 		require.Zero(t, w.hub.RoomStats(room))
-		require.Zero(t, w.hub.Presence(room, "", 10))
+		require.Zero(t, w.present(room, "", 10))
 
 		alice, alice2, bob := w.dial("user=alice&name=Alice"), w.as("alice", "r"), w.as("bob", "r", "q")
 		alice.join("r")
@@ -170,12 +170,12 @@ func TestStatsAndPresence(t *testing.T) {
 		require.Equal(t, gohub.RoomStats{Sessions: 3, Users: 2, Head: s[2]}, w.hub.RoomStats(room))
 		require.Len(t, w.hub.Sessions("", "alice"), 2)
 
-		page := w.hub.Presence(room, "", 1)
+		page := w.present(room, "", 1)
 		require.Equal(t, 2, page.Count)
 		require.Len(t, page.Users, 1)
 		require.Equal(t, "alice", page.Users[0].User)
 		require.Equal(t, 2, page.Users[0].Sessions)
-		page = w.hub.Presence(room, page.Cursor, 1)
+		page = w.present(room, page.Cursor, 1)
 		require.Equal(t, gohub.PresencePage{Count: 2, Users: []gohub.PresentUser{{User: "bob", Name: "bob", Sessions: 1}}}, page)
 
 		// All is let go with the last who leaves, in whatever way.

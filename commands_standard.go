@@ -78,11 +78,14 @@ func msg(_ context.Context, p *Publish, args string) error {
 	return nil
 }
 
-func who(_ context.Context, p *Publish, args string) error {
+func who(ctx context.Context, p *Publish, args string) error {
 	if args != "" {
 		return ErrUsage
 	}
-	page := p.room.present("", whoNames)
+	page, err := p.Client.hub.present(ctx, p.room.id, "", whoNames)
+	if err != nil {
+		return p.Client.hub.blame(err, "who", p.room.id)
+	}
 	names := make([]string, len(page.Users))
 	for i, u := range page.Users {
 		names[i] = u.User

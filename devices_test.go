@@ -262,7 +262,7 @@ func TestLostOrdersAreLookedForAfterTrouble(t *testing.T) {
 	for name, trouble := range map[string]func(c *cluster){
 		"Suspect":          func(c *cluster) { c.links[0].to.Load().Suspect() },
 		"Suspect of rooms": func(c *cluster) { c.links[0].to.Load().Suspect(gohub.RoomID{Name: "r"}) },
-		"Forgotten":        func(c *cluster) { c.dirs[0].listen.Forgotten() },
+		"Forgotten":        func(c *cluster) { c.dirs[0].listen.Forgotten(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inCluster(t, 2, func(t *testing.T, c *cluster) {
@@ -555,7 +555,7 @@ func TestForgottenClaims(t *testing.T) {
 				pass(time.Millisecond)
 				now := c.hubs[1].dial(phone)
 				c.forget()
-				c.dirs[tellsFirst].listen.Forgotten()
+				c.dirs[tellsFirst].listen.Forgotten(true)
 				pass(2 * time.Second)
 				require.False(t, now.isClosed())
 				pass(2 * time.Minute)

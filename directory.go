@@ -49,10 +49,14 @@ type Directory interface {
 
 	// Announce says how many sessions each of these users has in the room on
 	// this node now; 0: none. Every listener is told Members if that changes
-	// who is there at all. With all, it is
-	// everybody who is in the room here, and nobody is told of whom others
-	// knew to be there.
-	Announce(ctx context.Context, room RoomID, users []PresentUser, all bool) error
+	// who is there at all: in the order of the changes, one call for each at
+	// most. The newest name of a user holds. It returns how many users there
+	// are then, on all nodes. After an error some of it may have been done; it
+	// does no harm to say it again.
+	//
+	// again: this had been announced before, and was forgotten. Then nobody is
+	// told of users whom others still take to be there.
+	Announce(ctx context.Context, room RoomID, users []PresentUser, again bool) (count int, err error)
 	// Present lists the users in the room on all nodes by id, at most limit
 	// after cursor; limit 0: only how many they are.
 	Present(ctx context.Context, room RoomID, cursor string, limit int) (PresencePage, error)
@@ -71,8 +75,9 @@ type Listener interface {
 	// how many are there now. Some of it may be lost: the count is right.
 	Members(room RoomID, joined, left []string, count int)
 	// Forgotten tells that the Directory has lost what this node told it:
-	// claims and presence.
-	Forgotten()
+	// claims and presence. everything: what all nodes did, so that counts are
+	// too low until all have told it anew. Else it took this node for dead.
+	Forgotten(everything bool)
 }
 
 // A Node is one hub of a cluster.

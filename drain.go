@@ -120,6 +120,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		h.readers.Wait()
 		h.marks.tick(ctx) // the sessions' last receipts
 		receipts.Store(int64(h.marks.unstored()))
+		if h.dir != nil {
+			h.dir.Leave(ctx, listener{h})
+		}
 		h.cancel()
 		h.wg.Wait()
 		close(done)

@@ -29,10 +29,10 @@ type typist struct {
 	shown  bool      // others see it typing
 }
 
-func (e *roomEvents) came(r *room, user string) { e.changed(r, user, &e.joined, e.left) }
-func (e *roomEvents) went(r *room, user string) { e.changed(r, user, &e.left, e.joined) }
+func (e *roomEvents) came(user string) { e.changed(user, &e.joined, e.left) }
+func (e *roomEvents) went(user string) { e.changed(user, &e.left, e.joined) }
 
-func (e *roomEvents) changed(r *room, user string, to *map[string]struct{}, from map[string]struct{}) {
+func (e *roomEvents) changed(user string, to *map[string]struct{}, from map[string]struct{}) {
 	if _, back := from[user]; back { // came and went, or the other way: nothing to tell
 		delete(from, user)
 		return
@@ -41,9 +41,13 @@ func (e *roomEvents) changed(r *room, user string, to *map[string]struct{}, from
 		*to = make(map[string]struct{})
 	}
 	(*to)[user] = struct{}{}
+}
+
+// tell has the members told after a while, or sooner; the room's mu is held.
+func (e *roomEvents) tell(r *room, after time.Duration) {
 	if !e.timed {
 		e.timed = true
-		time.AfterFunc(memberDelay, r.tellMembers)
+		time.AfterFunc(after, r.tellMembers)
 	}
 }
 
@@ -52,12 +56,20 @@ func (r *room) tellMembers() {
 	r.mu.Lock()
 	e := &r.events
 	e.timed = false
-	if !r.gone && len(r.members) > 0 && len(e.joined)+len(e.left) > 0 {
+	count, changed := len(r.users), len(e.joined)+len(e.left) > 0
+	if ro := r.roster; ro != nil {
+		count = ro.count
+		changed = changed || ro.own == 0 && count != ro.told
+	}
+	if !r.gone && len(r.members) > 0 && changed {
 		var joined, left []string
-		if len(r.users) <= memberNames {
+		if count <= memberNames {
 			joined, left = keys(e.joined), keys(e.left)
 		}
-		r.pending = append(r.pending, frame{bytes: wire.AppendMembers(nil, r.id.Name, joined, left, len(r.users))})
+		r.pending = append(r.pending, frame{bytes: wire.AppendMembers(nil, r.id.Name, joined, left, count)})
+		if ro := r.roster; ro != nil {
+			ro.told, ro.toldAt = count, time.Now()
+		}
 	}
 	e.joined, e.left = nil, nil
 	r.mu.Unlock()

@@ -408,6 +408,14 @@ func (w *world) post(m gohub.Message) int64 {
 	return m.Seq
 }
 
+// present is Hub.Presence.
+func (w *world) present(room gohub.RoomID, cursor string, limit int) gohub.PresencePage {
+	w.t.Helper()
+	page, err := w.hub.Presence(context.Background(), room, cursor, limit)
+	require.NoError(w.t, err)
+	return page
+}
+
 // seqsOf and bodiesOf pick from messages.
 func seqsOf(ms []frame) []int64 {
 	s := make([]int64, len(ms))

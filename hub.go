@@ -29,12 +29,14 @@ type Hub struct {
 	// before it returns, so that a publisher can write to the members itself.
 	local   *MemoryBroker
 	persist *persister
-	count   counters
-	marks   *marks
-	devices *devices
-	tickets ticketBox
-	revoked revocations
-	self    string // tells this hub's orders from others'
+	// announcer is of use with a Directory only.
+	announcer *announcer
+	count     counters
+	marks     *marks
+	devices   *devices
+	tickets   ticketBox
+	revoked   revocations
+	self      string // tells this hub's orders from others'
 	// perimeter is asked before the Authenticator is.
 	perimeter *perimeter
 	conns     wsconn.Options
@@ -114,6 +116,7 @@ func New(cfg Config) (*Hub, error) {
 	h.persist = newPersister(h)
 	h.marks = newMarks(h)
 	h.devices = newDevices(h)
+	h.announcer = &announcer{hub: h}
 	h.conns = wsconn.Options{
 		Subprotocols: []string{"gohub.v1"},
 		MaxMessage:   cfg.MaxFrame,
@@ -196,6 +199,9 @@ func (h *Hub) acquire(ctx context.Context, id RoomID) (*room, error) {
 			s.mu.Lock()
 			if r = s.rooms[id]; r == nil {
 				r = &room{hub: h, id: id, refs: 1, opened: make(chan struct{}), left: make(chan struct{})}
+				if h.dir != nil {
+					r.roster = new(roster)
+				}
 				s.rooms[id] = r
 				s.mu.Unlock()
 				h.open(h.ctx, r) //nolint:contextcheck // others wait for it too, whose contexts go on
@@ -412,6 +418,7 @@ func (rc receiver) Suspect(rooms ...RoomID) {
 		case r.gone:
 		case r.isOpen():
 			r.suspect()
+			r.doubt(false)
 		default:
 			r.missed = true
 		}

@@ -57,6 +57,7 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced, placed bool
 		return c.hub.blame(err, "join", id)
 	}
 	defer c.hub.release(r)
+	r.recount(c.hub.ctx)
 	sent := 0 // bytes
 	send := func(f []byte) bool { sent += len(f); c.conn.Queue(f); return true }
 	if paced {
@@ -112,7 +113,7 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	page, truncated, ok := r.recent(q, since)
 	if ok {
 		head, _ := r.head(user)
-		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, len(r.users))
+		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, r.headcount())
 		for _, x := range page {
 			f = append(f, x.bytes...)
 		}
@@ -142,7 +143,7 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 		head = ms[len(ms)-1].Seq
 	}
 	r.mu.Lock()
-	members := len(r.users)
+	members := r.headcount()
 	r.mu.Unlock()
 	if !send(wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, members)) {
 		return ErrClosed

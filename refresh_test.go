@@ -33,7 +33,7 @@ func TestRefreshTakesTheNewIdentity(t *testing.T) {
 		}, c.Identity())
 		require.Equal(t, "Alice", before.Name, "what was given out stays")
 		u.join("b")
-		require.Equal(t, "Alison", w.hub.Presence(gohub.RoomID{Tenant: "acme", Name: "b"}, "", 0).Users[0].Name)
+		require.Equal(t, "Alison", w.present(gohub.RoomID{Tenant: "acme", Name: "b"}, "", 0).Users[0].Name)
 
 		// What it says of a device is that of the session, or it is another's.
 		const same = "user=alice&tenant=acme&life=5m"

@@ -267,7 +267,7 @@ func TestRevokeDoesNotWait(t *testing.T) {
 		w.post(gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "bot", Body: []byte(`"after"`)})
 		bob.expect("message", "body", "after")
 		pass(time.Second)
-		require.Equal(t, 1, w.hub.Presence(gohub.RoomID{Name: "r"}, "", 0).Count, "it has left the room, though its socket is open")
+		require.Equal(t, 1, w.present(gohub.RoomID{Name: "r"}, "", 0).Count, "it has left the room, though its socket is open")
 		before := 0
 		for {
 			op, p, err := slow.read()

@@ -58,6 +58,7 @@ type room struct {
 	missed    bool   // more was lost while repairing
 	held      []held // came while repairing
 	events    roomEvents
+	roster    *roster // nil: this hub is the whole cluster
 }
 
 const heldMost = 256
@@ -358,9 +359,9 @@ func (r *room) enter(c *Client) {
 			r.users = make(map[string]*occupant)
 		}
 		r.users[c.who.User] = o
-		r.events.came(r, c.who.User)
 	}
 	o.sessions++
+	r.changed(c.who.User, o.sessions-1, o.sessions)
 }
 
 // settle makes m a member that gets everything after from, its replay's end.
@@ -391,7 +392,11 @@ func (r *room) leave(m *member) {
 	if o := r.users[user]; o != nil {
 		if o.sessions--; o.sessions == 0 {
 			delete(r.users, user)
-			r.events.went(r, user)
+		}
+		// Whom the end of this hub ends comes back on another one: until then
+		// the Directory has it here.
+		if r.roster == nil || !r.hub.draining.Load() || !m.client.ended.Load() {
+			r.changed(user, o.sessions+1, o.sessions)
 		}
 	}
 	typed := r.stopTyping(m.client)

@@ -270,7 +270,7 @@ func TestReconnectingAtRandom(t *testing.T) {
 			}
 		}
 		got := map[string]int{}
-		page := w.hub.Presence(gohub.RoomID{Name: name}, "", 1000)
+		page := w.present(gohub.RoomID{Name: name}, "", 1000)
 		for _, u := range page.Users {
 			got[u.User] = u.Sessions
 		}

@@ -114,7 +114,7 @@ func neighbours(t *testing.T, w *world, as func(tenant, name string, rooms ...st
 	require.Equal(t, 2, w.hub.RoomStats(red).Users)
 	require.Equal(t, 2, w.hub.RoomStats(theirs).Users)
 	require.Equal(t, head, w.hub.RoomStats(theirs).Head)
-	require.Len(t, w.hub.Presence(theirs, "", 10).Users, 2)
+	require.Len(t, w.present(theirs, "", 10).Users, 2)
 	require.Len(t, w.hub.Sessions(other, "alice"), 3)
 	require.Equal(t, 2, w.hub.CloseRoom(red))
 	quiet("CloseRoom")

@@ -42,9 +42,9 @@ func New(t testing.TB, cfg gohub.Config, setup ...func(*gohub.Hub)) *Hub {
 
 // NewCluster makes n hubs that are one system: they share a Broker, a Store
 // and a Directory, those of cfg or ones in memory. Their Nodes are hub-1, hub-2
-// and so on. What reaches all hubs today are messages, typing, receipts,
-// invites, Revoke, Kick and CloseRoom; and a device's new session replaces its
-// old one on any of them. Members and presence, Join and Leave are each hub's own.
+// and so on. Messages, typing, receipts, invites, members, presence, Revoke,
+// Kick and CloseRoom reach all hubs, and a device's new session replaces its
+// old one on any of them. Join and Leave are each hub's own.
 func NewCluster(t testing.TB, n int, cfg gohub.Config, setup ...func(*gohub.Hub)) []*Hub {
 	t.Helper()
 	cfg = inMemory(cfg)

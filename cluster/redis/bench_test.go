@@ -4,6 +4,8 @@ package redis
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -67,4 +69,87 @@ func BenchmarkPublish(b *testing.B) {
 		})
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 	})
+}
+
+// BenchmarkAnnounce has users come to and leave 200 rooms that have 500 others,
+// one and 50 with a call. redis-µs/change is what Redis itself takes for one.
+func BenchmarkAnnounce(b *testing.B) {
+	s := redistest.New(b)
+	br := broker(b, s, prefix())
+	runs(b, br, new(recorder))
+	room := func(i int64) gohub.RoomID { return gohub.RoomID{Tenant: "acme", Name: fmt.Sprint("room-", i%200)} }
+	crowd := make([]gohub.PresentUser, 500)
+	for i := range crowd {
+		crowd[i] = gohub.PresentUser{User: fmt.Sprintf("user-%06d", i), Name: "A Name", Sessions: 1}
+	}
+	before := redisMemory(b, br)
+	for i := range int64(200) {
+		_, err := br.Announce(b.Context(), room(i), crowd, false)
+		require.NoError(b, err)
+	}
+	b.Logf("%.0f B of Redis for a user in a room", float64(redisMemory(b, br)-before)/200/500)
+	for _, batch := range []int{1, 50} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			_, err := s.Do("CONFIG", "RESETSTAT")
+			require.NoError(b, err)
+			var n atomic.Int64
+			b.SetParallelism(32)
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					i := n.Add(1)
+					users := make([]gohub.PresentUser, batch)
+					for j := range users {
+						users[j] = gohub.PresentUser{User: fmt.Sprintf("guest-%d-%d", i/2, j), Name: "A Guest", Sessions: int(i % 2)}
+					}
+					if _, err := br.Announce(b.Context(), room(i/2), users, false); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+			b.StopTimer()
+			b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "changes/s")
+			b.ReportMetric(scriptTime(b, br)/float64(b.N*batch), "redis-µs/change")
+		})
+	}
+	b.Run("present", func(b *testing.B) {
+		_, err := s.Do("CONFIG", "RESETSTAT")
+		require.NoError(b, err)
+		for i := int64(0); b.Loop(); i++ {
+			page, err := br.Present(b.Context(), room(i), "user-000200", 100)
+			require.NoError(b, err)
+			require.Len(b, page.Users, 100)
+		}
+		b.ReportMetric(scriptTime(b, br)/float64(b.N), "redis-µs/page")
+	})
+}
+
+func redisInfo(b *testing.B, br *Broker, section string) string {
+	b.Helper()
+	info, err := br.client.Do(b.Context(), br.client.B().Info().Section(section).Build()).ToString()
+	require.NoError(b, err)
+	return info
+}
+
+func redisMemory(b *testing.B, br *Broker) int64 {
+	b.Helper()
+	n, err := strconv.ParseInt(infoField(redisInfo(b, br, "memory"), "used_memory"), 10, 64)
+	require.NoError(b, err)
+	return n
+}
+
+// scriptTime is how many µs scripts took since the last CONFIG RESETSTAT.
+func scriptTime(b *testing.B, br *Broker) (sum float64) {
+	b.Helper()
+	stats := redisInfo(b, br, "commandstats")
+	for _, name := range []string{"cmdstat_evalsha", "cmdstat_evalsha_ro"} {
+		if _, rest, ok := strings.Cut(infoField(stats, name), "usec="); ok {
+			text, _, _ := strings.Cut(rest, ",")
+			n, err := strconv.ParseFloat(text, 64)
+			require.NoError(b, err)
+			sum += n
+		}
+	}
+	return sum
 }

@@ -38,6 +38,7 @@ func (k keyspace) tagged(part int) string {
 }
 
 func (k keyspace) nodes() string           { return k.prefix + ":nodes" }
+func (k keyspace) owners() string          { return k.prefix + ":owners" }
 func (k keyspace) recovery() string        { return k.prefix + ":recovery" }
 func (k keyspace) signals() string         { return k.prefix + ":signals" }
 func (k keyspace) node(node string) string { return k.prefix + ":node:" + node }

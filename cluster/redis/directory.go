@@ -11,15 +11,9 @@ var _ gohub.Directory = (*Broker)(nil)
 
 // To be built, each in a file of its own.
 
-func (b *Broker) Serve(l gohub.Listener, self gohub.Node)     {}
-func (b *Broker) Leave(ctx context.Context, l gohub.Listener) {}
+func (b *Broker) Serve(l gohub.Listener, self gohub.Node)     { b.listener.Store(&l) }
+func (b *Broker) Leave(ctx context.Context, l gohub.Listener) { b.leave(ctx) }
 func (b *Broker) Nodes() []gohub.Node                         { return nil }
-func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, all bool) error {
-	return gohub.ErrUnavailable
-}
-func (b *Broker) Present(ctx context.Context, room gohub.RoomID, cursor string, limit int) (gohub.PresencePage, error) {
-	return gohub.PresencePage{}, gohub.ErrUnavailable
-}
 func (b *Broker) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
 	return gohub.ErrUnavailable
 }

@@ -32,14 +32,24 @@ type node struct {
 	signals chan string
 	subs    subscriptions
 
-	watch watch // of beats alone, and orphans
+	watch watch // of beats alone, orphans and reaps
+
+	// epoch counts how often what this node had announced was lost, quiet says
+	// that others lost it, too, and told is the owner as which it was served
+	// last; of the goroutine beats alone.
+	epoch int
+	quiet bool
+	told  string
+	left  atomic.Bool // it has said that it ends
 }
 
 // A lease is what a beat gives: good until the server's clock says beat plus
 // timing.stale.
 type lease struct {
-	gen  string
-	beat int64 // µs of the server's clock
+	gen   string
+	beat  int64  // µs of the server's clock
+	owner string // of what this node announces
+	quiet bool   // what it announces again was known to others
 }
 
 func newNode(b *Broker, r gohub.Receiver) *node {
@@ -64,6 +74,7 @@ func (n *node) run(ctx context.Context) {
 	wg.Go(func() { n.listens(ctx) })
 	wg.Go(func() { n.sends(ctx) })
 	wg.Go(func() { n.beats(ctx) })
+	wg.Go(func() { n.reaps(ctx) })
 	wg.Wait()
 	n.leave() //nolint:contextcheck // ctx has ended
 }
@@ -133,6 +144,7 @@ func (n *node) beats(ctx context.Context) {
 			now, err = n.recover(ctx, gen)
 			if err == nil && now != "" {
 				gen = now
+				n.epoch, n.quiet = n.epoch+1, true
 				err = n.beat(ctx, gen)
 			}
 		} else {
@@ -158,7 +170,7 @@ func (n *node) beats(ctx context.Context) {
 func (n *node) beat(ctx context.Context, gen string) error {
 	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
 	defer cancel()
-	held := n.lease.Load()
+	held, owner := n.lease.Load(), ownerName(n.name, n.epoch)
 	low := "" // the first beat: the server's time, before which nothing was published
 	if l := n.owed.low(); l != 0 {
 		low = digits(l)
@@ -168,7 +180,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	answers := c.DoMulti(ctx,
 		c.B().Info().Section("server").Build(),
 		c.B().Evalsha().Sha1(n.b.scripts.beat.sha).Numkeys(2).Key(n.b.keys.nodes(), n.b.keys.node(n.name)).
-			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds())).Build())
+			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds()), owner).Build())
 	info, err := answers[0].ToString()
 	if err != nil {
 		return err
@@ -181,7 +193,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 		}
 		return err
 	}
-	if len(answer) < 4 {
+	if len(answer) < 6 {
 		n.alarmGen(held, gen, "another generation runs")
 		return nil
 	}
@@ -197,12 +209,26 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	if err != nil {
 		return err
 	}
+	owners, err := answer[4].AsStrMap()
+	if err != nil {
+		return err
+	}
 	n.watch.note(nodes, n.name, n.b.t)
-	if !n.lease.CompareAndSwap(held, &lease{gen, now}) {
+	n.watch.noteOwners(owners, nodes, now, owner)
+	if fresh, _ := answer[5].AsInt64(); !n.left.Load() && (owners[owner] != "" || fresh == 1 && n.told == owner) {
+		n.b.o.Logger.Warn("others took this node for dead: it announces its users again", "node", n.name)
+		n.epoch, n.quiet = n.epoch+1, false
+		return n.beat(ctx, gen)
+	}
+	if !n.lease.CompareAndSwap(held, &lease{gen, now, owner, n.quiet}) {
 		return nil // an alarm came meanwhile
 	}
 	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
 	n.subs.beaten(n.b.t)
+	if l := n.b.listener.Load(); l != nil && n.told != "" && n.told != owner {
+		(*l).Forgotten(n.quiet)
+	}
+	n.told = owner
 	return nil
 }
 

@@ -338,6 +338,15 @@ func TestASilentNodeIsRefused(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Publish(t.Context(), 0, m)[0].Err == nil }, patience, time.Millisecond)
 	ms, _ := readLog(t, b)
 	assert.Len(t, ms, 2)
+
+	// Nor does it say who is there, whom somebody may be taking out.
+	time.Sleep(2 * b.t.stale)
+	announce := func() error {
+		_, err := b.Announce(t.Context(), lobby, []gohub.PresentUser{{User: "alice", Sessions: 1}}, false)
+		return err
+	}
+	require.ErrorIs(t, announce(), gohub.ErrUnavailable)
+	require.Eventually(t, func() bool { return announce() == nil }, patience, time.Millisecond)
 }
 
 func TestOrphans(t *testing.T) {

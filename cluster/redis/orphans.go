@@ -19,9 +19,10 @@ import (
 type watch struct {
 	turn int // the partition to sweep next; of the goroutine beats alone
 
-	mu   sync.Mutex // guards all below
-	seen map[string]sighting
-	last time.Time // of the last good beat here
+	mu     sync.Mutex // guards all below
+	seen   map[string]sighting
+	last   time.Time // of the last good beat here
+	owners owners
 }
 
 // A sighting is what a node has in the list, and since when.
@@ -37,6 +38,7 @@ func (w *watch) note(nodes map[string]string, self string, t timing) {
 	now := time.Now()
 	if now.Sub(w.last) > 3*t.beat {
 		clear(w.seen) // we were away: perhaps nobody could beat
+		clear(w.owners.gone)
 	}
 	w.last = now
 	for name := range w.seen {

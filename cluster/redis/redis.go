@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -105,6 +106,8 @@ type Broker struct {
 	scripts scripts
 	t       timing
 
+	listener atomic.Pointer[gohub.Listener] // nil: nobody is told of members
+
 	mu   sync.RWMutex // guards node
 	node *node        // nil: it does not run
 }
@@ -121,12 +124,14 @@ type timing struct {
 	idle        time.Duration // a stored room is dropped after that
 	sweep       int           // partitions in which a beat looks for such rooms
 	dedup       time.Duration
+	linger      time.Duration // how long users of a node that has ended are still present
 }
 
 var defaultTiming = timing{
 	beat: time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
 	grace: 1500 * time.Millisecond, hold: 2 * time.Second, unsubscribe: 5 * time.Second,
 	idle: 2 * time.Minute, sweep: 4, dedup: 2 * time.Minute,
+	linger: 5 * time.Second,
 }
 
 var _ gohub.Broker = (*Broker)(nil)

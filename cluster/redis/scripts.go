@@ -25,20 +25,23 @@ func newScript(prefix, flags, text string) script {
 
 // scripts are those of one prefix.
 type scripts struct {
-	publish, log, beat script
+	publish, log, beat, announce, present, reap script
 }
 
 func newScripts(prefix string) scripts {
 	return scripts{
-		publish: newScript(prefix, "", publishText),
-		log:     newScript(prefix, " flags=no-writes", logText),
-		beat:    newScript(prefix, " flags=allow-oom", beatText), // it lets go of memory
+		publish:  newScript(prefix, "", publishText),
+		log:      newScript(prefix, " flags=no-writes", logText),
+		beat:     newScript(prefix, " flags=allow-oom", beatText), // it lets go of memory
+		announce: newScript(prefix, "", announceText),
+		present:  newScript(prefix, " flags=no-writes", presentText),
+		reap:     newScript(prefix, " flags=allow-oom", reapText), // the same
 	}
 }
 
 // load loads them all. Only who begins a generation does it.
 func (s *scripts) load(ctx context.Context, c rueidis.Client) error {
-	for _, sc := range []script{s.publish, s.log, s.beat} {
+	for _, sc := range []script{s.publish, s.log, s.beat, s.announce, s.present, s.reap} {
 		if err := c.Do(ctx, c.B().ScriptLoad().Script(sc.text).Build()).Error(); err != nil {
 			return err
 		}
@@ -127,11 +130,12 @@ return out
 // stored, and drops rooms of some partitions that are idle and stored.
 //
 //	KEYS nodes, this node's channel
-//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs
+//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs, the owner that this node is
 //
 // The nodes are a hash: node → "low beat", in µs of the server's clock. It
-// answers the time, the run_id of the server on which the generation began, and
-// all nodes with what they have there.
+// answers the time, the run_id of the server on which the generation began,
+// all nodes with what they have there, all owners likewise (see membersText), and
+// whether this node's was not among them until now.
 const beatText = `
 local function meta(p) return ARGV[4] .. ':{' .. p .. '}:meta' end
 local old = redis.call('HMGET', meta(0), 'gen', 'low', 'run')
@@ -159,7 +163,8 @@ for i = 0, ARGV[6] - 1 do
 	end
 end
 redis.call('PUBLISH', KEYS[2], 'beat')
-return {0, string.format('%.0f', now), old[3], nodes}
+local fresh = redis.call('HSETNX', ARGV[4] .. ':owners', ARGV[8], '')
+return {0, string.format('%.0f', now), old[3], nodes, redis.call('HGETALL', ARGV[4] .. ':owners'), fresh}
 `
 
 // The three below are sent as text: they must work on a server that forgot.

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,6 +91,10 @@ func (n *node) carry(c carried) {
 	case c.suspect:
 		if c.sub.live.Load() {
 			n.r.Suspect(c.sub.room)
+		}
+	case strings.HasPrefix(c.payload, memberNews):
+		if c.sub.live.Load() {
+			n.tell(c.sub.room, c.payload)
 		}
 	default:
 		m := gohub.Message{Room: c.sub.room}
