@@ -45,6 +45,7 @@ func (n *memoryNode) Lost(ctx context.Context, held []Claim) ([]Claim, error) {
 func (n *memoryNode) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
 	return ErrUnavailable
 }
+
 func (n *memoryNode) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 	return nil, ErrUnavailable
 }
