@@ -41,6 +41,7 @@ func (n *memoryNode) Nodes() []Node { return nil }
 func (n *memoryNode) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
 	return ErrUnavailable
 }
+
 func (n *memoryNode) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 	return nil, ErrUnavailable
 }

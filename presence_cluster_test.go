@@ -150,7 +150,7 @@ func TestDrainDoesNotFlap(t *testing.T) {
 		end := <-ended
 		pass(time.Second)
 		w[1].as("waits", "r")
-		pass(end.Add(4900 * time.Millisecond).Sub(time.Now()))
+		pass(time.Until(end.Add(4900 * time.Millisecond)))
 		for _, f := range watcher.all("members") {
 			require.Empty(t, f["joined"])
 			require.Empty(t, f["left"])
@@ -226,12 +226,15 @@ func (d *forgetful) Present(ctx context.Context, room gohub.RoomID, cursor strin
 func (d *forgetful) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	return d.inner.Claim(ctx, c)
 }
+
 func (d *forgetful) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, error) {
 	return d.inner.Lost(ctx, held)
 }
+
 func (d *forgetful) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
 	return d.inner.PutTicket(ctx, id, ticket, life)
 }
+
 func (d *forgetful) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 	return d.inner.TakeTicket(ctx, id)
 }

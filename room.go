@@ -395,8 +395,11 @@ func (r *room) leave(m *member) {
 		}
 		// Whom the end of this hub ends comes back on another one: until then
 		// the Directory has it here.
-		if r.roster == nil || !r.hub.draining.Load() || !m.client.ended.Load() {
+		switch {
+		case r.roster == nil || !r.hub.draining.Load() || !m.client.ended.Load():
 			r.changed(user, o.sessions+1, o.sessions)
+		case o.sessions == 0:
+			delete(r.roster.waiting, user)
 		}
 	}
 	typed := r.stopTyping(m.client)

@@ -63,11 +63,9 @@ func (p process) as(user string) *hubtest.Client {
 
 // A view is a client's, of who is in the room: by its members frames.
 type view struct {
-	t      *testing.T
-	c      *hubtest.Client
-	joined []string // all that have been told
-	left   []string
-	count  int
+	t     *testing.T
+	c     *hubtest.Client
+	count int
 }
 
 // until takes members frames until the count is n and all of joined and left
