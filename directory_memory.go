@@ -3,13 +3,15 @@ package gohub
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // A MemoryDirectory is a [Directory] for hubs in one process, which share a
 // [MemoryBroker]. It is made for tests of several hubs, and forgets nothing.
 type MemoryDirectory struct {
 	mu sync.Mutex // guards all below; a leaf
+
+	nodes   memoryNodes
+	tickets memoryTickets
 }
 
 // NewMemoryDirectory makes one that knows no nodes yet.
@@ -25,10 +27,6 @@ type memoryNode struct {
 
 // To be built, each in a file of its own.
 
-func (n *memoryNode) Serve(l Listener, self Node)           {}
-func (n *memoryNode) Leave(ctx context.Context, l Listener) {}
-func (n *memoryNode) Nodes() []Node                         { return nil }
-
 func (n *memoryNode) Claim(ctx context.Context, c Claim) (int64, error) { return 0, ErrUnavailable }
 func (n *memoryNode) Lost(ctx context.Context, held []Claim) ([]Claim, error) {
 	return nil, ErrUnavailable
@@ -39,11 +37,4 @@ func (n *memoryNode) Announce(ctx context.Context, room RoomID, users []PresentU
 }
 func (n *memoryNode) Present(ctx context.Context, room RoomID, cursor string, limit int) (PresencePage, error) {
 	return PresencePage{}, ErrUnavailable
-}
-
-func (n *memoryNode) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
-	return ErrUnavailable
-}
-func (n *memoryNode) TakeTicket(ctx context.Context, id string) ([]byte, error) {
-	return nil, ErrUnavailable
 }

@@ -95,6 +95,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.finished)
+	if h.dir != nil {
+		h.serveAs(true, true)
+	}
 	began, sessions := time.Now(), h.sessionCount()
 	h.letGo(ctx)
 	stayed := h.sessionCount()
@@ -120,6 +123,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		h.readers.Wait()
 		h.marks.tick(ctx) // the sessions' last receipts
 		receipts.Store(int64(h.marks.unstored()))
+		if h.dir != nil {
+			h.dir.Leave(ctx, listener{h})
+		}
 		h.cancel()
 		h.wg.Wait()
 		close(done)

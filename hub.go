@@ -31,8 +31,10 @@ type Hub struct {
 	count   counters
 	marks   *marks
 	tickets ticketBox
+	lending lending
 	revoked revocations
-	self    string // tells this hub's orders from others'
+	routing routing
+	self    string // tells this hub's orders and node from others'
 	// perimeter is asked before the Authenticator is.
 	perimeter *perimeter
 	conns     wsconn.Options
@@ -95,7 +97,7 @@ func New(cfg Config) (*Hub, error) {
 		parting:   make(map[*Client]struct{}),
 		handlers:  make(map[string]callHandler),
 		finished:  make(chan struct{}),
-		revoked:   revocations{newest: new(revoked)},
+		revoked:   revocations{keep: cfg.Directory != nil, newest: new(revoked)},
 		self:      rand.Text(),
 		ctx:       ctx,
 		cancel:    cancel,
@@ -139,7 +141,8 @@ func New(cfg Config) (*Hub, error) {
 		h.run(func() { h.adopt(ctx) }) // ends with ctx
 	}
 	if h.dir != nil {
-		h.dir.Serve(listener{h}, Node{Name: cfg.Node, URL: cfg.URL})
+		h.serveAs(false, true)
+		h.run(func() { h.attend(ctx) }) // ends with ctx
 	}
 	return h, nil
 }

@@ -34,7 +34,8 @@ type node struct {
 	signals chan string
 	subs    subscriptions
 
-	watch watch // of beats alone, and orphans
+	watch watch  // of beats alone, and orphans
+	told  string // the generation of the last good beat; of beats alone
 }
 
 // A lease is what a beat gives: good until the server's clock says beat plus
@@ -170,7 +171,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	answers := c.DoMulti(ctx,
 		c.B().Info().Section("server").Build(),
 		c.B().Evalsha().Sha1(n.b.scripts.beat.sha).Numkeys(2).Key(n.b.keys.nodes(), n.b.keys.node(n.name)).
-			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds())).Build())
+			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds()), n.b.about()).Build())
 	info, err := answers[0].ToString()
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 		}
 		return err
 	}
-	if len(answer) < 4 {
+	if len(answer) < 5 {
 		n.alarmGen(held, gen, "another generation runs")
 		return nil
 	}
@@ -199,13 +200,33 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	if err != nil {
 		return err
 	}
-	n.watch.note(nodes, n.name, n.b.t)
+	live, rivals := n.watch.note(nodes, n.name, n.b.t)
+	n.b.listed(live)
+	for _, other := range rivals {
+		n.b.o.Logger.Error("another hub has this one's Config.Node: clients and tickets go to one of the two", "node", n.name, "other", other)
+	}
 	if !n.lease.CompareAndSwap(held, &lease{gen, now}) {
 		return nil // an alarm came meanwhile
 	}
 	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
 	n.subs.beaten(n.b.t)
+	written, _ := answer[4].AsInt64()
+	n.beaten(gen, written == 1)
 	return nil
+}
+
+// beaten looks at a good beat: is what was told to Redis still there? anew: it
+// has made this node's entry.
+func (n *node) beaten(gen string, anew bool) {
+	last := n.told
+	n.told = gen
+	switch {
+	case last == "" || last == gen && !anew:
+		return
+	case last == gen:
+		n.b.o.Logger.Warn("this node was taken for dead, and is back", "node", n.name)
+	}
+	n.b.tell(gohub.Listener.Forgotten)
 }
 
 // alarmGen is alarm for a beat, which may be the generation's first.

@@ -1,0 +1,63 @@
+package gohub
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// memoryNodes are the nodes of a [MemoryDirectory]. There are no beats: what
+// one says all know at once, and a node that does not leave stays.
+type memoryNodes struct {
+	mu   sync.Mutex // guards by; a leaf
+	by   map[string]memoryServed
+	list atomic.Pointer[[]Node]
+}
+
+type memoryServed struct {
+	by   *memoryNode
+	self Node
+}
+
+// Serve takes the place of another node of that name.
+func (n *memoryNode) Serve(_ Listener, self Node) {
+	n.d.nodes.change(func(by map[string]memoryServed) { by[self.Name] = memoryServed{n, self} })
+}
+
+func (n *memoryNode) Leave(context.Context, Listener) {
+	n.d.nodes.change(func(by map[string]memoryServed) {
+		for name, s := range by {
+			if s.by == n {
+				delete(by, name)
+			}
+		}
+	})
+}
+
+func (n *memoryNode) Nodes() []Node {
+	if list := n.d.nodes.list.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+func (m *memoryNodes) change(f func(by map[string]memoryServed)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.by == nil {
+		m.by = make(map[string]memoryServed)
+	}
+	f(m.by)
+	var list []Node
+	for _, s := range m.by {
+		if !s.self.Leaving {
+			list = append(list, s.self)
+		}
+	}
+	slices.SortFunc(list, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
+	if old := m.list.Load(); old == nil || !slices.Equal(*old, list) {
+		m.list.Store(&list)
+	}
+}
