@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -609,4 +611,62 @@ func BenchmarkRoute(b *testing.B) {
 			}
 		})
 	}
+}
+
+// said is a Directory that remembers what its hub says of itself.
+type said struct {
+	gohub.Directory
+	mu  sync.Mutex // guards all
+	all []string
+}
+
+func (d *said) Serve(l gohub.Listener, self gohub.Node) {
+	d.add(map[bool]string{false: "here", true: "leaving"}[self.Leaving])
+	d.Directory.Serve(l, self)
+}
+
+func (d *said) Leave(ctx context.Context, l gohub.Listener) {
+	d.add("gone")
+	d.Directory.Leave(ctx, l)
+}
+
+func (d *said) add(s string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, s)
+}
+
+func (d *said) so() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.all)
+}
+
+// A hub that cannot store for a while is out of the ring, and comes back. When
+// it shuts down, that is the last that is said of it.
+func TestNotReadyIsOutOfTheRing(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		store, dir := newSlowStore(), &said{Directory: gohub.NewMemoryDirectory().Node()}
+		w := startVirtual(t, gohub.Config{Store: store, MaxPending: 2, Directory: dir})
+		alice := w.as("alice", "r", "s")
+		full := func(d time.Duration) {
+			store.hold()
+			for _, room := range []string{"r", "s"} {
+				alice.publish(room, 1)
+			}
+			alice.sync()
+			require.Error(t, w.hub.Ready())
+			pass(d)
+			store.release()
+			pass(2 * time.Second)
+			require.NoError(t, w.hub.Ready())
+		}
+		full(1900 * time.Millisecond)
+		require.Equal(t, []string{"here"}, dir.so(), "it was short")
+		full(10 * time.Second)
+		require.Equal(t, []string{"here", "leaving", "here"}, dir.so())
+		require.NoError(t, w.hub.Shutdown(t.Context()))
+		pass(time.Minute)
+		require.Equal(t, []string{"here", "leaving", "here", "leaving", "gone"}, dir.so())
+	})
 }
