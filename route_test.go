@@ -237,8 +237,13 @@ func TestRoutingStaysOut(t *testing.T) {
 		for i := range 3 {
 			assert.Nil(t, c.location(0, "user="+c.userOf(i, 0, 1, 2), nil))
 		}
-		assert.Nil(t, c.location(1, "user="+c.userOf(1, 1, 2), nil))
-		assert.NotNil(t, c.location(1, "user="+c.userOf(2, 1, 2), nil))
+		var ring gohub.Ring
+		require.NoError(t, ring.Set(gohub.RingNode{Name: "n1"}, gohub.RingNode{Name: "n2"}))
+		for i := range 30 {
+			user := fmt.Sprint("user", i)
+			node, _ := ring.Lookup("/" + user)
+			assert.Equal(t, node == "n2", c.location(1, "user="+user, nil) != nil, "nor is anybody sent to them")
+		}
 	})
 	t.Run("of the way to where they are", func(t *testing.T) {
 		t.Parallel()
@@ -307,8 +312,8 @@ func TestRouteFunction(t *testing.T) {
 			node, _ := c.dial(c.url[0]+"?user="+user+"&team="+team, nil)
 			assert.Equal(t, fmt.Sprint("n", owner), node)
 		}
-		node, _ := c.dial(c.url[0]+"?user=admin&team="+team, nil)
-		assert.Equal(t, "n0", node)
+		node, _ := c.dial(c.url[owner]+"?user=admin&team="+team, nil)
+		assert.Equal(t, fmt.Sprint("n", owner), node)
 	}
 }
 
@@ -647,7 +652,7 @@ func (d *said) so() []string {
 func TestNotReadyIsOutOfTheRing(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		store, dir := newSlowStore(), &said{Directory: gohub.NewMemoryDirectory().Node()}
-		w := startVirtual(t, gohub.Config{Store: store, MaxPending: 2, Directory: dir})
+		w := startVirtual(t, gohub.Config{Store: store, MaxPending: 2, Directory: dir, DrainTime: 10 * time.Second})
 		alice := w.as("alice", "r", "s")
 		full := func(d time.Duration) {
 			store.hold()

@@ -41,6 +41,7 @@ func threeHubs(t *testing.T, s *redistest.Server) *routed {
 		b := quick(t, s, p)
 		hub, err := gohub.New(hubtest.Config(t, gohub.Config{
 			Node: fmt.Sprint("n", i), URL: url, Broker: b, Store: store, CloseTimeout: time.Second,
+			DrainTime: []time.Duration{-1, 3 * time.Second, -1}[i],
 			Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
 				q := r.URL.Query()
 				return gohub.Identity{User: strings.Clone(q.Get("user")), Login: strings.Clone(q.Get("login"))}, nil
@@ -181,10 +182,17 @@ func TestRouting(t *testing.T) {
 		}
 	})
 	t.Run("a node drains", func(t *testing.T) {
-		c.shutdown(1)
+		done := make(chan struct{})
+		go func() { defer close(done); c.shutdown(1) }() // takes the time that clients have to go
 		for _, at := range []int{0, 2} {
 			wantNames(t, c.brokers[at], "n0 n2")
 		}
+		select {
+		case <-done:
+			t.Error("it was out of the ring when it had ended")
+		default:
+		}
+		<-done
 		for _, owner := range []int{0, 2} {
 			user := c.userOf(owner, 0, 2)
 			for _, at := range []int{0, 2} {
