@@ -59,7 +59,9 @@ type Config struct {
 	// URL is where clients reach this node's handler, as negotiate tells
 	// them: "wss://chat-3.example.com/ws". Defaults to the address the
 	// negotiate request came to; behind a proxy that ends TLS set it, or
-	// clients are told ws://.
+	// clients are told ws://. In a cluster it is the node's own, for [Config].Route;
+	// nodes that clients reach only through one load balancer all have that
+	// one's, letter for letter, or none, and take each other's tickets.
 	URL string
 	// Weight is this node's share of what is spread over the nodes, in relation
 	// to theirs; see [RingNode]. Defaults to 1, at most 1,000.

@@ -84,7 +84,7 @@ func isUpgrade(r *http.Request) bool {
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
-		t, err := h.redeem(r.Context(), id)
+		t, err := h.redeem(r.Context(), id, false)
 		switch {
 		case err != nil:
 			return Identity{}, nil, err
@@ -213,7 +213,7 @@ type negotiation struct {
 }
 
 // negotiate tells the client where its session belongs, and gives it a ticket
-// for there; where another hub cannot be had, that is here.
+// for there; where the other hubs are not known, that is here.
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, link *revoked) {
 	n := negotiation{URL: h.cfg.URL, Node: h.cfg.Node}
 	if n.URL == "" {
@@ -231,7 +231,7 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, li
 			n.URL, n.Node = p.url, p.node
 		}
 	}
-	if here := h.here(); !ok && (len(here) > 1 || len(here) == 1 && here[0] != h.self) { // a load balancer chooses
+	if here := h.here(); !ok && len(here) > 0 && h.hasOthers() { // for this URL, and refresh anywhere
 		n.Ticket, life, ok = h.lend(r.Context(), who, link, origin, here)
 	}
 	if !ok {

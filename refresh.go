@@ -11,7 +11,7 @@ import (
 // in are left.
 func (c *Client) refresh(cmd *wire.Command) error {
 	c.waits()
-	t, refused := c.hub.redeem(c.hub.ctx, string(cmd.Ticket)) // whichever page has asked for it
+	t, refused := c.hub.redeem(c.hub.ctx, string(cmd.Ticket), true) // whichever page has asked for it
 	who := t.who
 	switch {
 	case refused != nil:

@@ -106,7 +106,7 @@ func (v *routes) at(url string) (ids []string) {
 // known, or the request has been sent here for it by another node.
 func (h *Hub) elsewhere(r *http.Request, who Identity) *place {
 	v := h.routes()
-	if v == nil || h.cfg.URL == "" || r.URL.Query().Has("from") {
+	if v == nil || h.cfg.URL == "" || strings.Contains(r.URL.RawQuery, "from=") && r.URL.Query().Has("from") {
 		return nil
 	}
 	key := h.cfg.Route(r, who)
@@ -134,6 +134,12 @@ func (h *Hub) here() []string {
 		ids = slices.Delete(ids, self, self+1)
 	}
 	return ids
+}
+
+// hasOthers reports whether there are hubs beside this one.
+func (h *Hub) hasOthers() bool {
+	v := h.routes()
+	return v != nil && (len(v.nodes) > 1 || v.nodes[0].ID != h.self)
 }
 
 // redirect sends a handshake to where it belongs, with a ticket, as clients do

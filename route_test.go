@@ -497,22 +497,35 @@ func TestDrainingRoutesAway(t *testing.T) {
 	<-done
 }
 
+// A session renews itself where it is, whichever node is asked for the ticket
+// and wherever it would be sent to now.
 func TestRefreshWithATicketFromAnotherNode(t *testing.T) {
 	t.Parallel()
-	c := cluster(t, 2, nil)
-	user := c.userOf(1, 0, 1)
-	w := &world{t, c.hubs[1], "http" + strings.TrimPrefix(c.url[1], "ws"), c.client, nil, 0}
-	s := w.dial("from=n0&user=" + user)
-	n := c.negotiate(0, "claim=new&user="+user, "")
-	s.send(frame{"type": "refresh", "ref": 1, "ticket": n.Ticket})
-	s.expect("refreshed")
-	assert.Equal(t, "new", c.hubs[1].Sessions("", user)[0].Identity().Claims["claim"])
-	s.send(frame{"type": "refresh", "ref": 2, "ticket": n.Ticket})
-	assert.Equal(t, "unauthorized", s.expect("error")["code"])
-	n = c.negotiate(0, "user="+user, "")
-	require.NoError(t, c.hubs[0].Revoke(t.Context(), gohub.Revocation{User: user, Login: "other"}))
-	s.send(frame{"type": "refresh", "ref": 3, "ticket": n.Ticket})
-	s.expect("refreshed")
+	c := cluster(t, 3, nil)
+	for at := range 3 {
+		for owner := range 3 {
+			user := c.userOf(owner, 0, 1, 2)
+			w := &world{t, c.hubs[at], "http" + strings.TrimPrefix(c.url[at], "ws"), c.client, nil, 0}
+			s := w.dial("from=n0&user=" + user)
+			for asked := range 3 {
+				claim := fmt.Sprint("new", asked)
+				n := c.negotiate(asked, "claim="+claim+"&user="+user, "")
+				require.Equal(t, c.url[owner], n.URL)
+				s.send(frame{"type": "refresh", "ref": 1, "ticket": n.Ticket})
+				s.expect("refreshed")
+				claims := []any{}
+				for _, c := range c.hubs[at].Sessions("", user) {
+					claims = append(claims, c.Identity().Claims["claim"])
+				}
+				require.Contains(t, claims, claim)
+				s.send(frame{"type": "refresh", "ref": 2, "ticket": n.Ticket})
+				require.Equal(t, "unauthorized", s.expect("error")["code"], "once")
+			}
+			n := c.negotiate(0, "user=mallory", "")
+			s.send(frame{"type": "refresh", "ref": 3, "ticket": n.Ticket})
+			require.Equal(t, "forbidden", s.expect("error")["code"])
+		}
+	}
 }
 
 // A ticket ends with the token it was given for, elsewhere too.

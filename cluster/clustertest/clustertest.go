@@ -7,6 +7,8 @@
 //		})
 //	}
 //
+// [RunNodes] and [RunTickets] are the same for a [gohub.Directory].
+//
 // Run it with -race. It tests a healthy broker; what an adapter does when its
 // server fails is for the adapter's own tests.
 package clustertest

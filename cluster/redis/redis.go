@@ -18,6 +18,9 @@
 // unavailable for about two seconds, connections stay, and all goes on by
 // itself. docs/cluster.md says what happens in each kind of failure, and what
 // is not there yet: Redis Cluster, presence and sessions across hubs.
+//
+// The Broker is the hubs' [gohub.Directory] as well, by which they know each
+// other, send sessions to where they belong and take each other's tickets.
 package redis
 
 import (
