@@ -8,7 +8,7 @@ import (
 // A MemoryDirectory is a [Directory] for hubs in one process, which share a
 // [MemoryBroker]. It is made for tests of several hubs, and forgets nothing.
 type MemoryDirectory struct {
-	mu sync.Mutex // guards all below; a leaf
+	mu sync.Mutex // guards all below, but for nodes.list; a leaf
 
 	nodes   memoryNodes
 	tickets memoryTickets
@@ -28,6 +28,7 @@ type memoryNode struct {
 // To be built, each in a file of its own.
 
 func (n *memoryNode) Claim(ctx context.Context, c Claim) (int64, error) { return 0, ErrUnavailable }
+
 func (n *memoryNode) Lost(ctx context.Context, held []Claim) ([]Claim, error) {
 	return nil, ErrUnavailable
 }
@@ -35,6 +36,7 @@ func (n *memoryNode) Lost(ctx context.Context, held []Claim) ([]Claim, error) {
 func (n *memoryNode) Announce(ctx context.Context, room RoomID, users []PresentUser, all bool) error {
 	return ErrUnavailable
 }
+
 func (n *memoryNode) Present(ctx context.Context, room RoomID, cursor string, limit int) (PresencePage, error) {
 	return PresencePage{}, ErrUnavailable
 }

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
 )
 
 // memoryNodes are the nodes of a [MemoryDirectory]. There are no beats: what
 // one says all know at once, and a node that does not leave stays.
 type memoryNodes struct {
-	mu   sync.Mutex // guards by; a leaf
 	by   map[string]memoryServed
 	list atomic.Pointer[[]Node]
 }
@@ -23,11 +21,11 @@ type memoryServed struct {
 
 // Serve takes the place of another node of that name.
 func (n *memoryNode) Serve(_ Listener, self Node) {
-	n.d.nodes.change(func(by map[string]memoryServed) { by[self.Name] = memoryServed{n, self} })
+	n.d.change(func(by map[string]memoryServed) { by[self.Name] = memoryServed{n, self} })
 }
 
 func (n *memoryNode) Leave(context.Context, Listener) {
-	n.d.nodes.change(func(by map[string]memoryServed) {
+	n.d.change(func(by map[string]memoryServed) {
 		for name, s := range by {
 			if s.by == n {
 				delete(by, name)
@@ -43,9 +41,10 @@ func (n *memoryNode) Nodes() []Node {
 	return nil
 }
 
-func (m *memoryNodes) change(f func(by map[string]memoryServed)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (d *MemoryDirectory) change(f func(by map[string]memoryServed)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := &d.nodes
 	if m.by == nil {
 		m.by = make(map[string]memoryServed)
 	}

@@ -5,13 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 )
 
 // memoryTickets are the tickets of a [MemoryDirectory].
 type memoryTickets struct {
-	mu   sync.Mutex // guards all below; a leaf
 	m    map[string]memoryTicket
 	next time.Time // when the old ones are looked for next
 }
@@ -26,8 +24,8 @@ func (n *memoryNode) PutTicket(ctx context.Context, id string, ticket []byte, li
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	t, now := &n.d.tickets, time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	n.d.mu.Lock()
+	defer n.d.mu.Unlock()
 	if t.m == nil {
 		t.m = make(map[string]memoryTicket)
 	}
@@ -44,8 +42,8 @@ func (n *memoryNode) TakeTicket(ctx context.Context, id string) ([]byte, error) 
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	m := &n.d.tickets
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	n.d.mu.Lock()
+	defer n.d.mu.Unlock()
 	t, ok := m.m[id]
 	delete(m.m, id)
 	if !ok || !time.Now().Before(t.expires) {
