@@ -59,8 +59,23 @@ type Config struct {
 	// URL is where clients reach this node's handler, as negotiate tells
 	// them: "wss://chat-3.example.com/ws". Defaults to the address the
 	// negotiate request came to; behind a proxy that ends TLS set it, or
-	// clients are told ws://.
+	// clients are told ws://. In a cluster it is the node's own, for [Config].Route;
+	// nodes that clients reach only through one load balancer all have that
+	// one's, letter for letter, or none, and take each other's tickets.
 	URL string
+	// Weight is this node's share of what is spread over the nodes, in relation
+	// to theirs; see [RingNode]. Defaults to 1, at most 1,000.
+	Weight int
+	// Route says what a session belongs with: all of one key are sent to the
+	// same node, as long as the nodes stay what they are; "": wherever they
+	// come. It has an effect where the Directory knows nodes with another URL
+	// than this one's, and both are set: negotiate then answers the URL of the
+	// node to which the key belongs, and a handshake that no page has sent is
+	// answered with 307 to there. It is an optimisation, of what is done on one
+	// node when all who matter are there; all works as well without it.
+	// Defaults to [RouteByUser]; [NoRouting] sends nobody away. It is called
+	// concurrently, after the Authenticator, and must not block.
+	Route func(r *http.Request, who Identity) (key string)
 	// Origins lists the origins, besides the request's own host, whose pages
 	// may connect: "https://example.com" or "https://*.example.com". "*"
 	// allows all, which lets any page act as its visitor: only without
@@ -187,6 +202,9 @@ func (c Config) resolve() (Config, error) {
 	if c.Directory == nil {
 		c.Directory, _ = c.Broker.(Directory)
 	}
+	if c.Route == nil {
+		c.Route = RouteByUser
+	}
 	if c.RateLimiter == nil {
 		c.RateLimiter = NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20})
 	}
@@ -212,6 +230,7 @@ func (c Config) resolve() (Config, error) {
 		def, min int
 		off      bool // -1 means none
 	}{
+		{"Weight", &c.Weight, 1, 1, false},
 		{"MaxFrame", &c.MaxFrame, 64 << 10, 2 << 10, false},
 		{"MaxBody", &c.MaxBody, 0, 1, false}, // its default needs MaxFrame: below
 		{"MaxQueue", &c.MaxQueue, 1 << 20, 1 << 10, false},
@@ -239,6 +258,9 @@ func (c Config) resolve() (Config, error) {
 			}
 			return c, fmt.Errorf("gohub: Config.%s is %d: the least is %d%s", f.name, *f.v, f.min, none)
 		}
+	}
+	if c.Weight > 1000 {
+		return c, fmt.Errorf("gohub: Config.Weight is %d: at most 1000", c.Weight)
 	}
 	if c.MaxBody > c.MaxFrame {
 		return c, fmt.Errorf("gohub: Config.MaxBody is %d: more than MaxFrame, %d", c.MaxBody, c.MaxFrame)
@@ -322,7 +344,8 @@ type Identity struct {
 	// Claims is what else the Authenticator knows and the program wants to
 	// have at hand, in MayJoin or a handler. They are kept as long as the
 	// session, so let there be few, and no parts of the request. Nobody may
-	// change them.
+	// change them. Where a client is sent to another node they go there as
+	// JSON: a number is a float64 then, a time a string.
 	Claims map[string]any
 }
 

@@ -28,8 +28,9 @@ type Directory interface {
 	// cannot say so is found dead in time.
 	Leave(ctx context.Context, l Listener)
 	// Nodes lists the nodes that live and are not leaving, this one among
-	// them if it serves, by name. It does no I/O; the slice is shared and is
-	// not to be changed. Empty: not known now.
+	// them if it serves, by name, each name once. It does no I/O; the slice is
+	// shared and is not to be changed, and while nothing changes it is the
+	// same one. Empty: not known now.
 	Nodes() []Node
 
 	// Claim makes c's session the one of its user and device; Gen is 0. The
@@ -83,11 +84,12 @@ type Listener interface {
 // A Node is one hub of a cluster.
 type Node struct {
 	Name string // Config.Node, which no other node may have
+	ID   string // of this run of it: random, another one after a restart
 	// URL is where clients reach it: Config.URL. Empty: nobody is sent there.
 	URL string
 	// Weight is its share of what is spread over the nodes; see [RingNode].
 	Weight int
-	// Leaving: it is draining, and takes no new sessions.
+	// Leaving: it is draining or not ready, and should get no new sessions.
 	Leaving bool
 }
 

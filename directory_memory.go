@@ -1,17 +1,16 @@
 package gohub
 
-import (
-	"context"
-	"sync"
-	"time"
-)
+import "sync"
 
 // A MemoryDirectory is a [Directory] for hubs in one process, which share a
 // [MemoryBroker]. It is made for tests of several hubs, and forgets nothing.
 type MemoryDirectory struct {
-	mu       sync.Mutex // guards all below; held while listeners are told
+	mu sync.Mutex // guards all below, but for nodes.list; held while listeners are told
+
 	claims   map[deviceID]Claim
 	presence memoryPresence
+	nodes    memoryNodes
+	tickets  memoryTickets
 }
 
 // NewMemoryDirectory makes one that knows no nodes yet.
@@ -28,20 +27,4 @@ func (d *MemoryDirectory) Node() Directory { return &memoryNode{d: d} }
 type memoryNode struct {
 	d   *MemoryDirectory
 	run *memoryRun // guarded by d.mu; nil: it has left
-}
-
-// To be built, each in a file of its own.
-
-func (n *memoryNode) Serve(l Listener, self Node) { n.listen(l) }
-
-func (n *memoryNode) Leave(ctx context.Context, l Listener) { n.leave() }
-
-func (n *memoryNode) Nodes() []Node { return nil }
-
-func (n *memoryNode) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
-	return ErrUnavailable
-}
-
-func (n *memoryNode) TakeTicket(ctx context.Context, id string) ([]byte, error) {
-	return nil, ErrUnavailable
 }

@@ -95,6 +95,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		}
 	}
 	defer close(h.finished)
+	if h.dir != nil {
+		h.serveAs(true, true)
+	}
 	began, sessions := time.Now(), h.sessionCount()
 	h.letGo(ctx)
 	stayed := h.sessionCount()

@@ -35,7 +35,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		// and net/http would keep the connection. The handshake changes it.
 		w.Header().Set("Connection", "close")
 	}
-	if h.draining.Load() {
+	if h.draining.Load() && (h.ctx.Err() != nil || h.routes() == nil) { // else it may know where to go
 		h.refuse(w, r, errDraining)
 		return
 	}
@@ -67,6 +67,8 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if from != nil {
 		link = from
+	} else if upgrade && h.redirect(w, r, who, link) {
+		return
 	}
 	if upgrade {
 		h.connect(w, r, who, link, &place) //nolint:contextcheck // the session outlives its request
@@ -82,8 +84,11 @@ func isUpgrade(r *http.Request) bool {
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
-		t, ok := h.tickets.redeem(id)
-		if !ok || t.origin != "" && t.origin != r.Header.Get("Origin") {
+		t, err := h.redeem(r.Context(), id, false)
+		switch {
+		case err != nil:
+			return Identity{}, nil, err
+		case t.origin != "" && t.origin != r.Header.Get("Origin"):
 			return Identity{}, nil, errTicket
 		}
 		return t.who, t.link, nil
@@ -210,28 +215,47 @@ type negotiation struct {
 	ExpiresMS int64  `json:"expires_in_ms"`
 }
 
+// negotiate tells the client where its session belongs, and gives it a ticket
+// for there; where the other hubs are not known, that is here.
 func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, link *revoked) {
-	t, life, ok := h.tickets.issue(who, link, strings.Clone(r.Header.Get("Origin")))
-	if !ok {
-		h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
-		return
-	}
-	if h.revoked.since(link, &who, nil) != nil { // Revoke may not have seen it
-		h.tickets.redeem(t)
-		h.refuse(w, r, errRevoked)
-		return
-	}
-	at := h.cfg.URL
-	if at == "" {
+	n := negotiation{URL: h.cfg.URL, Node: h.cfg.Node}
+	if n.URL == "" {
 		scheme := "ws"
 		if r.TLS != nil {
 			scheme = "wss"
 		}
-		at = scheme + "://" + r.Host + requestPath(r)
+		n.URL = scheme + "://" + r.Host + requestPath(r)
 	}
+	var life time.Duration
+	var ok bool
+	origin := strings.Clone(r.Header.Get("Origin"))
+	if p := h.elsewhere(r, who); p != nil {
+		if n.Ticket, life, ok = h.lend(r.Context(), who, link, origin, p.ids); ok {
+			n.URL, n.Node = p.url, p.node
+		}
+	}
+	if here := h.here(); !ok && len(here) > 0 && h.hasOthers() { // for this URL, and refresh anywhere
+		n.Ticket, life, ok = h.lend(r.Context(), who, link, origin, here)
+	}
+	if !ok {
+		if h.draining.Load() {
+			h.refuse(w, r, errDraining)
+			return
+		}
+		if n.Ticket, life, ok = h.tickets.issue(who, link, origin); !ok {
+			h.refuse(w, r, &Error{Code: CodeBusy, Message: "too many tickets are waiting to be used", RetryAfter: time.Second})
+			return
+		}
+		if h.revoked.since(link, &who, nil) != nil { // Revoke may not have seen it
+			h.tickets.redeem(n.Ticket)
+			h.refuse(w, r, errRevoked)
+			return
+		}
+	}
+	n.ExpiresMS = life.Milliseconds()
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(negotiation{at, t, h.cfg.Node, life.Milliseconds()})
+	_ = json.NewEncoder(w).Encode(n)
 }
 
 // requestPath is the path that the client asked for: a mux may have taken a

@@ -35,8 +35,10 @@ type Hub struct {
 	marks     *marks
 	devices   *devices
 	tickets   ticketBox
+	lending   lending
 	revoked   revocations
-	self      string // tells this hub's orders from others'
+	routing   routing
+	self      string // tells this hub's orders and node from others'
 	// perimeter is asked before the Authenticator is.
 	perimeter *perimeter
 	conns     wsconn.Options
@@ -101,7 +103,7 @@ func New(cfg Config) (*Hub, error) {
 		parting:   make(map[*Client]struct{}),
 		handlers:  make(map[string]callHandler),
 		finished:  make(chan struct{}),
-		revoked:   revocations{newest: new(revoked)},
+		revoked:   revocations{keep: cfg.Directory != nil, newest: new(revoked)},
 		self:      rand.Text(),
 		ctx:       ctx,
 		cancel:    cancel,
@@ -148,8 +150,9 @@ func New(cfg Config) (*Hub, error) {
 		h.run(func() { h.adopt(ctx) }) // ends with ctx
 	}
 	if h.dir != nil {
-		h.dir.Serve(listener{h}, Node{Name: cfg.Node, URL: cfg.URL})
-		h.run(func() { h.devices.run(ctx) }) // ends with ctx
+		h.serveAs(false, true)
+		h.run(func() { h.attend(ctx) })      // ends with ctx
+		h.run(func() { h.devices.run(ctx) }) // the same
 	}
 	return h, nil
 }

@@ -7,6 +7,7 @@ import "encoding/json"
 // like. What a hub does not know, from a newer one, it leaves.
 type order struct {
 	From      string      // who has done it already
+	ID        string      `json:",omitempty"` // no other order's, of a Revoke
 	Revoke    *Revocation `json:",omitempty"`
 	Replace   *Claim      `json:",omitempty"` // end what is older
 	Kick      *kick       `json:",omitempty"`
@@ -37,7 +38,7 @@ func (h *Hub) obey(b []byte) {
 		return
 	}
 	if o.Revoke != nil && o.Revoke.check() == nil {
-		h.revoke(o.Revoke)
+		h.revoke(o.Revoke, o.ID)
 	}
 	if o.Replace != nil {
 		h.devices.replace(o.Replace)

@@ -23,8 +23,8 @@ func startNodes(t *testing.T, dirs ...gohub.Directory) []*world {
 	return worlds
 }
 
-// nodes makes the Directories of n hubs.
-func nodes(n int) []gohub.Directory {
+// directories makes the Directories of n hubs.
+func directories(n int) []gohub.Directory {
 	d := gohub.NewMemoryDirectory()
 	out := make([]gohub.Directory, n)
 	for i := range out {
@@ -47,7 +47,7 @@ var nobody = []any{}
 
 func TestMembersOfAllNodes(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		w := startNodes(t, nodes(3)...)
+		w := startNodes(t, directories(3)...)
 		alice := w[0].as("alice")
 		require.EqualValues(t, 1, alice.join("r")["members"])
 		require.Equal(t, members(1, []any{"alice"}, nobody), alice.told())
@@ -96,7 +96,7 @@ func TestMembersOfAllNodes(t *testing.T) {
 
 func TestPresenceOfAllNodes(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		w := startNodes(t, nodes(2)...)
+		w := startNodes(t, directories(2)...)
 		w[0].dial("user=alice&name=Old").join("r")
 		bob := w[1].as("bob", "r")
 		pass(time.Second)
@@ -129,7 +129,7 @@ func TestPresenceOfAllNodes(t *testing.T) {
 // seconds after its end: whether they wait to be closed, or go at once.
 func TestDrainDoesNotFlap(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		w := startNodes(t, nodes(2)...)
+		w := startNodes(t, directories(2)...)
 		watcher := w[1].as("watcher", "r")
 		moves, waits, goes, left := w[0].as("moves", "r"), w[0].as("waits", "r"), w[0].as("goes", "r"), w[0].as("left", "r")
 		watcher.told()
@@ -240,7 +240,7 @@ func (d *forgetful) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 }
 
 func forgetfulNodes(n int) (all []*forgetful, dirs []gohub.Directory) {
-	for _, inner := range nodes(n) {
+	for _, inner := range directories(n) {
 		d := &forgetful{inner: inner}
 		all, dirs = append(all, d), append(dirs, d)
 	}
@@ -293,7 +293,7 @@ func TestMembersAreAnnouncedAgain(t *testing.T) {
 		w[0].as("erin", "r")
 		carol.leave("r")
 		pass(time.Second)
-		anew := nodes(2)
+		anew := directories(2)
 		for i := range d {
 			d[i].forgets(anew[i])
 		}

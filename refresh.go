@@ -10,11 +10,12 @@ import (
 // tenant and device stay as they were; the rooms that the new one may not be
 // in are left.
 func (c *Client) refresh(cmd *wire.Command) error {
-	t, ok := c.hub.tickets.redeem(string(cmd.Ticket)) // whichever page has asked for it
+	c.waits()
+	t, refused := c.hub.redeem(c.hub.ctx, string(cmd.Ticket), true) // whichever page has asked for it
 	who := t.who
 	switch {
-	case !ok:
-		return errTicket
+	case refused != nil:
+		return refused
 	case who.User != c.who.User || who.Tenant != c.who.Tenant:
 		return Errorf(CodeForbidden, "the ticket is another user's")
 	case who.Device != "" && who.Device != c.who.Device:

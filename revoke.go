@@ -3,8 +3,11 @@ package gohub
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 	"unicode/utf8"
 )
 
@@ -79,14 +82,15 @@ func (h *Hub) Revoke(_ context.Context, r Revocation) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	h.revoke(&r)
-	h.broadcast(r.Tenant, order{Revoke: &r})
+	o := order{ID: rand.Text(), Revoke: &r}
+	h.revoke(&r, o.ID)
+	h.broadcast(r.Tenant, o)
 	return nil
 }
 
-// revoke is this hub's part.
-func (h *Hub) revoke(r *Revocation) {
-	h.revoked.add(r) // first: who is being let in looks there last
+// revoke is this hub's part; id is the order's.
+func (h *Hub) revoke(r *Revocation, id string) {
+	h.revoked.add(r, id) // first: who is being let in looks there last
 	h.tickets.revoke(r)
 	sessions := h.sessionsOf(r.Tenant, r.User)
 	if r.User == "" {
@@ -105,16 +109,31 @@ func (h *Hub) revoke(r *Revocation) {
 // revocations is a chain to which links are only added. Who is being let in
 // holds the link that was the newest when that began, and once it is where
 // Revoke would find it looks at those that have come since. Links that nobody
-// holds are the garbage collector's.
+// holds are the garbage collector's; in a cluster those of the last minutes
+// are kept, for tickets that come from other hubs.
 type revocations struct {
-	mu     sync.Mutex // guards newest and every next; a leaf
+	keep   bool
+	mu     sync.Mutex // guards all below and every next; a leaf
 	newest *revoked
+	recent []*revoked // oldest first
 }
 
 type revoked struct {
 	what *Revocation
 	next *revoked
+	id   string    // the order's
+	n    int64     // place in the chain
+	at   time.Time // when this hub heard of it
 }
+
+const (
+	// revokedLate is for how long a revocation counts against tickets of other
+	// hubs: one that was given before it is no good after ticketLife.
+	revokedLate = ticketLife + 5*time.Second
+	// revokedKept is for how long this hub says that it knew of it: longer,
+	// as others may hear of it later.
+	revokedKept = 4 * ticketLife
+)
 
 // now gives the newest link.
 func (v *revocations) now() *revoked {
@@ -123,11 +142,44 @@ func (v *revocations) now() *revoked {
 	return v.newest
 }
 
-func (v *revocations) add(r *Revocation) {
+func (v *revocations) add(r *Revocation, id string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.newest.next = &revoked{what: r}
-	v.newest = v.newest.next
+	l := &revoked{what: r, id: id, n: v.newest.n + 1, at: time.Now()}
+	v.newest.next = l
+	v.newest = l
+	if v.keep {
+		old := 0
+		for old < len(v.recent) && time.Since(v.recent[old].at) > revokedKept {
+			old++
+		}
+		v.recent = append(slices.Delete(v.recent, 0, old), l)
+	}
+}
+
+// known names the revocations of who, of the last minutes and up to link.
+func (v *revocations) known(link *revoked, who *Identity) (ids []string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, l := range v.recent {
+		if l.n <= link.n && l.what.names(who) {
+			ids = append(ids, l.id)
+		}
+	}
+	return ids
+}
+
+// beyond reports whether who has been revoked, as late as a ticket may still
+// be from before, by an order that is not among those known.
+func (v *revocations) beyond(known []string, who *Identity) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, l := range v.recent {
+		if time.Since(l.at) < revokedLate && l.what.names(who) && !slices.Contains(known, l.id) {
+			return true
+		}
+	}
+	return false
 }
 
 // since gives the first revocation after a link that names who, or nil. If

@@ -7,7 +7,8 @@
 //		})
 //	}
 //
-// [RunClaims] is the suite for a part of [gohub.Directory], and called alike.
+// [RunClaims], [RunPresence], [RunNodes] and [RunTickets] are the same for the
+// parts of a [gohub.Directory].
 //
 // Run them with -race. Run tests a healthy broker; what an adapter does when its
 // server fails is for the adapter's own tests.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -152,4 +153,34 @@ func scriptTime(b *testing.B, br *Broker) (sum float64) {
 		}
 	}
 	return sum
+}
+
+// BenchmarkTicket keeps a ticket of 300 B and takes it: what a client costs
+// that is sent to another node.
+func BenchmarkTicket(b *testing.B) {
+	br := broker(b, redistest.New(b), prefix())
+	runs(b, br, new(recorder))
+	ticket := make([]byte, 300)
+	once := func(b *testing.B, i int64) {
+		b.Helper()
+		id := fmt.Sprint(i)
+		require.NoError(b, br.PutTicket(b.Context(), id, ticket, time.Minute))
+		got, err := br.TakeTicket(b.Context(), id)
+		require.NoError(b, err)
+		require.Len(b, got, len(ticket))
+	}
+	b.Run("alone", func(b *testing.B) {
+		for i := int64(0); b.Loop(); i++ {
+			once(b, i)
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		var n atomic.Int64
+		b.SetParallelism(100)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				once(b, n.Add(1))
+			}
+		})
+	})
 }

@@ -42,6 +42,7 @@ func (k keyspace) owners() string          { return k.prefix + ":owners" }
 func (k keyspace) recovery() string        { return k.prefix + ":recovery" }
 func (k keyspace) signals() string         { return k.prefix + ":signals" }
 func (k keyspace) node(node string) string { return k.prefix + ":node:" + node }
+func (k keyspace) ticket(id string) string { return k.prefix + ":ticket:" + id }
 func (k keyspace) room(roomKey string) string {
 	return k.tagged(partition(roomKey)) + "room:" + roomKey
 }

@@ -180,7 +180,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	answers := c.DoMulti(ctx,
 		c.B().Info().Section("server").Build(),
 		c.B().Evalsha().Sha1(n.b.scripts.beat.sha).Numkeys(2).Key(n.b.keys.nodes(), n.b.keys.node(n.name)).
-			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds()), owner).Build())
+			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds()), owner, n.b.about()).Build())
 	info, err := answers[0].ToString()
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 		}
 		return err
 	}
-	if len(answer) < 6 {
+	if len(answer) < 7 {
 		n.alarmGen(held, gen, "another generation runs")
 		return nil
 	}
@@ -213,7 +213,11 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	if err != nil {
 		return err
 	}
-	n.watch.note(nodes, n.name, n.b.t)
+	live, rivals := n.watch.note(nodes, n.name, n.b.t)
+	n.b.listed(live)
+	for _, other := range rivals {
+		n.b.o.Logger.Error("another hub has this one's Config.Node: clients and tickets go to one of the two", "node", n.name, "other", other)
+	}
 	n.watch.noteOwners(owners, nodes, now, owner)
 	if fresh, _ := answer[5].AsInt64(); !n.left.Load() && (owners[owner] != "" || fresh == 1 && n.told == owner) {
 		n.b.o.Logger.Warn("others took this node for dead: it announces its users again", "node", n.name)
@@ -225,8 +229,10 @@ func (n *node) beat(ctx context.Context, gen string) error {
 	}
 	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
 	n.subs.beaten(n.b.t)
-	if l := n.b.listener.Load(); l != nil && n.told != "" && n.told != owner {
-		(*l).Forgotten(n.quiet)
+	if n.told != "" && n.told != owner {
+		n.b.tell(func(l gohub.Listener) { l.Forgotten(n.quiet) })
+	} else if written, _ := answer[6].AsInt64(); written == 1 && n.told == owner {
+		n.b.o.Logger.Warn("this node was taken for dead, and is back", "node", n.name)
 	}
 	n.told = owner
 	return nil

@@ -442,7 +442,9 @@ func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
-	b.t.beat, b.t.silent = 50*time.Millisecond, 500*time.Millisecond
+	for _, x := range []*Broker{a, b} {
+		x.t.beat, x.t.silent = 50*time.Millisecond, 500*time.Millisecond
+	}
 	shared := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
 	failing := hubtest.Faulty(shared)
 	dying, err := gohub.New(hubtest.Config(t, gohub.Config{Node: "a", Store: failing, Broker: a}))

@@ -27,12 +27,20 @@ type watch struct {
 
 // A sighting is what a node has in the list, and since when.
 type sighting struct {
-	is    string // "low beat"
+	is    string // its entry
 	since time.Time
+	entry entry
+	beats int  // how many were seen
+	told  bool // that it has this node's name
 }
 
-// note takes the list of nodes from a beat.
-func (w *watch) note(nodes map[string]string, self string, t timing) {
+// rivalBeats is after how many beats another node of this one's name is no
+// earlier run of it that has just ended.
+const rivalBeats = 3
+
+// note takes the list of nodes from a beat. It returns those that live and
+// serve, and whoever is found to have this node's name.
+func (w *watch) note(nodes map[string]string, self string, t timing) (live []gohub.Node, rivals []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -46,14 +54,33 @@ func (w *watch) note(nodes map[string]string, self string, t timing) {
 			delete(w.seen, name)
 		}
 	}
+	own := parseEntry(nodes[self], entry{})
+	entries := []entry{own}
 	for name, is := range nodes {
-		if name != self && w.seen[name].is != is {
-			w.seen[name] = sighting{is, now}
+		if name == self {
+			continue
+		}
+		s, known := w.seen[name]
+		if s.is != is {
+			s.is, s.since, s.entry = is, now, parseEntry(is, s.entry)
+			if known {
+				s.beats++
+			}
+		}
+		if node := s.entry.node; !s.told && s.beats >= rivalBeats && node.Name != "" && node.Name == own.node.Name && !node.Leaving {
+			s.told = true
+			rivals = append(rivals, name)
+		}
+		w.seen[name] = s
+		if now.Sub(s.since) < t.absent {
+			entries = append(entries, s.entry)
 		}
 	}
+	return nodesOf(entries), rivals
 }
 
-// dead gives the nodes that have been silent for long.
+// dead gives the nodes that have been silent for as long as this node, and
+// they themselves, take for death.
 func (w *watch) dead(t timing) map[string]string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -62,7 +89,7 @@ func (w *watch) dead(t timing) map[string]string {
 		return dead // we are away
 	}
 	for name, s := range w.seen {
-		if time.Since(s.since) >= t.silent {
+		if time.Since(s.since) >= max(t.silent, s.entry.silent) {
 			dead[name] = s.is
 		}
 	}

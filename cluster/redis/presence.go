@@ -172,14 +172,10 @@ func parseNews(s string) (joined, left []string, count int, err error) {
 
 // tell hands news of members to the listener.
 func (n *node) tell(room gohub.RoomID, news string) {
-	l := n.b.listener.Load()
-	if l == nil {
-		return
-	}
 	joined, left, count, err := parseNews(news)
 	if err != nil {
 		n.b.o.Logger.Error("news cannot be read", "room", room, "err", err)
 		return
 	}
-	(*l).Members(room, joined, left, count)
+	n.b.tell(func(l gohub.Listener) { l.Members(room, joined, left, count) })
 }

@@ -15,7 +15,11 @@
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
 // itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster, and presence across hubs.
+// is not there yet: Redis Cluster.
+//
+// The Broker is the hubs' [gohub.Directory] as well, by which they know each
+// other and who is in a room, send sessions to where they belong, and take each
+// other's tickets.
 package redis
 
 import (
@@ -47,6 +51,12 @@ type Options struct {
 	// takes longer has an unknown outcome, and the hub repeats it. Defaults
 	// to 2 s.
 	Timeout time.Duration
+	// Silent is how long a node may be silent before others take it for dead
+	// and store what it left: 5 s to 10 min. After a quarter of that nobody
+	// is sent to it any more, and after half of it its publishes are refused,
+	// so that none comes after its death. A node beats every second, or 20
+	// times in Silent where that is more often. Defaults to 20 s.
+	Silent time.Duration
 	// Unsafe accepts a server that may evict keys. For tests.
 	Unsafe bool
 	// Logger is told when Redis cannot be reached, has forgotten, or serves
@@ -74,6 +84,12 @@ func (o Options) resolve() (Options, error) {
 		o.Timeout = 2 * time.Second
 	case o.Timeout < 0:
 		return o, fmt.Errorf("redis: Options.Timeout is %v: a duration above 0", o.Timeout)
+	}
+	switch {
+	case o.Silent == 0:
+		o.Silent = 20 * time.Second
+	case o.Silent < 5*time.Second || o.Silent > 10*time.Minute:
+		return o, fmt.Errorf("redis: Options.Silent is %v: 5 s to 10 min", o.Silent)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -106,7 +122,8 @@ type Broker struct {
 	scripts scripts
 	t       timing
 
-	listener atomic.Pointer[gohub.Listener] // nil: nobody is told of members
+	served atomic.Pointer[served]   // nil: no hub serves
+	list   atomic.Pointer[nodeList] // nil: it does not run
 
 	mu   sync.RWMutex // guards node
 	node *node        // nil: it does not run
@@ -115,6 +132,7 @@ type Broker struct {
 // timing is what tests make shorter.
 type timing struct {
 	beat        time.Duration // between two beats
+	absent      time.Duration // without a beat a node is not in Nodes
 	silent      time.Duration // without a beat a node is dead
 	stale       time.Duration // without a beat a node's publishes are refused; below silent
 	probe       time.Duration // without its own beat's echo, the subscriptions are made anew
@@ -128,10 +146,17 @@ type timing struct {
 }
 
 var defaultTiming = timing{
-	beat: time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
+	beat: time.Second, absent: 5 * time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
 	grace: 1500 * time.Millisecond, hold: 2 * time.Second, unsubscribe: 5 * time.Second,
 	idle: 2 * time.Minute, sweep: 4, dedup: 2 * time.Minute,
 	linger: 5 * time.Second,
+}
+
+// silentFor sets what follows from Options.Silent.
+func (t timing) silentFor(silent time.Duration) timing {
+	t.silent, t.stale, t.absent = silent, silent/2, silent/4
+	t.beat = min(t.beat, silent/20)
+	return t
 }
 
 var _ gohub.Broker = (*Broker)(nil)
@@ -152,7 +177,7 @@ func New(ctx context.Context, client rueidis.Client, o Options) (*Broker, error)
 	if client.Mode() == rueidis.ClientModeCluster {
 		return nil, errors.New("redis: a Redis Cluster cannot be used yet: take a single server, or one behind Sentinel")
 	}
-	b := &Broker{client: client, o: o, keys: keyspace{o.Prefix}, scripts: newScripts(o.Prefix), t: defaultTiming}
+	b := &Broker{client: client, o: o, keys: keyspace{o.Prefix}, scripts: newScripts(o.Prefix), t: defaultTiming.silentFor(o.Silent)}
 	if !o.Unsafe {
 		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
@@ -192,6 +217,7 @@ func (b *Broker) Run(ctx context.Context, r gohub.Receiver) error {
 	b.node = n
 	b.mu.Unlock()
 	n.run(ctx)
+	b.list.Store(nil)
 	b.mu.Lock()
 	b.node = nil
 	b.mu.Unlock()
@@ -276,8 +302,8 @@ func (b *Broker) Log(ctx context.Context, room gohub.RoomID, after int64, limit 
 	return n.log(ctx, l, room, after, limit)
 }
 
-// Orphans hands out what nodes have left that have been silent for 20 s; see
-// [gohub.Broker]. Silence counts only while this node is in touch with Redis.
+// Orphans hands out what nodes have left that have been silent for
+// Options.Silent; see [gohub.Broker]. Silence counts only while this node is in touch with Redis.
 func (b *Broker) Orphans(ctx context.Context, store func([]gohub.Message) error) error {
 	n, l, err := b.running(ctx)
 	if err != nil {

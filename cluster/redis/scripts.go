@@ -130,12 +130,14 @@ return out
 // stored, and drops rooms of some partitions that are idle and stored.
 //
 //	KEYS nodes, this node's channel
-//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs, the owner that this node is
+//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs,
+//	     the owner that this node is, what it says of itself
 //
-// The nodes are a hash: node → "low beat", in µs of the server's clock. It
-// answers the time, the run_id of the server on which the generation began,
-// all nodes with what they have there, all owners likewise (see membersText), and
-// whether this node's was not among them until now.
+// The nodes are a hash: node → "low beat about", the first two in µs of the
+// server's clock. It answers the time, the run_id of the server on which the
+// generation began, all nodes with what they have there, all owners likewise (see
+// membersText), whether this node's was not among them until now, and whether
+// the node itself was not.
 const beatText = `
 local function meta(p) return ARGV[4] .. ':{' .. p .. '}:meta' end
 local old = redis.call('HMGET', meta(0), 'gen', 'low', 'run')
@@ -144,7 +146,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local low = ARGV[3]
 if low == '' then low = string.format('%.0f', now) end
-redis.call('HSET', KEYS[1], ARGV[2], low .. ' ' .. string.format('%.0f', now))
+local anew = redis.call('HSET', KEYS[1], ARGV[2], low .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[9])
 local nodes = redis.call('HGETALL', KEYS[1])
 local least
 for i = 2, #nodes, 2 do
@@ -164,7 +166,7 @@ for i = 0, ARGV[6] - 1 do
 end
 redis.call('PUBLISH', KEYS[2], 'beat')
 local fresh = redis.call('HSETNX', ARGV[4] .. ':owners', ARGV[8], '')
-return {0, string.format('%.0f', now), old[3], nodes, redis.call('HGETALL', ARGV[4] .. ':owners'), fresh}
+return {0, string.format('%.0f', now), old[3], nodes, redis.call('HGETALL', ARGV[4] .. ':owners'), fresh, anew}
 `
 
 // The three below are sent as text: they must work on a server that forgot.
