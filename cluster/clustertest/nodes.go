@@ -98,7 +98,7 @@ func RunNodes(t *testing.T, open OpenDirectory) {
 type listener struct{ _ byte } // so that two are not the same
 
 func (*listener) Members(gohub.RoomID, []string, []string, int) {}
-func (*listener) Forgotten(bool)                                    {}
+func (*listener) Forgotten(bool)                                {}
 
 // server is a node that serves.
 type server struct {

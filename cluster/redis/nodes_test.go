@@ -50,7 +50,7 @@ func TestTickets(t *testing.T) { clustertest.RunTickets(t, directories(redistest
 type ears struct{ forgotten atomic.Int64 }
 
 func (*ears) Members(gohub.RoomID, []string, []string, int) {}
-func (e *ears) Forgotten(bool)                                  { e.forgotten.Add(1) }
+func (e *ears) Forgotten(bool)                              { e.forgotten.Add(1) }
 
 func names(b *Broker) string {
 	var all []string
