@@ -17,7 +17,7 @@
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
 // itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster, presence and sessions across hubs.
+// is not there yet: Redis Cluster and sessions across hubs.
 package redis
 
 import (
