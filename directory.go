@@ -51,9 +51,9 @@ type Directory interface {
 	// Announce says how many sessions each of these users has in the room on
 	// this node now; 0: none. The listeners of all hubs that have subscribed to
 	// the room are told Members if that changes who is there at all: in the
-	// order of the changes, one call for each at most. The newest name of a user holds. It returns how many users there
-	// are then, on all nodes. After an error some of it may have been done; it
-	// does no harm to say it again.
+	// order of the changes, one call for each at most. The newest name of a
+	// user holds. It returns how many users there are then, on all nodes. After
+	// an error some of it may have been done; it does no harm to say it again.
 	//
 	// again: this had been announced before, and was forgotten. Then nobody is
 	// told of users whom others still take to be there.

@@ -35,10 +35,12 @@ func quick(b *Broker) {
 	b.t.beat, b.t.linger, b.t.silent, b.t.stale = 50*time.Millisecond, time.Second, 700*time.Millisecond, 400*time.Millisecond
 }
 
-// drain is how long a hub drains at most.
-const drain = 2 * time.Second
-
 func processes(t *testing.T, s *redistest.Server, n int, tune func(*Broker)) []process {
+	t.Helper()
+	return draining(t, s, n, -1, tune)
+}
+
+func draining(t *testing.T, s *redistest.Server, n int, drain time.Duration, tune func(*Broker)) []process {
 	t.Helper()
 	p, store := prefix(), gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
 	out := make([]process, n)
@@ -63,9 +65,10 @@ func (p process) as(user string) *hubtest.Client {
 
 // A view is a client's, of who is in the room: by its members frames.
 type view struct {
-	t     *testing.T
-	c     *hubtest.Client
-	count int
+	t      *testing.T
+	c      *hubtest.Client
+	count  int
+	frames int
 }
 
 // until takes members frames until the count is n and all of joined and left
@@ -75,6 +78,7 @@ func (v *view) until(n int, joined, left []string) {
 	var j, l []string
 	for v.count != n || len(j) < len(joined) || len(l) < len(left) {
 		f := v.c.Expect("members")
+		v.frames++
 		v.count, j, l = f.Count, append(j, f.Joined...), append(l, f.Left...)
 	}
 	slices.Sort(j)
@@ -147,10 +151,21 @@ func TestUsersOfADeadNodeLeave(t *testing.T) {
 		p[1].as(u)
 	}
 	v.until(4, []string{"a", "b", "back"}, nil)
+	gone := []string{"a", "b"}
+	var crowd []gohub.PresentUser
+	for i := range 600 {
+		crowd = append(crowd, gohub.PresentUser{User: fmt.Sprintf("crowd-%03d", i), Sessions: 1})
+		gone = append(gone, crowd[i].User)
+	}
+	_, err := p[1].b.Announce(t.Context(), gohub.RoomID{Name: "general"}, crowd, false)
+	require.NoError(t, err)
+	v.until(604, gone[2:], nil)
 	p[1].wire.cut()
 	died := time.Now()
 	p[2].as("back")
-	v.until(2, nil, []string{"a", "b"})
+	v.frames = 0
+	v.until(2, nil, gone)
+	assert.Less(t, v.frames, 10, "not one frame a user")
 	took := time.Since(died)
 	t.Logf("gone after %v", took)
 	assert.Greater(t, took, p[0].b.t.silent/2)
@@ -238,8 +253,9 @@ func TestAPausedNodeAnnouncesItsUsersAgain(t *testing.T) {
 
 // A rolling restart: who is back within the grace is not seen to leave.
 func TestARestartDoesNotFlap(t *testing.T) {
+	const drain = 2 * time.Second
 	s := redistest.New(t)
-	p := processes(t, s, 3, quick)
+	p := draining(t, s, 3, drain, quick)
 	v := &view{t: t, c: p[0].as("watcher")}
 	v.until(1, []string{"watcher"}, nil)
 	moves := p[1].as("moves")

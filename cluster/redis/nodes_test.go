@@ -71,6 +71,7 @@ func TestASilentNodeIsPruned(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	a, b := quickly(t, s, p), quickly(t, s, p)
+	a.t.linger, b.t.linger = 100*time.Millisecond, 100*time.Millisecond
 	b.t.beat = time.Hour // its first beat, and those that are asked for
 	e := new(ears)
 	b.Serve(e, gohub.Node{Name: "b", ID: "1"})
@@ -90,6 +91,10 @@ func TestASilentNodeIsPruned(t *testing.T) {
 		require.Eventually(t, func() bool {
 			require.NoError(t, a.Orphans(t.Context(), func([]gohub.Message) error { return nil }))
 			return listed() == ":1"
+		}, patience, 10*time.Millisecond)
+		require.Eventually(t, func() bool { // its users are gone as well
+			n, err := s.Do("HLEN", a.keys.owners())
+			return err == nil && n == ":1"
 		}, patience, 10*time.Millisecond)
 		assert.Equal(t, round-1, e.forgotten.Load())
 		b.poke()
