@@ -15,7 +15,7 @@ import (
 // config is what the command line and the environment say.
 type config struct {
 	addr     string
-	data     string
+	data     string // directory, or inMemory; empty: in postgres
 	postgres string
 	node     string
 	origins  []string
@@ -34,6 +34,16 @@ func (c config) drainTime() time.Duration {
 	return c.drain
 }
 
+const (
+	// defaultData is in the working directory, as with other servers that are
+	// started from a checkout: in sight, removed with it, and there without a
+	// home directory. Two checkouts, whose schemas may differ, share nothing.
+	defaultData = "chat-data"
+	// inMemory is the value of -data that keeps history in no directory; one of
+	// that name is ./memory.
+	inMemory = "memory"
+)
+
 // later names the flags of features that this version does not have. Asking
 // for one is refused: a server that quietly kept to one node, or to memory,
 // would lose what its operator believed safe.
@@ -46,7 +56,7 @@ var later = map[string]string{
 // environment. Help goes to out and comes back as flag.ErrHelp; any other
 // error names the flag or the variable that is wrong.
 func parseConfig(args []string, getenv func(string) string, out io.Writer) (config, error) {
-	c := config{addr: "127.0.0.1:8080", rate: 50, drain: 5 * time.Second}
+	c := config{addr: "127.0.0.1:8080", data: defaultData, rate: 50, drain: 5 * time.Second}
 	fs := flag.NewFlagSet("chat", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // errors are printed once, by the caller
 	fs.Usage = func() {}
@@ -62,7 +72,13 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		c.addr = s
 		return nil
 	})
-	fs.StringVar(&c.data, "data", "", "`directory` to keep history in, as chat.db; empty: in memory")
+	fs.Func("data", "`directory` to keep history in, as chat.db; memory: in none, so that it ends with the process (default "+defaultData+")", func(s string) error {
+		if s == "" {
+			return errors.New("want a directory, or memory") // likely a variable that is not set
+		}
+		c.data = s
+		return nil
+	})
 	fs.StringVar(&c.postgres, "postgres", "", "`URL` of a Postgres database to keep history in, instead of -data")
 	fs.StringVar(&c.node, "node", "", "`name` of this node (default: made by the hub)")
 	fs.Func("origins", "comma-separated `list` of further origins whose pages may connect, such as https://app.example.com", func(s string) (err error) {
@@ -124,8 +140,11 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 			errs = append(errs, fmt.Errorf("%s: not available in this version yet", source[f.Name]))
 		}
 	})
-	if c.data != "" && c.postgres != "" {
-		errs = append(errs, fmt.Errorf("%s and %s: history is kept in one place", source["data"], source["postgres"]))
+	if c.postgres != "" {
+		c.data = ""
+		if from := source["data"]; from != "" {
+			errs = append(errs, fmt.Errorf("%s and %s: history is kept in one place", from, source["postgres"]))
+		}
 	}
 	switch {
 	case (c.cert == "") != (c.key == ""):

@@ -1,7 +1,7 @@
 // Command chat is gohub's reference server: a chat with rooms, direct
 // messages and a page to use them from, in one process.
 //
-//	go run ./examples/chat
+//	go run ./examples/chat          # history in ./chat-data
 //	go run ./examples/chat -tls     # https://localhost:8080
 //	go run ./examples/chat trust    # have this machine's browsers trust that
 //
@@ -56,24 +56,24 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		log.Error("certificate", "error", err)
 		return 1
 	}
-	store, closeStore, err := openStore(ctx, conf)
+	past, err := openHistory(ctx, conf)
 	if err != nil {
 		log.Error("history", "error", err)
 		return 1
 	}
-	app, err := newApp(conf, store, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	app, err := newApp(conf, past.store, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, closeStore()))
+		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, past.close()))
 		return 2
 	}
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", conf.addr)
 	if err == nil {
-		_, _ = fmt.Fprintf(stdout, "gohub chat: %s\n%s", pageURL(ln.Addr(), secure != nil, conf.cert == ""), advice)
+		_, _ = fmt.Fprintf(stdout, "gohub chat: %s\nHistory is %s.\n%s", pageURL(ln.Addr(), secure != nil, conf.cert == ""), past.where, advice)
 		err = app.serve(ctx, ln, secure)
 	} else {
 		err = errors.Join(err, app.hub.Shutdown(context.WithoutCancel(ctx)))
 	}
-	if err = errors.Join(err, closeStore()); err != nil { // when the hub has stored what it had
+	if err = errors.Join(err, past.close()); err != nil { // when the hub has stored what it had
 		log.Error("chat", "error", err)
 		return 1
 	}

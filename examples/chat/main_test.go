@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,8 +29,18 @@ import (
 	"github.com/gohub/gohub"
 )
 
+// TestMain sees to it that no test leaves a history here.
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if _, err := os.Lstat(defaultData); !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(os.Stderr, "a test used the default of -data:", defaultData, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
 func TestConfig(t *testing.T) {
-	defaults := config{addr: "127.0.0.1:8080", rate: 50, drain: 5 * time.Second}
+	defaults := config{addr: "127.0.0.1:8080", data: "chat-data", rate: 50, drain: 5 * time.Second}
 	tests := []struct {
 		name string
 		args []string
@@ -52,7 +63,7 @@ func TestConfig(t *testing.T) {
 			name: "a flag wins, even over nonsense",
 			args: []string{"-rate", "9", "-addr=:1"},
 			env:  map[string]string{"GOHUB_RATE": "many", "GOHUB_ADDR": ":2"},
-			want: config{addr: ":1", rate: 9, drain: 5 * time.Second},
+			want: config{addr: ":1", data: "chat-data", rate: 9, drain: 5 * time.Second},
 		},
 		{name: "empty variables are unset", env: map[string]string{"GOHUB_RATE": "", "GOHUB_REDIS": ""}, want: defaults},
 		{name: "unknown variables are ignored", env: map[string]string{"GOHUB_COLOUR": "red"}, want: defaults},
@@ -73,18 +84,25 @@ func TestConfig(t *testing.T) {
 		{name: "all that is wrong", env: map[string]string{"GOHUB_RATE": "x", "GOHUB_ADDR": "y"}, err: "GOHUB_RATE"},
 
 		{name: "redis", args: []string{"-redis", "redis://:secret@db"}, err: "-redis: not available in this version yet"},
-		{name: "TLS", args: []string{"-tls"}, want: config{addr: "127.0.0.1:8080", rate: 50, drain: 5 * time.Second, tls: true}},
-		{name: "TLS on all addresses", env: map[string]string{"GOHUB_TLS": "1", "GOHUB_ADDR": ":443"}, want: config{addr: ":443", rate: 50, drain: 5 * time.Second, tls: true}},
+		{name: "TLS", args: []string{"-tls"}, want: config{addr: "127.0.0.1:8080", data: "chat-data", rate: 50, drain: 5 * time.Second, tls: true}},
+		{name: "TLS on all addresses", env: map[string]string{"GOHUB_TLS": "1", "GOHUB_ADDR": ":443"}, want: config{addr: ":443", data: "chat-data", rate: 50, drain: 5 * time.Second, tls: true}},
 		{
 			name: "a certificate of one's own, for anywhere",
 			args: []string{"-cert", "c.pem", "-key", "k.pem", "-addr", "192.0.2.1:443"},
-			want: config{addr: "192.0.2.1:443", rate: 50, drain: 5 * time.Second, tls: true, cert: "c.pem", key: "k.pem"},
+			want: config{addr: "192.0.2.1:443", data: "chat-data", rate: 50, drain: 5 * time.Second, tls: true, cert: "c.pem", key: "k.pem"},
 		},
 		{name: "a certificate without its key", args: []string{"-cert", "c.pem"}, err: "-cert and -key"},
 		{name: "a key without its certificate", env: map[string]string{"GOHUB_KEY": "k.pem"}, err: "-cert and -key"},
 		{name: "TLS for others", args: []string{"-tls", "-addr", "192.0.2.1:443"}, err: "-tls: its certificate is for this machine alone"},
 		{name: "bad TLS", env: map[string]string{"GOHUB_TLS": "maybe"}, err: "GOHUB_TLS"},
 
+		{name: "in memory", env: map[string]string{"GOHUB_DATA": "memory"}, want: config{addr: "127.0.0.1:8080", data: "memory", rate: 50, drain: 5 * time.Second}},
+		{name: "a directory without a name", args: []string{"-data", ""}, err: "-data: want a directory, or memory"},
+		{
+			name: "Postgres, not the default directory", args: []string{"-postgres", "postgres://db"},
+			want: config{addr: "127.0.0.1:8080", postgres: "postgres://db", rate: 50, drain: 5 * time.Second},
+		},
+		{name: "memory and Postgres", args: []string{"-postgres", "postgres://:secret@db", "-data", "memory"}, err: "-data and -postgres: history is kept in one place"},
 		{name: "two histories", args: []string{"-postgres", "postgres://:secret@db"}, env: map[string]string{"GOHUB_DATA": "d"}, err: "GOHUB_DATA and -postgres: history is kept in one place"},
 		{name: "advertise", args: []string{"-advertise", "x"}, err: "-advertise: not available in this version yet"},
 		{name: "redis by environment", env: map[string]string{"GOHUB_REDIS": "redis://:secret@db"}, err: "GOHUB_REDIS: not available in this version yet"},
@@ -127,20 +145,25 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 	require.NoError(t, err)
 	defer ln.Close()
 	var stderr bytes.Buffer
-	assert.Equal(t, 1, run(t.Context(), []string{"-addr", ln.Addr().String()}, noEnv, io.Discard, &stderr))
+	assert.Equal(t, 1, run(t.Context(), []string{"-addr", ln.Addr().String(), "-data", "memory"}, noEnv, io.Discard, &stderr))
 	assert.Contains(t, stderr.String(), "address already in use")
 }
 
-// serve runs the program until stop, which returns its exit status.
+// serve runs the program until stop, which returns its exit status. History is
+// in memory unless the flags say otherwise.
 func serve(t *testing.T, args ...string) (url string, stop func() int) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
 	stdout, w := io.Pipe()
 	status := make(chan int, 1)
+	args = append([]string{"-addr", "127.0.0.1:0"}, args...)
+	if !slices.Contains(args, "-data") && !slices.Contains(args, "-postgres") {
+		args = append(args, "-data", "memory")
+	}
 	go func() {
 		var stderr bytes.Buffer
-		s := run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...), noEnv, w, &stderr)
+		s := run(ctx, args, noEnv, w, &stderr)
 		_ = w.CloseWithError(fmt.Errorf("it ended with %d: %s", s, &stderr))
 		status <- s
 	}()

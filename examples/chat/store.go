@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -12,41 +14,64 @@ import (
 	"github.com/gohub/gohub/store/sqlite"
 )
 
-// openStore opens what the flags name: a Postgres database, a file in a
-// directory, or nothing, which keeps history in memory. done closes it, after
-// the hub.
-func openStore(ctx context.Context, conf config) (store gohub.Store, done func() error, err error) {
+// A history is where messages are kept.
+type history struct {
+	store gohub.Store  // nil: the hub's own, in memory
+	where string       // for a person
+	close func() error // after the hub
+}
+
+// openHistory opens what the flags name: a Postgres database, a file in a
+// directory, or nothing.
+func openHistory(ctx context.Context, conf config) (history, error) {
 	switch {
 	case conf.postgres != "":
 		return openPostgres(ctx, conf.postgres)
-	case conf.data != "":
-		return openFile(conf.data) //nolint:contextcheck // it waits for a lock at most
+	case conf.data == inMemory:
+		return history{where: "in memory, and ends with this process", close: func() error { return nil }}, nil
 	}
-	return nil, func() error { return nil }, nil
+	h, err := openDir(conf.data) //nolint:contextcheck // it waits for a lock at most
+	if err != nil {
+		err = fmt.Errorf("%w: -data DIR keeps it elsewhere, -data memory nowhere", err)
+	}
+	return h, err
 }
 
-// openFile opens the history in a directory, which is made if there is none.
-// Nobody but this user may look into either.
-func openFile(dir string) (store gohub.Store, done func() error, err error) {
+// errInUse: another process has the directory.
+var errInUse = errors.New("another chat server keeps its history there")
+
+// openDir opens the history in a directory, which is made if there is none.
+// Nobody but this user may look into either. A lock on chat.lock, which ends
+// with the process however that ends, keeps other servers out: members of two
+// would not see each other's messages.
+func openDir(dir string) (history, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return history{}, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, err
+		return history{}, err
+	}
+	lock, err := lockFile(filepath.Join(dir, "chat.lock"))
+	if err != nil {
+		return history{}, err
 	}
 	s, err := sqlite.Open(filepath.Join(dir, "chat.db"), sqlite.Options{})
 	if err != nil {
-		return nil, nil, err
+		return history{}, errors.Join(err, lock.Close())
 	}
-	return s, s.Close, nil
+	return history{store: s, where: "in " + dir, close: func() error { return errors.Join(s.Close(), lock.Close()) }}, nil
 }
 
-func openPostgres(ctx context.Context, url string) (store gohub.Store, done func() error, err error) {
+func openPostgres(ctx context.Context, url string) (history, error) {
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
-		return nil, nil, err // which names no password
+		return history{}, err // which names no password
 	}
 	s, err := postgres.New(ctx, pool, postgres.Options{})
 	if err != nil {
 		pool.Close()
-		return nil, nil, err
+		return history{}, err
 	}
-	return s, func() error { pool.Close(); return nil }, nil
+	return history{store: s, where: "in Postgres", close: func() error { pool.Close(); return nil }}, nil
 }

@@ -45,7 +45,8 @@ export class Server {
   url = '';
   log = '';
 
-  // args are further flags; env is what else the environment has.
+  // args are further flags; env is what else the environment has. History is
+  // in memory, so that a restart forgets it and nothing is left behind.
   constructor(binary, args = [], env = {}) {
     this.#binary = binary;
     this.#args = args;
@@ -53,7 +54,7 @@ export class Server {
   }
 
   async start() {
-    const child = spawn(this.#binary, ['-addr', this.addr, ...this.#args], { env: environment(this.#env), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.#binary, ['-addr', this.addr, ...this.#args], { env: environment({ GOHUB_DATA: 'memory', ...this.#env }), stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     child.stderr.on('data', (data) => (this.log += data));
     const line = await Promise.race([

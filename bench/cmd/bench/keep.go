@@ -17,19 +17,20 @@ type kept struct {
 // keep makes an empty store. Whoever calls it removes it after the server.
 func keep(store, dir string) (kept, error) {
 	switch store {
-	case inPostgres:
+	case inPostgres, beside:
 		s, err := pgtest.Launch()
 		if err != nil {
 			return kept{}, err
 		}
-		return kept{
-			args: []string{"-postgres", s.URL("postgres") + "&pool_max_conns=16"}, pid: s.PID(),
-			remove: func() {
-				if err := s.Close(); err != nil {
-					fmt.Fprintln(os.Stderr, "bench:", err)
-				}
-			},
-		}, nil
+		k := kept{pid: s.PID(), remove: func() {
+			if err := s.Close(); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+			}
+		}}
+		if store == inPostgres {
+			k.args = []string{"-postgres", s.URL("postgres") + "&pool_max_conns=16"}
+		}
+		return k, nil
 	case inSQLite:
 		dir, err := os.MkdirTemp(dir, "sqlite-")
 		if err != nil {

@@ -18,11 +18,13 @@ type server struct {
 const (
 	inPostgres = "postgres" // a private server, with fsync on
 	inSQLite   = "sqlite"   // a file in the temporary directory
+	beside     = "beside"   // memory; a Postgres that nothing is asked of runs beside
 )
 
 var servers = []server{
 	{name: "gohub", pkg: "./cmd/gohubserver"},
 	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
+	{name: "memory", pkg: "./cmd/gohubserver", store: beside},
 	{name: "floor-1", pkg: "./cmd/floor", args: []string{"-batch", "1"}},
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},

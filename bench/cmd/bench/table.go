@@ -64,10 +64,13 @@ func values(records []record, server string, m metric) (out []float64) {
 
 // ratios are taken within a round: both sides saw about the same machine.
 func ratios(records []record, server, floor string, m metric) (out []float64) {
-	base := map[int]float64{}
+	base, by := map[int]float64{}, m.by
+	if by == nil {
+		by = m.of
+	}
 	for _, r := range records {
 		if r.Server == floor && r.Error == "" {
-			base[r.Round] = m.of(r.Run)
+			base[r.Round] = by(r.Run)
 		}
 	}
 	for _, r := range records {

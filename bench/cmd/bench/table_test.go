@@ -22,6 +22,11 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 	if len(got) != 2 || got[0] != 2 || got[1] != 3 {
 		t.Errorf("ratios %v", got)
 	}
+	m.by = func(r result.Run) float64 { return perS(r.Delivered, r) }
+	if got := ratios(records, "hub", "floor", m); len(got) != 2 || got[0] != 2e-6 || got[1] != 30e-6 {
+		t.Errorf("ratios by another figure %v", got)
+	}
+	m.by = nil
 	text := table(plan{name: "x", floor: "floor", metrics: []metric{m}}, records)
 	for _, want := range []string{"| hub | 16.0 (2.0–30.0) | 2.50 (2.00–3.00) |", "| floor | 1.0 (1.0–10.0) |", "failed: failed", "≤1.3"} {
 		if !strings.Contains(text, want) {
