@@ -78,6 +78,8 @@ type Node struct {
 	Weight int
 	// Leaving: it is draining, and takes no new sessions.
 	Leaving bool
+	// Sessions is how many it has, as of a second or so ago.
+	Sessions int
 }
 
 // A Claim says which session a user's device has.

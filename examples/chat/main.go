@@ -141,6 +141,9 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem{http.StatusNotFound, "there is nothing here"}.write(w)
 	})
+	if conf.redis != "" {
+		routeCluster(mux, hub, users, hub.Node())
+	}
 	if err := routeFiles(mux); err != nil {
 		return nil, err
 	}
