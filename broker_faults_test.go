@@ -2,7 +2,9 @@ package gohub_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +20,9 @@ type faultyBroker struct {
 	answers []error // what the next Publishes return, though they may have worked
 	before  bool    // the error came before the publish reached the broker
 	tried   int
+	logless atomic.Bool // the log cannot be read
+	asked   atomic.Int32
+	read    atomic.Pointer[func()] // called once, when the log has been read and not answered
 }
 
 type lossy struct {
@@ -78,6 +83,18 @@ func (b *faultyBroker) Publish(ctx context.Context, floor int64, ms ...gohub.Mes
 	return out
 }
 
+func (b *faultyBroker) Log(ctx context.Context, room gohub.RoomID, after int64, limit int) ([]gohub.Message, int64, error) {
+	b.asked.Add(1)
+	if b.logless.Load() {
+		return nil, 0, gohub.ErrUnavailable
+	}
+	ms, base, err := b.MemoryBroker.Log(ctx, room, after, limit)
+	if read := b.read.Swap(nil); read != nil {
+		(*read)()
+	}
+	return ms, base, err
+}
+
 func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
 	t.Helper()
 	b := &faultyBroker{MemoryBroker: gohub.NewMemoryBroker()}
@@ -108,6 +125,22 @@ func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
 		require.Empty(t, bob.messages("r"))
 		require.Zero(t, w.hub.Stats().Uncommitted)
 	}
+}
+
+// What this hub may have ordered is stored, though nobody can say now who was
+// the first: a Broker that has forgotten waits for it.
+func TestUnknownOutcomeIsStoredWithoutTheLog(t *testing.T) {
+	store := newSlowStore()
+	w, b := startFaulty(t, gohub.Config{Store: store})
+	alice, bob := w.as("alice", "r"), w.as("bob", "r")
+	b.logless.Store(true)
+	b.mu.Lock()
+	b.answers = []error{gohub.ErrUnknown}
+	b.mu.Unlock()
+	id := alice.publish("r", "x")
+	ack := alice.expect("ack", "id", id)
+	require.Equal(t, bob.expect("message", "id", id).num("seq"), ack.num("seq"))
+	require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6)
 }
 
 func TestUnavailableBrokerRefusesAndForgets(t *testing.T) {
@@ -147,6 +180,105 @@ func TestLostDeliveriesAreReadFromTheLog(t *testing.T) {
 	}
 	bob.sync()
 	require.Empty(t, bob.messages("r"))
+}
+
+// A room that cannot be repaired for a while has more to catch up with than it
+// holds, or than fits on a page. Nothing comes afterwards to show a gap.
+func TestARepairReadsToTheEnd(t *testing.T) {
+	const messages = 600
+	for name, c := range map[string]struct {
+		page int
+		lose int // of the deliveries, the last ones
+	}{
+		"the page reaches beyond what is held": {page: 300},
+		"what is held goes on from the page":   {page: 5},
+		"the last frames were lost":            {page: 300, lose: messages - 100},
+		"all frames were lost":                 {page: 300, lose: messages},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := startFaulty(t, gohub.Config{ReplayLimit: c.page})
+			bob := w.as("bob", "r")
+			id := gohub.RoomID{Name: "r"}
+			b.logless.Store(true)
+			asked := b.asked.Load()
+			b.to.Suspect(id)
+			require.Eventually(t, func() bool { return b.asked.Load() > asked }, patience, 1e6)
+			for i := range messages {
+				if i == messages-c.lose {
+					b.to.mu.Lock()
+					b.to.lose = c.lose
+					b.to.mu.Unlock()
+				}
+				_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: fmt.Append(nil, i)})
+				require.NoError(t, err)
+			}
+			b.to.Suspect(id)
+			b.logless.Store(false)
+			for i := range messages {
+				require.EqualValues(t, i, bob.expect("message").num("body"))
+			}
+		})
+	}
+}
+
+// A cluster's log may hold more than one hub may have unstored.
+func TestALogIsReadToTheEnd(t *testing.T) {
+	const messages = 20
+	w, b := startFaulty(t, gohub.Config{MaxPending: 4, JoinReplay: 3})
+	bob := w.as("bob", "r")
+	id := gohub.RoomID{Name: "r"}
+	b.to.mu.Lock()
+	b.to.lose = messages
+	b.to.mu.Unlock()
+	for i := range messages { // of another hub, which has not stored them
+		m := gohub.Message{Room: id, ID: gohub.NewID(), Sender: "alice", Kind: "chat", Body: fmt.Append(nil, i)}
+		require.NoError(t, b.MemoryBroker.Publish(t.Context(), 0, m)[0].Err)
+	}
+	newest := 0
+	for m, err := range w.hub.History(t.Context(), gohub.Query{Room: id, Newest: true, Limit: 3}) {
+		require.NoError(t, err)
+		newest++
+		require.Equal(t, fmt.Append(nil, messages-newest), m.Body)
+	}
+	require.Equal(t, messages, newest)
+	b.to.Suspect(id)
+	for i := range messages {
+		require.EqualValues(t, i, bob.expect("message").num("body"))
+	}
+}
+
+func TestWhatIsMissedDuringARepairIsReadAgain(t *testing.T) {
+	for name, c := range map[string]struct{ messages, lose int }{
+		"lost":              {1, 1},
+		"more than is held": {300, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, b := startFaulty(t, gohub.Config{})
+			bob := w.as("bob", "r")
+			id := gohub.RoomID{Name: "r"}
+			_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: []byte("-1")}) // from here on the log is asked
+			require.NoError(t, err)
+			require.EqualValues(t, -1, bob.expect("message").num("body"))
+			b.read.Store(new(func() {
+				b.to.mu.Lock()
+				b.to.lose = c.lose
+				b.to.mu.Unlock()
+				for i := range c.messages {
+					_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: fmt.Append(nil, i)})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				if c.lose > 0 {
+					b.to.Suspect(id)
+				}
+			}))
+			b.to.Suspect(id)
+			for i := range c.messages {
+				require.EqualValues(t, i, bob.expect("message").num("body"))
+			}
+		})
+	}
 }
 
 // A duplicate is no proof of storage: the process that ordered it first may

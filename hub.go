@@ -281,7 +281,7 @@ func (h *Hub) drop(r *room) {
 // ordered and not yet stored is there, and what moves from one to the other
 // meanwhile is seen at least once.
 func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err error) {
-	logged, top, err := h.broker.Log(ctx, q.Room, q.After, h.cfg.MaxPending)
+	logged, top, err := h.logged(ctx, q.Room, q.After)
 	unlogged := err != nil
 	if unlogged && !(errors.Is(err, ErrUnavailable) && q.Newest && q.Before > 0) {
 		return nil, false, err
@@ -325,6 +325,21 @@ func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err e
 		}
 	}
 	return ms, more, nil
+}
+
+// logged reads all of a room's log after a Seq, page by page. base is the last
+// page's: what was let go of in between is below it.
+func (h *Hub) logged(ctx context.Context, id RoomID, after int64) (ms []Message, base int64, err error) {
+	for {
+		page, base, err := h.broker.Log(ctx, id, after, h.cfg.MaxPending)
+		if err != nil {
+			return nil, 0, err
+		}
+		if ms = append(ms, page...); len(page) < h.cfg.MaxPending {
+			return ms, base, nil
+		}
+		after = page[len(page)-1].Seq
+	}
 }
 
 // merge joins two ascending lists, keeping one of two with the same seq.

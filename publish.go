@@ -276,13 +276,13 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	r.mu.Lock()
 	floor := r.last
 	r.mu.Unlock()
-	out := h.order(ctx, floor, m)
+	out, unknown := h.order(ctx, floor, m)
 	switch {
 	case out.Err != nil:
 		h.persist.cancel(r, size)
 		return out.Err
 	case out.Duplicate:
-		return h.duplicate(ctx, r, m, out.Seq, size, w)
+		return h.duplicate(ctx, r, m, out.Seq, size, w, unknown)
 	}
 	m.Seq = out.Seq
 	h.count.published.Add(1)
@@ -292,19 +292,20 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 }
 
 // order publishes until the outcome is known: the sender's next message must
-// not overtake this one.
-func (h *Hub) order(ctx context.Context, floor int64, m *Message) Ordered { //nolint:contextcheck // giving up would leave the outcome unknown
+// not overtake this one. unknown: it took more than one try, so that this hub
+// may have ordered what is now a duplicate.
+func (h *Hub) order(ctx context.Context, floor int64, m *Message) (out Ordered, unknown bool) { //nolint:contextcheck // giving up would leave the outcome unknown
 	if h.local != nil {
-		return h.local.publish1(floor, m)
+		return h.local.publish1(floor, m), false
 	}
 	pause := newBackoff()
-	for unknown := false; ; ctx = h.ctx { // the caller's giving up would leave the outcome unknown
-		out := h.broker.Publish(ctx, floor, *m)[0]
+	for ; ; ctx = h.ctx { // the caller's giving up would leave the outcome unknown
+		out = h.broker.Publish(ctx, floor, *m)[0]
 		unknown = unknown || errors.Is(out.Err, ErrUnknown)
 		// After ErrUnknown, ErrUnavailable says of the repetition only that it was not ordered.
 		again := unknown && (errors.Is(out.Err, ErrUnknown) || errors.Is(out.Err, ErrUnavailable))
 		if !again || !pause.wait(h.ctx) {
-			return out
+			return out, unknown
 		}
 	}
 }
@@ -331,7 +332,11 @@ func (h *Hub) resend(ctx context.Context, m *Message, w waiter) (done bool, err 
 // duplicate ends a publish whose id the broker knew. That is no proof of
 // storage: the first publisher's process may have died before it stored the
 // message, so the log's copy is stored, again or at last, before the ack.
-func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, size int64, w waiter) error {
+//
+// own: the first publisher may be this hub. Then it must be stored whatever
+// happens: nobody else will do it, and a Broker that has forgotten waits for
+// this before anybody can read a log.
+func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, size int64, w waiter, own bool) error {
 	if found, err := h.persist.attach(m, w); found || err != nil {
 		h.persist.cancel(r, size)
 		return err
@@ -339,7 +344,7 @@ func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, siz
 	first := *m
 	first.Seq = seq
 	logged, _, err := h.broker.Log(ctx, m.Room, seq-1, 1)
-	if err != nil {
+	if err != nil && !own {
 		h.persist.cancel(r, size)
 		return h.blame(err, "log", m.Room)
 	}
@@ -347,11 +352,11 @@ func (h *Hub) duplicate(ctx context.Context, r *room, m *Message, seq int64, siz
 		first = logged[0]
 	} else {
 		old, found, err := h.store.Lookup(ctx, m.Room, m.ID)
-		if err != nil {
+		if err != nil && !own {
 			h.persist.cancel(r, size)
 			return h.blame(err, "lookup", m.Room)
 		}
-		if found {
+		if err == nil && found {
 			h.broker.Stored(first) // another hub has stored what this one may have ordered
 			h.persist.cancel(r, size)
 			w.stored(m.Room.Name, m.ID, old.Seq, true)

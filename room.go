@@ -468,9 +468,10 @@ func (r *room) repair(ctx context.Context) {
 				r.add(&x.m)
 			}
 		}
-		more = more && len(r.held) == 0 // else what is held goes on from the page
 		clear(r.held)
 		r.held = r.held[:0]
+		// What is held says nothing about what follows it: it may have been too
+		// much, or its last frames lost. A full page is followed by another.
 		done := !more && !r.missed
 		if done {
 			r.repairing, r.held = false, nil

@@ -1,4 +1,4 @@
-//go:build unix && redisbroker
+//go:build unix
 
 package redis
 
@@ -46,8 +46,10 @@ func startStorm(t *testing.T, s *redistest.Server) *storm {
 	t.Helper()
 	st := &storm{t: t, store: newSlowStore()}
 	p := prefix()
+	runs(t, broker(t, s, p), new(recorder))() // begins a generation soon
 	for h := range 2 {
 		b := broker(t, s, p)
+		patient(b)
 		hub, err := gohub.New(hubtest.Config(t, gohub.Config{
 			Node: fmt.Sprint("hub", h), Store: st.store, Broker: b,
 			Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
@@ -339,38 +341,40 @@ func TestFaults(t *testing.T) {
 		name string
 		do   func(s *redistest.Server) error
 		most time.Duration // until every client is acked again
+		n    int           // how often
 	}{
-		{"kill -9 and restart", func(s *redistest.Server) error { return s.Restart() }, 10 * time.Second},
+		{"kill -9 and restart", func(s *redistest.Server) error { return s.Restart() }, 10 * time.Second, 2},
 		{"down for two seconds", func(s *redistest.Server) error {
 			err := s.Kill9()
 			time.Sleep(2 * time.Second)
 			return errors.Join(err, s.Start())
-		}, 10 * time.Second},
+		}, 10 * time.Second, 1},
 		{"frozen for three seconds", func(s *redistest.Server) error {
 			err := s.Freeze()
 			time.Sleep(3 * time.Second)
 			return errors.Join(err, s.Thaw())
-		}, 10 * time.Second},
-		{"FLUSHALL", func(s *redistest.Server) error { return s.FlushAll() }, 10 * time.Second},
+		}, 10 * time.Second, 1},
+		{"FLUSHALL", func(s *redistest.Server) error { return s.FlushAll() }, 10 * time.Second, 1},
 		{"SCRIPT FLUSH", func(s *redistest.Server) error {
 			_, err := s.Do("SCRIPT", "FLUSH")
 			return err
-		}, 10 * time.Second},
+		}, 10 * time.Second, 1},
 		{"CLIENT KILL of subscriptions", func(s *redistest.Server) error {
 			_, err := s.Do("CLIENT", "KILL", "TYPE", "pubsub")
 			return err
-		}, 5 * time.Second},
+		}, 5 * time.Second, 2},
 		{"CLIENT KILL of all", func(s *redistest.Server) error {
 			_, err := s.Do("CLIENT", "KILL", "TYPE", "pubsub")
 			_, err2 := s.Do("CLIENT", "KILL", "TYPE", "normal")
 			return errors.Join(err, err2)
-		}, 10 * time.Second},
+		}, 10 * time.Second, 2},
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
+			t.Parallel() // it waits, most of the time
 			s := redistest.New(t)
 			st := startStorm(t, s)
-			for range map[bool]int{true: 1, false: 2}[testing.Short()] {
+			for range f.n {
 				st.goesOn(30)
 				require.NoError(t, f.do(s))
 				took := st.goesOn(20)
@@ -386,6 +390,7 @@ func TestFaults(t *testing.T) {
 // perhaps without the last second: that it does not know the scripts gives it
 // away.
 func TestRestartOfAServerThatPersists(t *testing.T) {
+	t.Parallel() // it only waits
 	s := redistest.New(t, "appendonly yes", "appendfsync everysec")
 	st := startStorm(t, s)
 	st.goesOn(30)

@@ -1,4 +1,4 @@
-//go:build unix && redisbroker
+//go:build unix
 
 package redis
 
@@ -39,12 +39,21 @@ func quiet() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// broker makes one on a client of its own, as a process has it.
+// broker makes one on a client of its own, as a process has it. When Redis has
+// forgotten it waits for other nodes only for a moment: see patient.
 func broker(tb testing.TB, s *redistest.Server, prefix string) *Broker {
 	tb.Helper()
 	b, err := New(context.Background(), connect(tb, s), Options{Prefix: prefix, Logger: quiet()})
 	require.NoError(tb, err)
+	b.t.grace, b.t.hold = 100*time.Millisecond, 200*time.Millisecond
 	return b
+}
+
+// patient makes bs wait for other nodes as long as they do outside tests.
+func patient(bs ...*Broker) {
+	for _, b := range bs {
+		b.t.grace, b.t.hold = defaultTiming.grace, defaultTiming.hold
+	}
 }
 
 func prefix() string { return "t" + strconv.FormatUint(rand.Uint64(), 36) }

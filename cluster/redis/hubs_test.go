@@ -1,4 +1,4 @@
-//go:build unix && redisbroker
+//go:build unix
 
 package redis
 

@@ -1,5 +1,3 @@
-//go:build redisbroker
-
 package redis
 
 import (
@@ -71,11 +69,20 @@ func (o *owed) low() int64 {
 	return o.oldest.beat
 }
 
-// holds reports whether messages that were ordered here are unstored.
+// holds reports whether messages that were surely ordered here are unstored: a
+// new generation, below which all is stored, waits for them.
 func (o *owed) holds() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.known) > 0
+	if len(o.known) > 0 {
+		return true
+	}
+	for _, u := range o.unknown {
+		if u.seq != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // clear reports whether nothing is owed, nor may be.

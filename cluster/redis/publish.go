@@ -1,5 +1,3 @@
-//go:build redisbroker
-
 package redis
 
 import (
@@ -35,7 +33,7 @@ func (n *node) publish(ctx context.Context, floor int64, msgs []gohub.Message) [
 	began := n.owed.begin(len(msgs))
 	l := n.lease.Load()
 	if l == nil {
-		return n.settle(began, msgs, failed(out, gohub.ErrUnavailable), false)
+		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)), false)
 	}
 	cmd := n.publishCommand(l, floor, msgs)
 	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)

@@ -1,5 +1,3 @@
-//go:build redisbroker
-
 // Package redis is a [gohub.Broker] over a Redis server: hubs in several
 // processes behave as one. Each room has one order, every message reaches all
 // hubs that have members in it, and an id is ordered once however many hubs it
@@ -195,7 +193,8 @@ func (b *Broker) Run(ctx context.Context, r gohub.Receiver) error {
 	return nil
 }
 
-// running gives the node and its lease, or says why there is none.
+// running gives the node and its lease, or says why there is none. Without a
+// lease there may be a node nevertheless.
 func (b *Broker) running(ctx context.Context) (*node, *lease, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
@@ -208,7 +207,7 @@ func (b *Broker) running(ctx context.Context) (*node, *lease, error) {
 	}
 	l := n.lease.Load()
 	if l == nil {
-		return nil, nil, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)
+		return n, nil, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)
 	}
 	return n, l, nil
 }
@@ -221,10 +220,10 @@ func (b *Broker) Publish(ctx context.Context, floor int64, msgs ...gohub.Message
 		return nil
 	}
 	n, _, err := b.running(ctx)
-	if err != nil {
+	if n == nil {
 		return failed(make([]gohub.Ordered, len(msgs)), err)
 	}
-	return n.publish(ctx, floor, msgs)
+	return n.publish(ctx, floor, msgs) // even without a lease: it may know the outcome
 }
 
 // Stored lets the logs go of msgs, in time; see [gohub.Broker].

@@ -1,5 +1,3 @@
-//go:build redisbroker
-
 package redis
 
 import (
@@ -288,7 +286,7 @@ func (s *subscriptions) confirm(ctx context.Context, c rueidis.PubSubSubscriptio
 	s.mu.Lock()
 	sub := s.rooms[c.Channel]
 	suspect := false
-	if sub != nil && !sub.is {
+	if sub != nil && !sub.is && ctx.Err() == nil { // else it is of the connection before this one
 		sub.is = true
 		suspect, sub.before = sub.before, false
 		close(sub.confirmed)
