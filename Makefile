@@ -80,6 +80,14 @@ test-node: ## protocol and browser tests, against a server that they start as th
 	@for dir in $(NODE_TESTS); do env -u GOWORK scripts/node-test.sh "$$dir"; done
 
 ##
+## Trying things
+
+.PHONY: cluster
+cluster: ## three chat servers that are one, with a Redis and a Postgres of their own, until Ctrl-C
+	@scripts/need.sh go cc postgres redis
+	@go run ./internal/localcluster
+
+##
 ## Linters
 
 .PHONY: lint

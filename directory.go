@@ -91,6 +91,8 @@ type Node struct {
 	Weight int
 	// Leaving: it is draining or not ready, and should get no new sessions.
 	Leaving bool
+	// Sessions is how many it has, as of some seconds ago.
+	Sessions int
 }
 
 // A Claim says which session a user's device has.

@@ -32,7 +32,7 @@ type routing struct {
 // routes are what one list of nodes comes to. They never change.
 type routes struct {
 	nodes  []Node // the Directory's
-	ring   Ring   // of those that have a URL
+	ring   *Ring  // of those that have a URL
 	places map[string]*place
 }
 
@@ -62,9 +62,22 @@ func (h *Hub) routes() *routes {
 	if v := h.routing.view.Load(); v != nil && v.of(nodes) { // somebody was faster
 		return v
 	}
-	v := h.newRoutes(nodes)
+	v := h.routing.view.Load()
+	if v != nil && v.like(nodes) {
+		v = &routes{nodes, v.ring, v.places}
+	} else {
+		v = h.newRoutes(nodes)
+	}
 	h.routing.view.Store(v)
 	return v
+}
+
+// like reports whether nodes are the same, but for how many sessions they have.
+func (v *routes) like(nodes []Node) bool {
+	return slices.EqualFunc(v.nodes, nodes, func(a, b Node) bool {
+		a.Sessions = b.Sessions
+		return a == b
+	})
 }
 
 // of reports whether the routes are those of nodes, which is the same slice
@@ -74,7 +87,7 @@ func (v *routes) of(nodes []Node) bool {
 }
 
 func (h *Hub) newRoutes(nodes []Node) *routes {
-	v := &routes{nodes: nodes, places: make(map[string]*place)}
+	v := &routes{nodes: nodes, ring: new(Ring), places: make(map[string]*place)}
 	var ring []RingNode
 	for _, n := range nodes {
 		u, err := url.Parse(n.URL)
@@ -179,6 +192,9 @@ const (
 	// notReady is for how many ticks on end a hub that is not ready stays in
 	// the ring: what passes sooner is not worth moving anybody.
 	notReady = 3
+	// countEvery is after how many ticks others learn how many sessions there
+	// are: each change is a new list of nodes for all.
+	countEvery = 5
 )
 
 // attend tells the others when this hub is not ready, and when it is again. It
@@ -186,8 +202,8 @@ const (
 func (h *Hub) attend(ctx context.Context) {
 	tick := time.NewTicker(readyTick)
 	defer tick.Stop()
-	failed := 0
-	for {
+	failed, told := 0, 0
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
@@ -196,8 +212,28 @@ func (h *Hub) attend(ctx context.Context) {
 		if failed++; h.Ready() == nil {
 			failed = 0
 		}
-		h.serveAs(failed >= notReady, false)
+		sessions := h.sessionCount()
+		anyway := n%countEvery == 0 && sessions != told && !h.draining.Load()
+		if anyway {
+			told = sessions
+		}
+		h.serveAs(failed >= notReady, anyway)
 	}
+}
+
+// Node is this hub as others of its cluster know it.
+func (h *Hub) Node() Node {
+	return Node{Name: h.cfg.Node, ID: h.self, URL: h.cfg.URL, Weight: h.cfg.Weight, Leaving: h.draining.Load(), Sessions: h.sessionCount()}
+}
+
+// Nodes lists the nodes of the cluster that live and take sessions, by name, as
+// this hub knows them: a second old, their numbers of sessions five. Without a
+// Directory it is this one; nil: they are not known now.
+func (h *Hub) Nodes() []Node {
+	if h.dir == nil {
+		return []Node{h.Node()}
+	}
+	return slices.Clone(h.dir.Nodes())
 }
 
 // serveAs tells the Directory what this hub is, if that has changed.
@@ -209,5 +245,7 @@ func (h *Hub) serveAs(absent, anyway bool) {
 		return
 	}
 	h.routing.absent = absent
-	h.dir.Serve(listener{h}, Node{Name: h.cfg.Node, ID: h.self, URL: h.cfg.URL, Weight: h.cfg.Weight, Leaving: absent || leaves})
+	self := h.Node()
+	self.Leaving = absent || leaves
+	h.dir.Serve(listener{h}, self)
 }

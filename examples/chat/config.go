@@ -17,7 +17,9 @@ type config struct {
 	addr     string
 	data     string // directory, or inMemory; empty: in postgres
 	postgres string
+	redis    string // URL; empty: this node is alone
 	node     string
+	url      string // where clients reach this node
 	origins  []string
 	rate     int // frames a second and session; 0: unlimited
 	drain    time.Duration
@@ -43,14 +45,6 @@ const (
 	// that name is ./memory.
 	inMemory = "memory"
 )
-
-// later names the flags of features that this version does not have. Asking
-// for one is refused: a server that quietly kept to one node, or to memory,
-// would lose what its operator believed safe.
-var later = map[string]string{
-	"redis":     "`URL` of the Redis that joins several nodes (not available in this version yet)",
-	"advertise": "`URL` at which clients reach this node of several (not available in this version yet)",
-}
 
 // parseConfig reads args and, for flags that are not among them, the
 // environment. Help goes to out and comes back as flag.ErrHelp; any other
@@ -80,7 +74,16 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		return nil
 	})
 	fs.StringVar(&c.postgres, "postgres", "", "`URL` of a Postgres database to keep history in, instead of -data")
-	fs.StringVar(&c.node, "node", "", "`name` of this node (default: made by the hub)")
+	fs.StringVar(&c.redis, "redis", "", "`URL` of the Redis that joins this node with others, which have the same -postgres")
+	fs.StringVar(&c.node, "node", "", "`name` of this node, which no other one has (default: host name and process id)")
+	fs.Func("advertise", "`URL` at which clients reach this one of several nodes, such as wss://chat-1.example.com/ws", func(s string) error {
+		u, err := url.Parse(s)
+		if s != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.Path != "/ws") {
+			return errors.New("want ws://host/ws or wss://host/ws")
+		}
+		c.url = s
+		return nil
+	})
 	fs.Func("origins", "comma-separated `list` of further origins whose pages may connect, such as https://app.example.com", func(s string) (err error) {
 		c.origins, err = parseOrigins(s)
 		return err
@@ -104,9 +107,6 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 	fs.BoolVar(&c.tls, "tls", false, "HTTPS and WSS at localhost, with a certificate of mkcert's CA or of one of its own; see chat trust")
 	fs.StringVar(&c.cert, "cert", "", "PEM `file` with a certificate and its chain, to be used for TLS; with -key")
 	fs.StringVar(&c.key, "key", "", "PEM `file` with the key of -cert")
-	for name, usage := range later {
-		fs.String(name, "", usage)
-	}
 
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -134,17 +134,14 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 			errs = append(errs, fmt.Errorf("invalid value %q for %s: %w", value, name, err))
 		}
 	})
-	fs.VisitAll(func(f *flag.Flag) {
-		// The value is not repeated: such URLs carry passwords.
-		if _, ok := later[f.Name]; ok && f.Value.String() != "" {
-			errs = append(errs, fmt.Errorf("%s: not available in this version yet", source[f.Name]))
-		}
-	})
 	if c.postgres != "" {
 		c.data = ""
 		if from := source["data"]; from != "" {
 			errs = append(errs, fmt.Errorf("%s and %s: history is kept in one place", from, source["postgres"]))
 		}
+	}
+	if c.redis != "" && c.postgres == "" {
+		errs = append(errs, fmt.Errorf("%s: several nodes need a history that they share: give -postgres", source["redis"]))
 	}
 	switch {
 	case (c.cert == "") != (c.key == ""):

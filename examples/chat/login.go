@@ -20,19 +20,27 @@ import (
 // itself is who makes the tokens of the logins, and whom they are for.
 const itself = "gohub-chat"
 
-// newAuth makes who tells users apart, and their logins. Key and logins end
-// with the process; the page then logs in again by itself. secure: there is TLS.
-// ended is told whose login has ended.
-func newAuth(secure bool, origins []string, log *slog.Logger, ended func(ctx context.Context, who gohub.Identity) error) (*auth.Authenticator, *auth.Logins, error) {
+// accounts are what logins rest on: the key of the tokens, and the logins
+// themselves.
+type accounts struct {
+	key    *ecdsa.PrivateKey
+	logins auth.Families
+}
+
+// passing accounts end with the process; the page then logs in again by itself.
+func passing() (accounts, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, err
-	}
+	return accounts{key, auth.NewMemoryFamilies()}, err
+}
+
+// newAuth makes who tells users apart, and their logins. ended is told whose
+// login has ended.
+func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context.Context, who gohub.Identity) error) (*auth.Authenticator, *auth.Logins, error) {
 	a, err := auth.New(auth.Config{
-		Keys:     []auth.Key{{ID: "1", Algorithm: auth.ES256, Key: key}},
+		Keys:     []auth.Key{{ID: "1", Algorithm: auth.ES256, Key: acc.key}},
 		Issuer:   itself,
 		Audience: itself,
-		Insecure: !secure,
+		Insecure: !conf.tls,
 		Logger:   log,
 	})
 	if err != nil {
@@ -52,7 +60,8 @@ func newAuth(secure bool, origins []string, log *slog.Logger, ended func(ctx con
 				log.Error("its sessions live on", "user", who.User, "error", err)
 			}
 		},
-		Origins: origins,
+		Origins:  conf.origins,
+		Families: acc.logins,
 	})
 	return a, logins, err
 }

@@ -1,5 +1,5 @@
 // Command chat is gohub's reference server: a chat with rooms, direct
-// messages and a page to use them from, in one process.
+// messages and a page to use them from, in one process or several.
 //
 //	go run ./examples/chat          # history in ./chat-data
 //	go run ./examples/chat -tls     # https://localhost:8080
@@ -61,8 +61,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		log.Error("history", "error", err)
 		return 1
 	}
-	app, err := newApp(conf, past.store, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	others, err := joinCluster(ctx, conf, log)
 	if err != nil {
+		log.Error("cluster", "error", errors.Join(err, past.close()))
+		return 1
+	}
+	app, err := newApp(conf, past, others, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	if err != nil {
+		others.close()
 		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, past.close()))
 		return 2
 	}
@@ -73,6 +79,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	} else {
 		err = errors.Join(err, app.hub.Shutdown(context.WithoutCancel(ctx)))
 	}
+	others.close()
 	if err = errors.Join(err, past.close()); err != nil { // when the hub has stored what it had
 		log.Error("chat", "error", err)
 		return 1
@@ -88,10 +95,10 @@ type app struct {
 	drain   time.Duration
 }
 
-// newApp puts a hub on store; nil: in memory.
-func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
+// newApp puts a hub on a history, and among others.
+func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, error) {
 	var hub *gohub.Hub // who is logged out leaves it
-	users, logins, err := newAuth(conf.tls, conf.origins, log, func(ctx context.Context, who gohub.Identity) error {
+	users, logins, err := newAuth(conf, past.accounts, log, func(ctx context.Context, who gohub.Identity) error {
 		return hub.Revoke(ctx, gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"})
 	})
 	if err != nil {
@@ -103,8 +110,10 @@ func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 	}
 	hub, err = gohub.New(gohub.Config{
 		Authenticator: users,
-		Store:         store,
+		Store:         past.store,
+		Broker:        others.broker,
 		Node:          conf.node,
+		URL:           conf.url,
 		DrainTime:     conf.drainTime(),
 		Origins:       conf.origins,
 		RateLimiter:   gohub.NewRateLimiter(gohub.Rate{Frames: float64(conf.rate)}),
@@ -132,6 +141,7 @@ func newApp(conf config, store gohub.Store, log *slog.Logger) (*app, error) {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problem{http.StatusNotFound, "there is nothing here"}.write(w)
 	})
+	routeCluster(mux, hub, users)
 	if err := routeFiles(mux); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func TestConfig(t *testing.T) {
 		},
 		{name: "empty variables are unset", env: map[string]string{"GOHUB_RATE": "", "GOHUB_REDIS": ""}, want: defaults},
 		{name: "unknown variables are ignored", env: map[string]string{"GOHUB_COLOUR": "red"}, want: defaults},
-		{name: "an empty flag refuses nothing", args: []string{"-redis="}, want: defaults},
+		{name: "an empty flag refuses nothing", args: []string{"-redis=", "-advertise="}, want: defaults},
 
 		{name: "unknown flag", args: []string{"-colour"}, err: "-colour"},
 		{name: "argument", args: []string{"serve"}, err: `unexpected argument "serve"`},
@@ -83,7 +83,11 @@ func TestConfig(t *testing.T) {
 		{name: "origin in capitals", env: map[string]string{"GOHUB_ORIGINS": "https://A.example"}, err: "lower case"},
 		{name: "all that is wrong", env: map[string]string{"GOHUB_RATE": "x", "GOHUB_ADDR": "y"}, err: "GOHUB_RATE"},
 
-		{name: "redis", args: []string{"-redis", "redis://:secret@db"}, err: "-redis: not available in this version yet"},
+		{name: "redis alone", args: []string{"-redis", "redis://:secret@db"}, err: "-redis: several nodes need a history that they share: give -postgres"},
+		{
+			name: "several nodes", args: []string{"-redis", "redis://:secret@db", "-postgres", "postgres://db", "-advertise", "wss://a.example/ws"},
+			want: config{addr: "127.0.0.1:8080", postgres: "postgres://db", redis: "redis://:secret@db", url: "wss://a.example/ws", rate: 50, drain: 5 * time.Second},
+		},
 		{name: "TLS", args: []string{"-tls"}, want: config{addr: "127.0.0.1:8080", data: "chat-data", rate: 50, drain: 5 * time.Second, tls: true}},
 		{name: "TLS on all addresses", env: map[string]string{"GOHUB_TLS": "1", "GOHUB_ADDR": ":443"}, want: config{addr: ":443", data: "chat-data", rate: 50, drain: 5 * time.Second, tls: true}},
 		{
@@ -104,8 +108,8 @@ func TestConfig(t *testing.T) {
 		},
 		{name: "memory and Postgres", args: []string{"-postgres", "postgres://:secret@db", "-data", "memory"}, err: "-data and -postgres: history is kept in one place"},
 		{name: "two histories", args: []string{"-postgres", "postgres://:secret@db"}, env: map[string]string{"GOHUB_DATA": "d"}, err: "GOHUB_DATA and -postgres: history is kept in one place"},
-		{name: "advertise", args: []string{"-advertise", "x"}, err: "-advertise: not available in this version yet"},
-		{name: "redis by environment", env: map[string]string{"GOHUB_REDIS": "redis://:secret@db"}, err: "GOHUB_REDIS: not available in this version yet"},
+		{name: "advertise", args: []string{"-advertise", "https://a.example/ws"}, err: "-advertise: want ws://host/ws"},
+		{name: "redis by environment", env: map[string]string{"GOHUB_REDIS": "redis://:secret@db"}, err: "GOHUB_REDIS: several nodes need"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -147,6 +151,13 @@ func TestRunFailsWhereItCannotListen(t *testing.T) {
 	var stderr bytes.Buffer
 	assert.Equal(t, 1, run(t.Context(), []string{"-addr", ln.Addr().String(), "-data", "memory"}, noEnv, io.Discard, &stderr))
 	assert.Contains(t, stderr.String(), "address already in use")
+}
+
+func historyOfTest(t *testing.T) history {
+	t.Helper()
+	h, err := openHistory(t.Context(), config{data: inMemory})
+	require.NoError(t, err)
+	return h
 }
 
 // serve runs the program until stop, which returns its exit status. History is
@@ -414,7 +425,7 @@ func TestLogoutClosesSessions(t *testing.T) {
 // Whatever a browser sends to say who it is, is in no log.
 func TestLogsKeepSecrets(t *testing.T) {
 	var logs bytes.Buffer
-	a, err := newApp(config{}, nil, slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	a, err := newApp(config{}, historyOfTest(t), cluster{}, slog.New(slog.NewTextHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	require.NoError(t, err)
 	in := do(a.handler, loginRequest("alice"))
 	first := do(a.handler, withCookies(in, "POST", "/refresh"))
@@ -578,7 +589,7 @@ func noEnv(string) string { return "" }
 
 func testApp(t *testing.T, conf config) *app {
 	t.Helper()
-	a, err := newApp(conf, nil, slog.New(slog.DiscardHandler))
+	a, err := newApp(conf, historyOfTest(t), cluster{}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, a.hub.Shutdown(context.WithoutCancel(t.Context()))) })
 	return a

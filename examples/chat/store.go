@@ -19,6 +19,7 @@ type history struct {
 	store gohub.Store  // nil: the hub's own, in memory
 	where string       // for a person
 	close func() error // after the hub
+	accounts
 }
 
 // openHistory opens what the flags name: a Postgres database, a file in a
@@ -28,7 +29,8 @@ func openHistory(ctx context.Context, conf config) (history, error) {
 	case conf.postgres != "":
 		return openPostgres(ctx, conf.postgres)
 	case conf.data == inMemory:
-		return history{where: "in memory, and ends with this process", close: func() error { return nil }}, nil
+		acc, err := passing()
+		return history{nil, "in memory, and ends with this process", func() error { return nil }, acc}, err
 	}
 	h, err := openDir(conf.data) //nolint:contextcheck // it waits for a lock at most
 	if err != nil {
@@ -60,7 +62,12 @@ func openDir(dir string) (history, error) {
 	if err != nil {
 		return history{}, errors.Join(err, lock.Close())
 	}
-	return history{store: s, where: "in " + dir, close: func() error { return errors.Join(s.Close(), lock.Close()) }}, nil
+	closing := func() error { return errors.Join(s.Close(), lock.Close()) }
+	acc, err := passing()
+	if err != nil {
+		return history{}, errors.Join(err, closing())
+	}
+	return history{s, "in " + dir, closing, acc}, nil
 }
 
 func openPostgres(ctx context.Context, url string) (history, error) {
@@ -73,5 +80,10 @@ func openPostgres(ctx context.Context, url string) (history, error) {
 		pool.Close()
 		return history{}, err
 	}
-	return history{store: s, where: "in Postgres", close: func() error { pool.Close(); return nil }}, nil
+	acc, err := lasting(ctx, pool)
+	if err != nil {
+		pool.Close()
+		return history{}, err
+	}
+	return history{s, "in Postgres", func() error { pool.Close(); return nil }, acc}, nil
 }

@@ -47,7 +47,8 @@ var contentTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// routeFiles serves each file under web at its name, and index.html at "/".
+// routeFiles serves each file under web at its name, and pages without
+// their ".html": index.html at "/".
 // Browsers ask each time and get 304 while a file has not changed.
 func routeFiles(mux *http.ServeMux) error {
 	root, err := fs.Sub(webFiles, "web")
@@ -69,8 +70,11 @@ func routeFiles(mux *http.ServeMux) error {
 			return fmt.Errorf("no content type for %s", name)
 		}
 		route := "GET /" + name
-		if name == "index.html" {
+		switch name {
+		case "index.html":
 			route = "GET /{$}"
+		case "cluster.html":
+			route = "GET /cluster"
 		}
 		mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", contentType)

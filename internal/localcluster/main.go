@@ -1,0 +1,129 @@
+//go:build unix
+
+// Command localcluster runs several nodes of examples/chat on this machine, with
+// a Redis and a Postgres of their own, until it is interrupted. Nothing stays.
+//
+//	make cluster
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gohub/gohub/internal/pgtest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+func main() {
+	nodes := flag.Int("nodes", 3, "how many")
+	port := flag.Int("port", 8081, "of the first, on 127.0.0.1; 0: free ones")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second one ends this as it would any program
+	if err := run(ctx, *nodes, *port, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "localcluster:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
+	if nodes < 1 || nodes > 20 || port < 0 || port+nodes > 65536 {
+		return errors.New("-nodes is 1 to 20, and their ports end at 65535")
+	}
+	dir, err := os.MkdirTemp("", "gohub-cluster")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	chat := filepath.Join(dir, "chat")
+	if b, err := exec.CommandContext(ctx, "go", "build", "-o", chat, "github.com/gohub/gohub/examples/chat").CombinedOutput(); err != nil {
+		return fmt.Errorf("build examples/chat: %w\n%s", err, b)
+	}
+	pg, err := pgtest.Launch()
+	if err != nil {
+		return fmt.Errorf("%w: see `make needs`", err)
+	}
+	defer func() { err = errors.Join(err, pg.Close()) }()
+	redis, err := redistest.Launch()
+	if err != nil {
+		return fmt.Errorf("%w: see `make needs`", err)
+	}
+	defer func() { err = errors.Join(err, redis.Close()) }()
+
+	// Whatever ends first ends all; a node that was killed to see what happens
+	// does not.
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	said := &lines{out: out}
+	for i := range nodes {
+		addr, err := address(port, i)
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, chat, "-addr", addr, "-node", fmt.Sprintf("node-%d", i+1), "-advertise", "ws://"+addr+"/ws",
+			"-postgres", pg.URL("postgres"), "-redis", "redis://"+redis.Addr())
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it drains
+		cmd.WaitDelay = 30 * time.Second
+		name := fmt.Sprintf("node-%d", i+1)
+		r, w := io.Pipe()
+		cmd.Stdout, cmd.Stderr = w, w
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		said.say(name, "http://"+addr+"/, process "+strconv.Itoa(cmd.Process.Pid))
+		wg.Go(func() { // ends with the process
+			defer w.Close()
+			if err := cmd.Wait(); err != nil {
+				said.say(name, "ended: "+err.Error())
+			}
+		})
+		wg.Go(func() { // the same
+			for s := bufio.NewScanner(r); s.Scan(); {
+				said.say(name, s.Text())
+			}
+		})
+	}
+	said.say("cluster", "Log in on one page and talk from another. `kill -9` a process, or stop everything with Ctrl-C.")
+	<-ctx.Done()
+	return nil
+}
+
+// address is that of the i-th node.
+func address(port, i int) (string, error) {
+	if port > 0 {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)), nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// lines writes whole lines of several processes.
+type lines struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (l *lines) say(who, what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = fmt.Fprintf(l.out, "%-8s %s\n", who, strings.TrimSpace(what))
+}

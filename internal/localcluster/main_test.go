@@ -1,0 +1,88 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub/internal/pgtest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+func TestThreeNodes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- run(ctx, 3, 0, w)
+		_ = w.Close()
+	}()
+	said := make(chan string, 1000)
+	go func() { // ends with run
+		for s := bufio.NewScanner(r); s.Scan(); {
+			said <- s.Text()
+		}
+		close(said)
+	}()
+	at := regexp.MustCompile(`(http://127\.0\.0\.1:\d+/), process (\d+)`)
+	var pages, pids []string
+	for line := range said {
+		if m := at.FindStringSubmatch(line); m != nil {
+			pages, pids = append(pages, m[1]), append(pids, m[2])
+		}
+		if len(pages) == 3 {
+			break
+		}
+	}
+	if len(pages) < 3 {
+		err := <-done
+		if (errors.Is(err, pgtest.ErrAbsent) || errors.Is(err, redistest.ErrAbsent)) && os.Getenv("GOHUB_REQUIRE_SERVICES") != "1" {
+			t.Skip(err)
+		}
+		require.NoError(t, err)
+		t.Fatal("it has ended")
+	}
+	go func() { // ends with run
+		for range said {
+		}
+	}()
+	for _, page := range pages {
+		assert.Eventually(t, func() bool {
+			res, err := http.Get(page + "readyz")
+			if err != nil {
+				return false
+			}
+			_ = res.Body.Close()
+			return res.StatusCode == http.StatusOK
+		}, 20*time.Second, 50*time.Millisecond, page)
+	}
+	// One that dies does not end the others.
+	require.NoError(t, exec.Command("kill", "-9", pids[1]).Run())
+	res, err := http.Get(pages[2] + "readyz")
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	cancel()
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(40 * time.Second):
+		t.Fatal("it does not end")
+	}
+	for _, pid := range pids {
+		assert.Error(t, exec.Command("kill", "-0", pid).Run(), "process %s lives on", pid)
+	}
+}
