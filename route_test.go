@@ -651,6 +651,9 @@ func (d *said) Leave(ctx context.Context, l gohub.Listener) {
 func (d *said) add(s string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if n := len(d.all); n > 0 && d.all[n-1] == s {
+		return // only the number of sessions was another one
+	}
 	d.all = append(d.all, s)
 }
 
@@ -658,6 +661,29 @@ func (d *said) so() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.all)
+}
+
+// Others learn how many sessions a hub has, and need no new ring for it.
+func TestNodesSayHowManySessionsTheyHave(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		dir := gohub.NewMemoryDirectory()
+		w := startVirtual(t, gohub.Config{Node: "a", Directory: dir.Node()})
+		other := startVirtual(t, gohub.Config{Node: "b", Directory: dir.Node()})
+		require.Zero(t, other.hub.Nodes()[0].Sessions)
+		w.as("alice")
+		w.as("bob")
+		pass(6 * time.Second)
+		nodes := other.hub.Nodes()
+		require.Len(t, nodes, 2)
+		require.Equal(t, "a", nodes[0].Name)
+		require.Equal(t, 2, nodes[0].Sessions)
+		require.Zero(t, nodes[1].Sessions)
+		require.Equal(t, nodes[0].ID, w.hub.Node().ID)
+		require.NoError(t, w.hub.Shutdown(t.Context()))
+		require.Len(t, other.hub.Nodes(), 1)
+	})
+	w := start(t, gohub.Config{Node: "alone"})
+	require.Equal(t, []gohub.Node{w.hub.Node()}, w.hub.Nodes())
 }
 
 // A hub that cannot store for a while is out of the ring, and comes back. When
