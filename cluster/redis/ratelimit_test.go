@@ -139,10 +139,10 @@ func TestLimitOptions(t *testing.T) {
 		"Timeout":                    {Timeout: -1, User: gohub.Rate{Frames: 1}},
 	} {
 		_, err := NewRateLimiter(c, o)
-		assert.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, want)
 	}
 	_, err := NewRateLimiter(nil, LimitOptions{User: gohub.Rate{Frames: 1}})
-	assert.ErrorContains(t, err, "client")
+	require.ErrorContains(t, err, "client")
 }
 
 // What a hub keeps of users who are gone goes, too.

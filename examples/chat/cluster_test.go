@@ -161,13 +161,13 @@ func TestLastingAccounts(t *testing.T) {
 		require.NoError(t, logins.Add(ctx, f))
 	}
 	_, err = logins.Get(ctx, "old")
-	assert.ErrorIs(t, err, auth.ErrNoFamily, "it has expired, and its user was here since")
+	require.ErrorIs(t, err, auth.ErrNoFamily, "it has expired, and its user was here since")
 	require.NoError(t, logins.Remove(ctx, "b"))
 	require.NoError(t, logins.Remove(ctx, "b"), "gone already")
 	require.NoError(t, logins.RemoveUser(ctx, "t", "u"))
 	for _, id := range []string{"a", "b"} {
 		_, err = logins.Get(ctx, id)
-		assert.ErrorIs(t, err, auth.ErrNoFamily, id)
+		require.ErrorIs(t, err, auth.ErrNoFamily, id)
 	}
 	_, err = logins.Get(ctx, "other")
 	assert.NoError(t, err)

@@ -50,15 +50,16 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	chat := filepath.Join(dir, "chat")
+	//nolint:gosec // the output's name is ours
 	if b, err := exec.CommandContext(ctx, "go", "build", "-o", chat, "github.com/gohub/gohub/examples/chat").CombinedOutput(); err != nil {
 		return fmt.Errorf("build examples/chat: %w\n%s", err, b)
 	}
-	pg, err := pgtest.Launch()
+	pg, err := pgtest.Launch() //nolint:contextcheck // it ends with Close, when the nodes have
 	if err != nil {
 		return fmt.Errorf("%w: see `make needs`", err)
 	}
 	defer func() { err = errors.Join(err, pg.Close()) }()
-	redis, err := redistest.Launch()
+	redis, err := redistest.Launch() //nolint:contextcheck // the same
 	if err != nil {
 		return fmt.Errorf("%w: see `make needs`", err)
 	}
@@ -72,10 +73,11 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	defer cancel()
 	said := &lines{out: out}
 	for i := range nodes {
-		addr, err := address(port, i)
+		addr, err := address(ctx, port, i)
 		if err != nil {
 			return err
 		}
+		//nolint:gosec // what we have built
 		cmd := exec.CommandContext(ctx, chat, "-addr", addr, "-node", fmt.Sprintf("node-%d", i+1), "-advertise", "ws://"+addr+"/ws",
 			"-postgres", pg.URL("postgres"), "-redis", "redis://"+redis.Addr())
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it drains
@@ -105,11 +107,11 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 }
 
 // address is that of the i-th node.
-func address(port, i int) (string, error) {
+func address(ctx context.Context, port, i int) (string, error) {
 	if port > 0 {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)), nil
 	}
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
