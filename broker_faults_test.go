@@ -247,6 +247,36 @@ func TestALogIsReadToTheEnd(t *testing.T) {
 	}
 }
 
+// A client that was with another hub is not shown again what it had there and
+// what this one has yet to get.
+func TestResumeAheadOfTheHub(t *testing.T) {
+	w, b := startFaulty(t, gohub.Config{})
+	carol := w.as("carol", "r")
+	id := gohub.RoomID{Name: "r"}
+	b.to.mu.Lock()
+	b.to.lose = 3
+	b.to.mu.Unlock()
+	var seqs [3]int64
+	for i := range seqs {
+		m := gohub.Message{Room: id, ID: gohub.NewID(), Sender: "alice", Kind: "chat", Body: fmt.Append(nil, i)}
+		out := b.MemoryBroker.Publish(t.Context(), 0, m)[0]
+		require.NoError(t, out.Err)
+		seqs[i] = out.Seq
+	}
+	bob, future := w.as("bob"), w.as("dave")
+	require.Equal(t, seqs[2], bob.join("r", seqs[1]).num("head"))
+	require.EqualValues(t, 2, bob.expect("message").num("body"))
+	require.Equal(t, seqs[2], future.join("r", 1<<52).num("head"))
+	b.to.Suspect(id)
+	for i := range seqs {
+		require.EqualValues(t, i, carol.expect("message").num("body"))
+	}
+	carol.publish("r", "live")
+	for _, c := range []*user{carol, bob, future} {
+		require.Equal(t, "live", c.expect("message")["body"])
+	}
+}
+
 func TestWhatIsMissedDuringARepairIsReadAgain(t *testing.T) {
 	for name, c := range map[string]struct{ messages, lose int }{
 		"lost":              {1, 1},
