@@ -3,9 +3,11 @@ package gohub_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,6 +126,52 @@ func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
 		bob.sync()
 		require.Empty(t, bob.messages("r"))
 		require.Zero(t, w.hub.Stats().Uncommitted)
+	}
+}
+
+// While a Broker is away for long a session is not kept waiting, nor told nothing
+// at all; and still nothing overtakes what may have been ordered.
+func TestUnknownOutcomeHoldsNobodyUpForLong(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		w, b := startFaulty(t, gohub.Config{})
+		alice, bob := w.as("alice", "r"), w.as("bob", "r")
+		b.mu.Lock()
+		b.before, b.answers = before, slices.Repeat([]error{gohub.ErrUnknown}, 10_000)
+		b.mu.Unlock()
+		began := time.Now()
+		first := alice.publish("r", 1)
+		second := alice.publish("r", 2)
+		for _, id := range []string{first, second} {
+			e := alice.expect("error", "id", id)
+			require.Equal(t, "unavailable", e["code"])
+			require.Positive(t, e.num("retry_ms"))
+		}
+		alice.sync()
+		require.Less(t, time.Since(began), 5*time.Second)
+		if before {
+			require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
+			b.mu.Lock()
+			b.answers = []error{gohub.ErrUnavailable} // of a repetition this says nothing
+			b.mu.Unlock()
+		} else {
+			require.Equal(t, first, bob.expect("message")["id"])
+			b.mu.Lock()
+			b.answers = nil
+			b.mu.Unlock()
+		}
+		require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6, "it is stored without its sender")
+		if before {
+			require.Equal(t, first, bob.expect("message")["id"])
+		}
+		again := func(id string, body int) frame {
+			require.Equal(t, id, alice.publish("r", body, "id", id, "retry", true))
+			return alice.expect("ack", "id", id)
+		}
+		require.Equal(t, true, again(first, 1)["duplicate"])
+		require.Nil(t, again(second, 2)["duplicate"])
+		require.Equal(t, second, bob.expect("message")["id"])
+		bob.sync()
+		require.Empty(t, bob.messages("r"))
 	}
 }
 

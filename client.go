@@ -34,6 +34,7 @@ type Client struct {
 	began   time.Time    // when it was accepted
 	leaving atomic.Bool  // its time to leave a draining hub has come: it publishes no more
 	unacked atomic.Int32 // publishes whose outcome it has not been told
+	unsure  atomic.Bool  // the outcome of one is not known, and no more are taken
 
 	moving sync.Mutex // held by a join from beginning to end: one at a time
 
