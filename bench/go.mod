@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/gohub/gohub v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/redis/rueidis v1.0.79
 	golang.org/x/sys v0.49.0
 )
 

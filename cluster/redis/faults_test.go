@@ -44,16 +44,11 @@ type storm struct {
 
 func startStorm(t *testing.T, s *redistest.Server) *storm {
 	t.Helper()
-	return startStormOn(t, func(prefix string) *Broker { return broker(t, s, prefix) })
-}
-
-func startStormOn(t *testing.T, broker func(prefix string) *Broker) *storm {
-	t.Helper()
 	st := &storm{t: t, store: newSlowStore()}
 	p := prefix()
-	runs(t, broker(p), new(recorder))() // begins a generation soon
+	runs(t, broker(t, s, p), new(recorder))() // begins a generation soon
 	for h := range 2 {
-		b := broker(p)
+		b := broker(t, s, p)
 		patient(b)
 		hub, err := gohub.New(hubtest.Config(t, gohub.Config{
 			Node: fmt.Sprint("hub", h), Store: st.store, Broker: b,

@@ -18,7 +18,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -65,23 +64,6 @@ func New(tb testing.TB, settings ...string) *Server {
 	})
 	return s
 }
-
-// Replica gives t a server that copies s.
-func (s *Server) Replica(tb testing.TB) *Server {
-	tb.Helper()
-	return New(tb, fmt.Sprintf("replicaof 127.0.0.1 %d", s.port), "repl-diskless-sync-delay 0")
-}
-
-// Sentinel gives t a Redis Sentinel that watches s, under the name "hub", and
-// its replicas. It alone decides that s is down, after half a second.
-func (s *Server) Sentinel(tb testing.TB) *Server {
-	tb.Helper()
-	return New(tb, sentinel, fmt.Sprintf("sentinel monitor hub 127.0.0.1 %d 1", s.port),
-		"sentinel down-after-milliseconds hub 500", "sentinel failover-timeout hub 3000")
-}
-
-// sentinel is the setting that makes a server one; Redis has none for it.
-const sentinel = "# sentinel"
 
 // Launch starts a server, for whoever calls it to close. settings are as New's.
 func Launch(settings ...string) (*Server, error) {
@@ -154,19 +136,16 @@ func (s *Server) Start() error {
 		return fmt.Errorf("redistest: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	conf := []string{"bind 127.0.0.1", "port " + strconv.Itoa(s.port), "dir " + s.dir, "daemonize no"}
-	var args []string
-	if slices.Contains(s.settings, sentinel) {
-		args = []string{"--sentinel"}
-	} else {
-		conf = append(conf, "save \"\"", "appendonly no", "maxmemory-policy noeviction")
+	conf := []string{
+		"bind 127.0.0.1", "port " + strconv.Itoa(s.port), "dir " + s.dir, "daemonize no",
+		"save \"\"", "appendonly no", "maxmemory-policy noeviction",
 	}
 	conf = append(conf, s.settings[1:]...)
 	path := filepath.Join(s.dir, "redis.conf")
 	if err := os.WriteFile(path, []byte(strings.Join(conf, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
-	s.cmd = exec.CommandContext(context.Background(), s.settings[0], append([]string{path}, args...)...)
+	s.cmd = exec.CommandContext(context.Background(), s.settings[0], path)
 	s.cmd.Dir = s.dir
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

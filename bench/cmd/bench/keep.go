@@ -5,15 +5,12 @@ import (
 	"os"
 
 	"github.com/gohub/gohub/internal/pgtest"
-	"github.com/gohub/gohub/internal/redistest"
 )
 
 // kept is where a server keeps things for one run.
 type kept struct {
 	args   []string // of gohubserver
 	pid    int      // of Postgres' first process; 0: it is none
-	redis  int      // of the Redis; 0: there is none
-	nodes  int      // of the cluster; 0: one server
 	remove func()
 }
 
@@ -32,26 +29,6 @@ func keep(store, dir string) (kept, error) {
 		}}
 		if store == inPostgres {
 			k.args = []string{"-postgres", s.URL("postgres") + "&pool_max_conns=16"}
-		}
-		return k, nil
-	case inCluster:
-		k, err := keep(inPostgres, dir)
-		if err != nil {
-			return kept{}, err
-		}
-		s, err := redistest.Launch()
-		if err != nil {
-			k.remove()
-			return kept{}, err
-		}
-		k.args = append(k.args, "-redis", s.Addr())
-		k.redis, k.nodes = s.PID(), 3
-		postgres := k.remove
-		k.remove = func() {
-			if err := s.Close(); err != nil {
-				fmt.Fprintln(os.Stderr, "bench:", err)
-			}
-			postgres()
 		}
 		return k, nil
 	case inSQLite:

@@ -252,15 +252,7 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		return result.Run{}, err
 	}
 	defer j.Stop()
-	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
-	for range k.nodes - 1 {
-		j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
-		if err != nil {
-			return result.Run{}, err
-		}
-		defer j.Stop()
-		args = append(args, "-node", j.Addr+","+j.Debug)
-	}
+	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid)}
 	if b.window > 0 {
 		args = append(args, "-window", b.window.String())
 	}

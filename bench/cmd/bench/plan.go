@@ -233,20 +233,6 @@ var plans = []plan{
 		},
 	},
 	{
-		name: "cluster", title: "3 nodes, Redis and Postgres: 200 rooms × 3, each member on another node, 2,000 messages/s of 128 B evenly spread; latency on the nodes that did not publish",
-		servers: []string{"gohub"}, store: inCluster,
-		metrics: []metric{
-			{name: "p50 ms", of: p50, digits: 2, target: "figure ≤1"},
-			{name: "p99 ms", of: p99, digits: 2, target: "figure ≤5"},
-			{name: "ack p50 ms", of: ackP50, digits: 2},
-			{name: "ack p99 ms", of: func(r result.Run) float64 { return r.Ack.P99 }, digits: 2},
-			{name: "CPU µs/msg: hubs", of: cpuPerMessage, digits: 1},
-			{name: "Redis", of: func(r result.Run) float64 { return r.RedisCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
-			{name: "Postgres", of: func(r result.Run) float64 { return r.StoreCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
-			{name: "load", of: func(r result.Run) float64 { return r.LoadCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
-		},
-	},
-	{
 		name: "replay", title: "joins of, and pages of 100 from, a room of 1,000,000 in Postgres (gohub) and SQLite, one after another",
 		servers: []string{"gohub", "sqlite"}, store: inPostgres, fill: 1_000_000,
 		metrics: []metric{

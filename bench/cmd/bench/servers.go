@@ -18,7 +18,6 @@ type server struct {
 const (
 	inPostgres = "postgres" // a private server, with fsync on
 	inSQLite   = "sqlite"   // a file in the temporary directory
-	inCluster  = "cluster"  // inPostgres, for three servers that a Redis joins
 	beside     = "beside"   // memory; a Postgres that nothing is asked of runs beside
 )
 

@@ -20,12 +20,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/bench/internal/debug"
 	"github.com/gohub/gohub/bench/internal/tokens"
-	"github.com/gohub/gohub/cluster/redis"
 )
 
 func main() {
@@ -36,7 +33,6 @@ func main() {
 	checked := flag.Bool("tokens", false, "who brings a token is checked by package auth, and ?user= is for those who do not")
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	dsn := flag.String("postgres", "", "keep everything in this database; default: memory")
-	redisAddr := flag.String("redis", "", "host:port of the Redis that joins this server with others")
 	dir := flag.String("sqlite", "", "keep everything in a file in this directory")
 	rows := flag.Int("fill", 0, "messages to store in the room "+filledRoom+" first")
 	flag.Parse()
@@ -64,30 +60,9 @@ func main() {
 		}
 	}
 	server.Addr = *addr
-	if *redisAddr != "" {
-		broker, closing, err := joinCluster(context.Background(), *redisAddr)
-		if err != nil {
-			log.Fatal(err)
-		}
-		defer closing()
-		cfg.Broker = broker
-	}
 	if err := run(server, *debugAddr, *dsn, *dir, *rows, cfg); err != nil {
-		log.Fatal(err) //nolint:gocritic // the process ends, and its connections with it
+		log.Fatal(err)
 	}
-}
-
-func joinCluster(ctx context.Context, addr string) (gohub.Broker, func(), error) {
-	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{InitAddress: []string{addr}}))
-	if err != nil {
-		return nil, nil, err
-	}
-	broker, err := redis.New(ctx, client, redis.Options{})
-	if err != nil {
-		client.Close()
-		return nil, nil, err
-	}
-	return broker, client.Close, nil
 }
 
 // filledRoom is cmd/load's first.
@@ -127,13 +102,6 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	hub, err := gohub.New(cfg)
 	if err != nil {
 		return err
-	}
-	for cfg.Broker != nil { // a cluster begins when Redis has been empty for a while
-		_, err := hub.Publish(context.Background(), gohub.Message{Room: gohub.RoomID{Name: "begun"}, Sender: "bench", Body: []byte("1")})
-		if err == nil {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	debug.Handle("GET /debug/stats", func() any { return hub.Stats() })
 	mux := http.NewServeMux()

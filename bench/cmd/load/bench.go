@@ -44,26 +44,18 @@ func (b *bench) connect() error {
 			c.sender = nth*b.Rooms + c.room
 		}
 		c.sample = b.Sample < 0 || b.Sample > 0 && i%stride == 0
-		at := b.nodes[(c.room+i%b.Members)%len(b.nodes)]
-		if len(b.nodes) > 1 && c.sender >= 0 {
-			c.sample = false // what goes over other nodes is what is timed
-		}
 		buffer := 0
 		if b.Slow && i == n-1 {
 			c.sample, buffer = false, slowBuffer
 		}
 		from := netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i%max(1, b.sources))})
-		to, err := netip.ParseAddrPort(at.addr)
-		if err != nil {
-			return fmt.Errorf("-node %s: %w", at.addr, err)
-		}
-		fd, err := dial(to, from, buffer)
+		fd, err := dial(b.addr, from, buffer)
 		if err != nil {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}
 		c.fd = fd
 		target := fmt.Sprintf("%s?user=u%d&frame=%d&body=%d", b.path, i, b.frame, b.Body)
-		if err := c.open(at.addr, target, roomName(c.room)); err != nil {
+		if err := c.open(b.options.addr, target, roomName(c.room)); err != nil {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}
 		if err := b.loop.add(c); err != nil {
@@ -147,7 +139,6 @@ func (b *bench) measure() error {
 	r.ServerAllocs = to.server.Allocs - from.server.Allocs
 	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
 	r.StoreCPU = float64(to.store-from.store) / 1e9
-	r.RedisCPU = float64(to.redis-from.redis) / 1e9
 	r.OtherCPU = from.others(to)
 	if to.counts.Appends > 0 {
 		counts := to.counts.Sub(from.counts)

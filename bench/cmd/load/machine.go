@@ -17,14 +17,13 @@ import (
 type snapshot struct {
 	server, load debug.CPU
 	store        int64 // nanoseconds of the database server
-	redis        int64 // of the Redis
 	machine      int64 // the same over all cores, stolen time included
 	counts       result.Store
 }
 
 // others is what everybody else used between two snapshots, in seconds.
 func (s snapshot) others(to snapshot) float64 {
-	ours := to.server.Total() - s.server.Total() + to.load.Total() - s.load.Total() + to.store - s.store + to.redis - s.redis
+	ours := to.server.Total() - s.server.Total() + to.load.Total() - s.load.Total() + to.store - s.store
 	return max(0, float64(to.machine-s.machine-ours)/1e9)
 }
 
@@ -38,17 +37,8 @@ func (b *bench) snapshot() (s snapshot, err error) {
 // cpu is a snapshot without counts, which a database that stands still does
 // not tell.
 func (b *bench) cpu() (s snapshot, err error) {
-	for _, n := range b.nodes {
-		var c debug.CPU
-		if err := get(n.debug, "/debug/cpu", &c); err != nil {
-			return s, err
-		}
-		s.server.User += c.User
-		s.server.Sys += c.Sys
-		s.server.Allocs += c.Allocs
-	}
-	if b.redis > 0 {
-		s.redis = machine.Used(b.redis)
+	if err := b.get("/debug/cpu", &s.server); err != nil {
+		return s, err
 	}
 	if b.store > 0 {
 		s.store = machine.Used(b.store)
@@ -71,10 +61,8 @@ func (b *bench) memory(collect bool) func() (debug.Mem, error) {
 
 var client = &http.Client{Timeout: 30 * time.Second}
 
-func (b *bench) get(path string, v any) error { return get(b.options.debug, path, v) }
-
-func get(at, path string, v any) error {
-	resp, err := client.Get("http://" + at + path)
+func (b *bench) get(path string, v any) error {
+	resp, err := client.Get("http://" + b.options.debug + path)
 	if err != nil {
 		return err
 	}

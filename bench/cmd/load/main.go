@@ -10,7 +10,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -37,12 +36,7 @@ type options struct {
 	timeout     time.Duration
 	ask         bool
 	store       int
-	redis       int
-	nodes       []node // the other ones of a cluster
 }
-
-// A node is a server and its /debug endpoints.
-type node struct{ addr, debug string }
 
 func main() {
 	o, s := parse()
@@ -77,15 +71,6 @@ func parse() (options, scenario) {
 	flag.DurationVar(&o.timeout, "timeout", 4*time.Minute, "give up after")
 	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
 	flag.IntVar(&o.store, "store", 0, "process id of the database server, whose CPU is told, and which scenario stopped stops; 0: none")
-	flag.IntVar(&o.redis, "redis", 0, "process id of the Redis, whose CPU is told; 0: none")
-	flag.Func("node", "`address,debug` of another server of a cluster: the members of a room are spread over all", func(s string) error {
-		addr, debug, ok := strings.Cut(s, ",")
-		if !ok {
-			return errors.New("want address,debug")
-		}
-		o.nodes = append(o.nodes, node{addr, debug})
-		return nil
-	})
 	var f scenario
 	flag.IntVar(&f.Rooms, "rooms", 0, "rooms")
 	flag.IntVar(&f.Members, "members", 0, "connections in each room")
@@ -142,7 +127,6 @@ func play(o options, s scenario) (result.Run, error) {
 		return r, err
 	}
 	b := &bench{options: o, scenario: s, addr: addr, loop: l, run: &r}
-	b.nodes = append([]node{{o.addr, o.debug}}, o.nodes...)
 	switch {
 	case o.ask:
 		err = b.asked()

@@ -47,8 +47,6 @@ var scenarios = map[string]scenario{
 	"paced": {Rooms: 1000, Members: 1, Senders: 1, Rate: 10_000, Body: 128, Sample: 50, Warm: 3 * time.Second, Window: 10 * time.Second},
 	// The database stands still for a window. What is published meanwhile fits the queue of 16,384.
 	"stopped": {Rooms: 100, Members: 10, Senders: 1, Rate: 500, Body: 128, Sample: -1, Warm: 2 * time.Second, Window: 20 * time.Second, Stop: true},
-	// A cluster of three: a member of each room on each node. The one that publishes is on another node from room to room.
-	"cluster": {Rooms: 200, Members: 3, Senders: 1, Rate: 2000, Body: 128, Sample: -1, Warm: 3 * time.Second, Window: 10 * time.Second},
 	// Joins and pages of a room that the server has filled beforehand.
 	"replay": {Rooms: 1, Members: 2, Body: 128, Replay: true},
 }

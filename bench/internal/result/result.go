@@ -25,9 +25,8 @@ type Run struct {
 	ServerCPU  float64 `json:"server_cpu_s"` // the server's own getrusage
 	ServerUser float64 `json:"server_user_s"`
 	LoadCPU    float64 `json:"load_cpu_s"`
-	StoreCPU   float64 `json:"store_cpu_s"`           // the database server, where there is one
-	RedisCPU   float64 `json:"redis_cpu_s,omitempty"` // the Redis, where there is one
-	OtherCPU   float64 `json:"other_cpu_s"`           // everyone else on this machine, stolen time included
+	StoreCPU   float64 `json:"store_cpu_s"` // the database server, where there is one
+	OtherCPU   float64 `json:"other_cpu_s"` // everyone else on this machine, stolen time included
 	Cores      int     `json:"cores"`
 
 	// ServerAllocs is heap objects the server allocated in the window.
