@@ -49,7 +49,8 @@ type place struct {
 	outbox []*publish
 	retry  time.Time // not before; zero: nothing is to be sent again
 	gaps   []gap
-	gapEnd bool // the next message ends the last of gaps
+	gapEnd bool      // the next message ends the last of gaps
+	reask  time.Time // for gaps; zero: that is under way, or there are none
 }
 
 // A gap is what "truncated" left out: more than after, less than before.
@@ -330,6 +331,9 @@ func (c *client) act(ctx context.Context) {
 				return
 			}
 		}
+		if p.joined && !p.reask.IsZero() && now.After(p.reask) && !c.fillGaps(ctx, p) {
+			return
+		}
 		if p.joined && !p.retry.IsZero() && now.After(p.retry) {
 			p.retry = time.Time{}
 			if !c.resend(ctx, p) {
@@ -383,13 +387,10 @@ func (c *client) take(ctx context.Context, f *frame) {
 			p.gapEnd = true
 			c.w.truncated.Add(1)
 		}
-		for i := range p.gaps {
-			if p.gaps[i].before != 0 && !c.ask(ctx, p, p.gaps[i]) {
-				return
-			}
-		}
 		p.retry = time.Time{}
-		c.resend(ctx, p)
+		if c.fillGaps(ctx, p) {
+			c.resend(ctx, p)
+		}
 	case "message":
 		c.show(ctx, p, f)
 	case "history":
@@ -423,10 +424,10 @@ func (c *client) refused(f *frame) {
 	at := time.Now().Add(wait)
 	for i, p := range c.places {
 		switch {
-		case f.ID == "": // a join, or a page of a gap: then the room is joined again
-			if f.Ref == int64(i) || slices.ContainsFunc(p.gaps, func(g gap) bool { return g.before == f.Ref }) {
-				p.joined, p.again = false, at
-			}
+		case f.ID == "" && f.Ref == int64(i): // a join
+			p.joined, p.again = false, at
+		case f.ID == "" && slices.ContainsFunc(p.gaps, func(g gap) bool { return g.before == f.Ref }):
+			p.reask = at
 		case p.retry.IsZero() && slices.ContainsFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }):
 			p.retry = at
 		}
@@ -453,6 +454,17 @@ func (c *client) show(ctx context.Context, p *place, f *frame) {
 	p.last = f.Seq
 	c.tail[slices.Index(c.places, p)].Store(f.Seq)
 	p.seen = append(p.seen, sighting{f.Seq, m, 'l'})
+}
+
+// fillGaps asks for all that "truncated" has left out and is not here yet.
+func (c *client) fillGaps(ctx context.Context, p *place) bool {
+	p.reask = time.Time{}
+	for _, g := range p.gaps {
+		if g.before != 0 && !c.ask(ctx, p, g) {
+			return false
+		}
+	}
+	return true
 }
 
 // ask asks for a page of what "truncated" left out.
