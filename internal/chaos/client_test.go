@@ -69,6 +69,7 @@ type publish struct {
 type ack struct {
 	m   *message
 	seq int64
+	at  time.Time
 }
 
 // frame is what a hub sends, as far as it matters here.
@@ -519,7 +520,7 @@ func (c *client) ack(f *frame) {
 	}
 	c.firstSeqs[f.ID] = f.Seq
 	f.Sender = c.user
-	c.acked = append(c.acked, ack{c.w.message(f), f.Seq})
+	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now()})
 	c.node.acks.Add(1)
 	c.w.acks.Add(1)
 }

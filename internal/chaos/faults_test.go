@@ -246,6 +246,7 @@ func (w *world) works(ctx context.Context, since time.Time, within time.Duration
 //
 // overlap: a second one at the same time, on something else.
 func (w *world) storm(ctx context.Context, rng *rand.Rand, d time.Duration, longest float64, calm time.Duration, overlap bool) {
+	w.overlaps = w.overlaps || overlap
 	end := time.Now().Add(d)
 	var pending []kind
 	draw := func() kind {

@@ -107,10 +107,10 @@ func (w *world) judgeStored(v *verdict, ms []gohub.Message, at map[*message]int6
 // judgeAcks: what is acked is stored where the ack said; and since everybody
 // went on until all was acked, nothing else is.
 func (w *world) judgeAcks(v *verdict, at map[*message]int64) {
-	told := map[*message]bool{}
+	w.acked = map[*message]time.Time{}
 	for _, c := range w.clients {
 		for _, a := range c.acked {
-			told[a.m] = true
+			w.acked[a.m] = a.at
 			switch seq, found := at[a.m]; {
 			case !found:
 				v.fails(&v.lost, "acked and not stored", "%s %s of %s at %d", a.m.room, a.m.id, c.name(), a.seq)
@@ -123,7 +123,7 @@ func (w *world) judgeAcks(v *verdict, at map[*message]int64) {
 	}
 	n := 0
 	for m, seq := range at {
-		if !told[m] {
+		if w.acked[m].IsZero() {
 			v.fails(&n, "stored and not acked, though all is", "%s %s at %d", m.room, m.id, seq)
 		}
 	}
@@ -162,7 +162,7 @@ func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Messag
 			switch {
 			case first == s.seq:
 				v.fails(&v.doubles, "shown twice", "%s in %s: %s at %d", c.name(), p.name, s.m.id, s.seq)
-			case w.forgot(first, s.seq):
+			case w.forgot(s.m, first, s.seq):
 				v.fails(&v.reordered, "reordered", "%s in %s: %s at %s and at %s", c.name(), p.name, s.m.id, clock(first), clock(s.seq))
 			default:
 				v.fails(&v.doubles, "shown at two seqs, and Redis has forgotten nothing", "%s in %s: %s at %s and at %s", c.name(), p.name, s.m.id, clock(first), clock(s.seq))
@@ -176,14 +176,13 @@ func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Messag
 		switch {
 		case !found:
 			v.fails(&gone, "shown and not stored, though its sender was acked", "%s in %s: %s of %s at %s", c.name(), p.name, s.m.id, s.m.sender, clock(s.seq))
-		case had[s.m] == s.seq && seq != s.seq && !w.forgot(min(seq, s.seq), max(seq, s.seq)):
+		case had[s.m] == s.seq && seq != s.seq && !w.forgot(s.m, min(seq, s.seq), max(seq, s.seq)):
 			v.fails(&v.doubles, "shown at another seq than stored", "%s in %s: %s at %s, stored at %s", c.name(), p.name, s.m.id, clock(s.seq), clock(seq))
 		}
 	}
 	if len(stored) > 0 && p.last < stored[len(stored)-1].Seq {
-		if end := stored[len(stored)-1]; !w.twoFailures(end.Seq) {
-			v.fails(&v.gaps, "has not got to the end", "%s in %s is at %s, the last is %s %s", c.name(), p.name, clock(p.last), end.ID, clock(end.Seq))
-		}
+		end := stored[len(stored)-1]
+		v.fails(&v.gaps, "has not got to the end", "%s in %s is at %s, the last is %s %s", c.name(), p.name, clock(p.last), end.ID, clock(end.Seq))
 	}
 	for i := range stored {
 		m := &stored[i]
@@ -193,10 +192,11 @@ func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Messag
 		if bySeq[m.Seq] {
 			continue
 		}
-		seq, elsewhere := had[w.message(&frame{Room: p.name, ID: m.ID})]
+		known := w.message(&frame{Room: p.name, ID: m.ID})
+		seq, elsewhere := had[known]
 		switch {
-		case elsewhere && w.forgot(min(seq, m.Seq), max(seq, m.Seq)):
-		case w.twoFailures(m.Seq):
+		case elsewhere && w.forgot(known, min(seq, m.Seq), max(seq, m.Seq)):
+		case w.twoFailures(known, m.Seq):
 			v.fails(&v.late, "late", "%s in %s: %s at %s", c.name(), p.name, m.ID, clock(m.Seq))
 		default:
 			v.fails(&v.gaps, "a gap", "%s in %s: %s of %s at %s", c.name(), p.name, m.ID, m.Sender, clock(m.Seq))
@@ -206,32 +206,28 @@ func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Messag
 
 func clock(seq int64) string { return time.UnixMicro(seq).Format("15:04:05.000000") }
 
-// recovery is how long after its end a fault may still be felt: by Redis'
-// oblivion, or by what a node has left.
-const (
-	recovery = 5 * time.Second
-	adoption = 35 * time.Second
-)
+// recovery is how long after its end a fault may still be felt.
+const recovery = 5 * time.Second
 
-// forgot: Redis has forgotten between two seqs of one message, the first of
-// which was not long ago then. docs/protocol.md, section 8.
-func (w *world) forgot(first, second int64) bool {
+// forgot: a message was ordered, Redis forgot it before it was acked, and it
+// was ordered again. docs/protocol.md, section 8.
+func (w *world) forgot(m *message, first, second int64) bool {
 	one, two := time.UnixMicro(first), time.UnixMicro(second)
 	return slices.ContainsFunc(w.happened, func(f *fault) bool {
-		return f.forgets && one.Before(f.ended.Add(recovery)) && one.After(f.began.Add(-adoption)) && two.After(f.began)
+		return f.forgets && one.Before(f.ended.Add(recovery)) && two.After(f.began) && w.acked[m].After(f.began)
 	})
 }
 
-// twoFailures: a message that was ordered then may come too late for those who
-// were past it: Redis forgot while a node was away, and may have had it.
+// twoFailures: a message was ordered by a node that was away while Redis forgot,
+// and was stored, and acked, only then: too late for those who were past it.
 // docs/cluster.md, "Two failures at once".
-func (w *world) twoFailures(seq int64) bool {
+func (w *world) twoFailures(m *message, seq int64) bool {
 	at := time.UnixMicro(seq)
-	return slices.ContainsFunc(w.happened, func(r *fault) bool {
-		return r.forgets && at.Before(r.ended.Add(recovery)) && slices.ContainsFunc(w.happened, func(n *fault) bool {
-			return n.on != nil && at.After(n.began.Add(-recovery)) &&
-				n.began.Before(r.ended.Add(recovery)) && n.ended.Add(adoption).After(r.began)
-		})
+	return w.overlaps && slices.ContainsFunc(w.happened, func(r *fault) bool {
+		return r.forgets && at.Before(r.ended.Add(recovery)) && w.acked[m].After(r.began) &&
+			slices.ContainsFunc(w.happened, func(n *fault) bool {
+				return n.on != nil && n.began.Before(r.ended.Add(recovery)) && n.ended.Add(recovery).After(r.began)
+			})
 	})
 }
 

@@ -48,6 +48,9 @@ type world struct {
 	stop    context.CancelFunc
 	readers sync.WaitGroup
 
+	overlaps bool                   // two faults may come at a time
+	acked    map[*message]time.Time // made by judge: when
+
 	over      atomic.Bool // nothing new is published
 	large     atomic.Bool // what is published is large
 	acks      atomic.Int64
