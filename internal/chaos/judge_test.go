@@ -199,7 +199,8 @@ func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Messag
 		case w.twoFailures(known, m.Seq):
 			v.fails(&v.late, "late", "%s in %s: %s at %s", c.name(), p.name, m.ID, clock(m.Seq))
 		default:
-			v.fails(&v.gaps, "a gap", "%s in %s: %s of %s at %s", c.name(), p.name, m.ID, m.Sender, clock(m.Seq))
+			v.fails(&v.gaps, "a gap", "%s on %s in %s: %s of %s at %s, acked at %s",
+				c.name(), c.node.name, p.name, m.ID, m.Sender, clock(m.Seq), w.acked[known].Format("15:04:05.000000"))
 		}
 	}
 }

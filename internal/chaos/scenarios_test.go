@@ -214,3 +214,33 @@ func TestFailoverToALaggingReplica(t *testing.T) {
 	w.settle(30 * time.Second)
 	w.judge()
 }
+
+// One node cannot store, and another misses what it orders. That comes from the
+// log; or, if Redis forgets that, from the database, for which everybody waits.
+func TestUnstoredAndMissed(t *testing.T) {
+	for name, flush := range map[string]bool{"log": false, "FLUSHALL": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := still(48)
+			o.rooms, o.every = 5, 300*time.Millisecond // many in each
+			w := newWorld(t, 1, o)
+			w.goesOn(20, 30*time.Second)
+			full, deaf := w.nodes[0], w.nodes[1]
+			full.pg.hold(true, toServer, toClient)
+			deaf.redis.hold(true, toServer, toClient)
+			time.Sleep(1500 * time.Millisecond)
+			if flush {
+				now := time.Now()
+				w.happened = []*fault{{name: "FLUSHALL", forgets: true, began: now, ended: now}}
+				require.NoError(t, w.redis.FlushAll())
+			}
+			deaf.redis.cut()
+			deaf.redis.hold(false, toServer, toClient)
+			time.Sleep(4 * time.Second)
+			full.pg.hold(false, toServer, toClient)
+			w.goesOn(20, 30*time.Second)
+			w.settle(30 * time.Second)
+			w.judge()
+		})
+	}
+}
