@@ -31,6 +31,9 @@ BENCH ?= .
 BENCHTIME ?= 1s
 ROUNDS ?= 5
 FUZZTIME ?= 30s
+DURATION ?= 10m
+SEED ?=
+CLIENTS ?=
 
 .PHONY: help
 help: ## this list
@@ -78,6 +81,13 @@ test-workspace:
 .PHONY: test-node
 test-node: ## protocol and browser tests, against a server that they start as the README says
 	@for dir in $(NODE_TESTS); do env -u GOWORK scripts/node-test.sh "$$dir"; done
+
+# Where a run is left with a failure, its seed draws the same faults again.
+.PHONY: chaos
+chaos: ## a cluster of three under random faults for DURATION=10m (SEED=number, CLIENTS=300)
+	@scripts/need.sh go postgres redis
+	GOHUB_REQUIRE_SERVICES=1 GOHUB_CHAOS_DURATION=$(DURATION) GOHUB_CHAOS_SEED=$(SEED) GOHUB_CHAOS_CLIENTS=$(CLIENTS) \
+		scripts/leave-nothing.sh go test -v -count=1 -timeout=0 ./internal/chaos
 
 ##
 ## Trying things

@@ -56,8 +56,10 @@ type Broker interface {
 // one at a time, in order.
 type Receiver interface {
 	// Deliver brings one message. prev is the Seq before it in the room's
-	// order, or the floor of the first publish; where it is higher than what
-	// the receiver has, frames were lost: it reads the log, then the Store.
+	// order. Where the Broker does not know that, at a room's first publish or
+	// after it has forgotten, it is the floor or more: a Seq that nothing of
+	// what was before is above. Where prev is higher than what the receiver
+	// has, frames may be lost: it reads the log, then the Store.
 	Deliver(m Message, prev int64)
 	// Signal brings a frame that another hub, or this one, signalled.
 	Signal(to Target, frame []byte)

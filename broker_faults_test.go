@@ -3,9 +3,11 @@ package gohub_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -127,6 +129,52 @@ func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
 	}
 }
 
+// While a Broker is away for long a session is not kept waiting, nor told nothing
+// at all; and still nothing overtakes what may have been ordered.
+func TestUnknownOutcomeHoldsNobodyUpForLong(t *testing.T) {
+	for _, before := range []bool{true, false} {
+		w, b := startFaulty(t, gohub.Config{})
+		alice, bob := w.as("alice", "r"), w.as("bob", "r")
+		b.mu.Lock()
+		b.before, b.answers = before, slices.Repeat([]error{gohub.ErrUnknown}, 10_000)
+		b.mu.Unlock()
+		began := time.Now()
+		first := alice.publish("r", 1)
+		second := alice.publish("r", 2)
+		for _, id := range []string{first, second} {
+			e := alice.expect("error", "id", id)
+			require.Equal(t, "unavailable", e["code"])
+			require.Positive(t, e.num("retry_ms"))
+		}
+		alice.sync()
+		require.Less(t, time.Since(began), 5*time.Second)
+		if before {
+			require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
+			b.mu.Lock()
+			b.answers = []error{gohub.ErrUnavailable} // of a repetition this says nothing
+			b.mu.Unlock()
+		} else {
+			require.Equal(t, first, bob.expect("message")["id"])
+			b.mu.Lock()
+			b.answers = nil
+			b.mu.Unlock()
+		}
+		require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6, "it is stored without its sender")
+		if before {
+			require.Equal(t, first, bob.expect("message")["id"])
+		}
+		again := func(id string, body int) frame {
+			require.Equal(t, id, alice.publish("r", body, "id", id, "retry", true))
+			return alice.expect("ack", "id", id)
+		}
+		require.Equal(t, true, again(first, 1)["duplicate"])
+		require.Nil(t, again(second, 2)["duplicate"])
+		require.Equal(t, second, bob.expect("message")["id"])
+		bob.sync()
+		require.Empty(t, bob.messages("r"))
+	}
+}
+
 // What this hub may have ordered is stored, though nobody can say now who was
 // the first: a Broker that has forgotten waits for it.
 func TestUnknownOutcomeIsStoredWithoutTheLog(t *testing.T) {
@@ -244,6 +292,36 @@ func TestALogIsReadToTheEnd(t *testing.T) {
 	b.to.Suspect(id)
 	for i := range messages {
 		require.EqualValues(t, i, bob.expect("message").num("body"))
+	}
+}
+
+// A client that was with another hub is not shown again what it had there and
+// what this one has yet to get.
+func TestResumeAheadOfTheHub(t *testing.T) {
+	w, b := startFaulty(t, gohub.Config{})
+	carol := w.as("carol", "r")
+	id := gohub.RoomID{Name: "r"}
+	b.to.mu.Lock()
+	b.to.lose = 3
+	b.to.mu.Unlock()
+	var seqs [3]int64
+	for i := range seqs {
+		m := gohub.Message{Room: id, ID: gohub.NewID(), Sender: "alice", Kind: "chat", Body: fmt.Append(nil, i)}
+		out := b.MemoryBroker.Publish(t.Context(), 0, m)[0]
+		require.NoError(t, out.Err)
+		seqs[i] = out.Seq
+	}
+	bob, future := w.as("bob"), w.as("dave")
+	require.Equal(t, seqs[2], bob.join("r", seqs[1]).num("head"))
+	require.EqualValues(t, 2, bob.expect("message").num("body"))
+	require.Equal(t, seqs[2], future.join("r", 1<<52).num("head"))
+	b.to.Suspect(id)
+	for i := range seqs {
+		require.EqualValues(t, i, carol.expect("message").num("body"))
+	}
+	carol.publish("r", "live")
+	for _, c := range []*user{carol, bob, future} {
+		require.Equal(t, "live", c.expect("message")["body"])
 	}
 }
 

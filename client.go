@@ -34,6 +34,7 @@ type Client struct {
 	began   time.Time    // when it was accepted
 	leaving atomic.Bool  // its time to leave a draining hub has come: it publishes no more
 	unacked atomic.Int32 // publishes whose outcome it has not been told
+	unsure  atomic.Bool  // the outcome of one is not known, and no more are taken
 
 	// Of its user's shard, from register on; see devices.
 	gen   int64     // newer than all sessions of the device with a lower one; 0: not claimed

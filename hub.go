@@ -245,8 +245,9 @@ func (h *Hub) open(ctx context.Context, r *room) {
 	err := h.broker.Subscribe(ctx, receiver{h}, r.id)
 	var ms []Message
 	var more bool
+	var base int64
 	if err == nil {
-		ms, more, err = h.read(ctx, Query{Room: r.id, Newest: true, Limit: ringKeep})
+		ms, more, base, err = h.readUpTo(ctx, Query{Room: r.id, Newest: true, Limit: ringKeep})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -262,6 +263,7 @@ func (h *Hub) open(ctx context.Context, r *room) {
 		r.keep(f)
 		r.last = f.seq
 	}
+	r.sure = base
 	if r.missed {
 		r.suspect()
 	}
@@ -297,10 +299,20 @@ func (h *Hub) drop(r *room) {
 // ordered and not yet stored is there, and what moves from one to the other
 // meanwhile is seen at least once.
 func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err error) {
+	ms, more, _, err = h.readUpTo(ctx, q)
+	return ms, more, err
+}
+
+// readUpTo is read, and says up to where all was in the Store when the log was
+// read; 0: that is not known.
+func (h *Hub) readUpTo(ctx context.Context, q Query) (ms []Message, more bool, base int64, err error) {
 	logged, top, err := h.logged(ctx, q.Room, q.After)
 	unlogged := err != nil
 	if unlogged && !(errors.Is(err, ErrUnavailable) && q.Newest && q.Before > 0) {
-		return nil, false, err
+		return nil, false, 0, err
+	}
+	if !unlogged && top < math.MaxInt64 {
+		base = top
 	}
 	// What is ordered after the log was read may be stored with holes in it: it
 	// belongs to a later page.
@@ -312,7 +324,7 @@ func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err e
 	}
 	ms, more, err = h.store.History(ctx, q)
 	if err != nil {
-		return nil, false, err
+		return nil, false, 0, err
 	}
 	visible := logged[:0]
 	for _, m := range logged {
@@ -321,7 +333,7 @@ func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err e
 		}
 	}
 	if len(visible) == 0 {
-		return ms, more, nil
+		return ms, more, base, nil
 	}
 	if !q.Newest && more {
 		// The page is full with older ones; what is logged beyond its end
@@ -340,7 +352,7 @@ func (h *Hub) read(ctx context.Context, q Query) (ms []Message, more bool, err e
 			ms = ms[:q.Limit]
 		}
 	}
-	return ms, more, nil
+	return ms, more, base, nil
 }
 
 // logged reads all of a room's log after a Seq, page by page. base is the last

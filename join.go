@@ -110,8 +110,11 @@ func (c *Client) roomCount() int {
 func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]byte) bool, sent *int) error {
 	r, user := m.room, c.who.User
 	r.mu.Lock()
+	// Who was with another hub may have had what this one is still to get: that
+	// must not come again. Or since lies in the future.
+	ahead := q.After > r.last
 	page, truncated, ok := r.recent(q, since)
-	if ok {
+	if ok && !ahead {
 		head, _ := r.head(user)
 		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, r.headcount())
 		for _, x := range page {
@@ -129,7 +132,12 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	if !send(nil) { // what follows may wait
 		return ErrClosed
 	}
-	head, err := c.hub.head(r, user) // before the messages: what comes in between must be among them
+	// Before the messages: what comes in between must be among them.
+	ask := c.hub.head
+	if ahead {
+		ask = c.hub.newest
+	}
+	head, err := ask(r, user)
 	if err != nil {
 		return err
 	}

@@ -208,6 +208,12 @@ func (h *Hub) head(r *room, user string) (int64, error) {
 	if known {
 		return seq, nil
 	}
+	return h.newest(r, user)
+}
+
+// newest is head by the log and the Store, which may know more than this hub
+// has been brought yet.
+func (h *Hub) newest(r *room, user string) (int64, error) {
 	newest, _, err := h.read(h.ctx, Query{Room: r.id, Viewer: user, Newest: true, Limit: 1})
 	if err != nil || len(newest) == 0 {
 		return 0, err

@@ -3,7 +3,9 @@ package gohub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 	"unicode/utf8"
 	"unsafe"
 
@@ -249,6 +251,9 @@ func (h *Hub) valid(m *Message) error {
 
 // take is accept without the middleware's envelope.
 func (h *Hub) take(ctx context.Context, c *Client, r *room, m *Message, retry bool) error {
+	if c.unsure.Load() { // what went before it must not be overtaken
+		return errUnavailable
+	}
 	if h.local == nil || retry && h.persist.memory == nil {
 		c.idle() // what follows waits for the Broker or the Store
 	}
@@ -276,7 +281,43 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	r.mu.Lock()
 	floor := r.last
 	r.mu.Unlock()
-	out, unknown := h.order(ctx, floor, m)
+	c, _ := w.(*Client)
+	wait := unsureWait
+	if c == nil {
+		wait = 0 // the program waits as long as it likes
+	}
+	out, unknown := h.order(ctx, floor, m, false, wait)
+	if c != nil && errors.Is(out.Err, errUnsure) && h.later(r, *m, size, floor, c) {
+		return errUnavailable
+	}
+	return h.ordered(ctx, r, m, size, w, out, unknown)
+}
+
+// later goes on with a publish of unknown outcome when its session has waited
+// long enough: it is told "unavailable", and shall not hear nothing at all, not
+// even a pong, while the Broker is away. It will repeat the message, as it must
+// all that it sends before the outcome is known.
+func (h *Hub) later(r *room, m Message, size, floor int64, c *Client) bool {
+	c.unsure.Store(true)
+	started := h.spawn(func() { // ends when the outcome is known, or with the hub
+		out, _ := h.order(h.ctx, floor, &m, true, 0)
+		_ = h.ordered(h.ctx, r, &m, size, nobody{}, out, true) // its sender repeats it, and is told then
+		c.unsure.Store(false)
+	})
+	if !started {
+		c.unsure.Store(false)
+	}
+	return started
+}
+
+// nobody is a waiter who is not there any more.
+type nobody struct{}
+
+func (nobody) stored(_, _ string, _ int64, _ bool) {}
+func (nobody) refused(string, error)               {}
+
+// ordered is submit when the Broker has answered.
+func (h *Hub) ordered(ctx context.Context, r *room, m *Message, size int64, w waiter, out Ordered, unknown bool) error {
 	switch {
 	case out.Err != nil:
 		h.persist.cancel(r, size)
@@ -291,19 +332,31 @@ func (h *Hub) submit(ctx context.Context, r *room, m *Message, w waiter) error {
 	return nil
 }
 
+// unsureWait is how long a session waits for the outcome of its publish when
+// the Broker cannot tell it: less than clients wait for a pong.
+const unsureWait = 2 * time.Second
+
+// errUnsure is order's when it has waited long enough.
+var errUnsure = fmt.Errorf("%w: still", ErrUnknown)
+
 // order publishes until the outcome is known: the sender's next message must
-// not overtake this one. unknown: it took more than one try, so that this hub
-// may have ordered what is now a duplicate.
-func (h *Hub) order(ctx context.Context, floor int64, m *Message) (out Ordered, unknown bool) { //nolint:contextcheck // giving up would leave the outcome unknown
+// not overtake this one. unknown: there was a try before with an unknown
+// outcome, so that this hub may have ordered what is now a duplicate. With a
+// wait above 0 it gives up after that, with errUnsure.
+func (h *Hub) order(ctx context.Context, floor int64, m *Message, before bool, wait time.Duration) (out Ordered, unknown bool) { //nolint:contextcheck // giving up would leave the outcome unknown
 	if h.local != nil {
 		return h.local.publish1(floor, m), false
 	}
-	pause := newBackoff()
+	unknown = before
+	pause, began := newBackoff(), time.Now()
 	for ; ; ctx = h.ctx { // the caller's giving up would leave the outcome unknown
 		out = h.broker.Publish(ctx, floor, *m)[0]
 		unknown = unknown || errors.Is(out.Err, ErrUnknown)
 		// After ErrUnknown, ErrUnavailable says of the repetition only that it was not ordered.
 		again := unknown && (errors.Is(out.Err, ErrUnknown) || errors.Is(out.Err, ErrUnavailable))
+		if again && wait > 0 && time.Since(began) >= wait {
+			return Ordered{Err: errUnsure}, true
+		}
 		if !again || !pause.wait(h.ctx) {
 			return out, unknown
 		}

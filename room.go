@@ -48,6 +48,7 @@ type room struct {
 	shared    bool // flush is reading members: change a copy
 	users     map[string]*occupant
 	last      int64 // seq of the newest message delivered here, or the Store's head
+	sure      int64 // nothing up to here is missing; above last where nothing is
 	ring      []frame
 	ringBytes int
 	base      int64 // every message after base is in ring
@@ -122,7 +123,7 @@ func (r *room) deliver(m *Message, prev int64) {
 			r.missed = true
 		}
 		return
-	case prev > r.last:
+	case prev > max(r.last, r.sure):
 		r.suspect()
 		return
 	}
@@ -454,7 +455,7 @@ func (r *room) repair(ctx context.Context) {
 		after := r.last
 		r.missed = false
 		r.mu.Unlock()
-		ms, more, err := r.hub.read(ctx, Query{Room: r.id, After: after, Limit: r.hub.cfg.ReplayLimit})
+		ms, more, base, err := r.hub.readUpTo(ctx, Query{Room: r.id, After: after, Limit: r.hub.cfg.ReplayLimit})
 		if err != nil {
 			r.hub.log.Warn("room cannot be repaired yet", "room", r.id, "err", err)
 			if !pause.wait(ctx) {
@@ -468,9 +469,12 @@ func (r *room) repair(ctx context.Context) {
 				r.add(&ms[i])
 			}
 		}
+		if !more {
+			r.sure = max(r.sure, base)
+		}
 		for i := range r.held {
 			switch x := &r.held[i]; {
-			case x.prev > r.last:
+			case x.prev > max(r.last, r.sure):
 				r.missed = true
 			case x.m.Seq > r.last:
 				r.add(&x.m)

@@ -8,11 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-type nobody struct{}
-
-func (nobody) stored(string, string, int64, bool) {}
-func (nobody) refused(string, error)              {}
-
 // BenchmarkSubmit is what a publish costs between its decoding and the
 // sockets: reserving, ordering, encoding, storing.
 func BenchmarkSubmit(b *testing.B) {

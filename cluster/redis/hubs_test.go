@@ -131,3 +131,17 @@ func TestUnstoredMessagesOnTheOtherHub(t *testing.T) {
 	store.Release()
 	alice.ExpectAck(id)
 }
+
+// That the first message of a room follows all that was before costs nothing
+// where a hub has read that.
+func TestAFirstMessageIsNoReasonToRead(t *testing.T) {
+	a, b := twoHubs(t, redistest.New(t), newSlowStore())
+	alice, bob := a.Dial("alice"), b.Dial("bob")
+	for _, room := range []string{"new", "@alice,bob"} {
+		alice.Join(room)
+		bob.Join(room)
+		bob.Say(room, "hello")
+		alice.ExpectMessage(room, "hello")
+	}
+	require.Zero(t, a.Totals().Repairs+b.Totals().Repairs)
+}

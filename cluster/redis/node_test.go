@@ -229,6 +229,38 @@ func TestANewGenerationIsAboveAll(t *testing.T) {
 	assert.Less(t, base, next.Seq)
 }
 
+// follows notes what each message is said to follow.
+type follows struct {
+	recorder
+	prevs chan int64
+}
+
+func (f *follows) Deliver(m gohub.Message, prev int64) {
+	f.recorder.Deliver(m, prev)
+	f.prevs <- prev
+}
+
+// The publisher may have missed what came before Redis forgot: its floor tells
+// other nodes nothing.
+func TestTheFirstOfAGenerationFollowsAllBefore(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	r := &follows{prevs: make(chan int64, 2)}
+	runs(t, b, r)
+	old := b.node.lease.Load().gen
+	require.NoError(t, b.Subscribe(t.Context(), r, message("").Room))
+	missed := publish(t, b, 0, message("1"))
+	<-r.prevs
+	b.Stored(missed)
+	require.NoError(t, s.FlushAll())
+	require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+	next := publish(t, b, missed.Seq-1, message("2"))
+	prev := <-r.prevs
+	assert.GreaterOrEqual(t, prev, missed.Seq)
+	assert.Less(t, prev, next.Seq)
+	b.Stored(next)
+}
+
 // A node that has not noticed cannot publish into a generation that began
 // without it.
 func TestAnOldGenerationIsRefused(t *testing.T) {

@@ -73,6 +73,9 @@ const (
 //	ARGV gen, no Seq below it, latest time, floor, room, dedup window in ms,
 //	     then id, sender and frame of each message
 //
+// A room's first message in a generation follows all that there was before it:
+// the floor is what one node knows, which may have missed something.
+//
 // For each message it answers "seq", "=seq" for a duplicate, or "!" for an id
 // of another sender.
 const publishText = `
@@ -83,6 +86,7 @@ local now = time[1] * 1000000 + time[2]
 if now > tonumber(ARGV[3]) then return {-2} end
 local head = redis.call('ZSCORE', KEYS[2], ARGV[5])
 local prev = math.max(tonumber(head or '0'), tonumber(ARGV[4]))
+if not head then prev = math.max(prev, tonumber(string.match(ARGV[1], '^g(%d+)')) - 1) end
 local least = math.max(now, tonumber(meta[2]), tonumber(ARGV[2]))
 local out, last = {0}, nil
 for i = 7, #ARGV, 3 do

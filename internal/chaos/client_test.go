@@ -1,0 +1,544 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/gohub/gohub"
+)
+
+const (
+	underWay  = 4                      // publishes of a client
+	dialFor   = 3 * time.Second        // until a node is given up
+	silentFor = 3 * time.Second        // until a client asks whether anybody is there
+	pongFor   = 6 * time.Second        // until it goes elsewhere
+	backoff   = 100 * time.Millisecond // doubled each time, at most backoffMost
+	// backoffMost is lower than docs/protocol.md has it: the run is short.
+	backoffMost = 2 * time.Second
+)
+
+// A message is a publish, as everybody knows it; there is one of each.
+type message struct{ room, id, sender string }
+
+// A sighting is a message where a client was shown it.
+type sighting struct {
+	seq int64
+	m   *message
+	how byte // 'l': in the stream of frames; 'h': by history, after "truncated"
+}
+
+// A place is what a client knows of a room.
+type place struct {
+	name   string
+	joined bool // on the connection there is
+	again  time.Time
+	last   int64
+	seen   []sighting
+	outbox []*publish
+	retry  time.Time // not before; zero: nothing is to be sent again
+	gaps   []gap
+	gapEnd bool      // the next message ends the last of gaps
+	reask  time.Time // for gaps; zero: that is under way, or there are none
+}
+
+// A gap is what "truncated" left out: more than after, less than before.
+type gap struct{ after, before int64 }
+
+type publish struct {
+	Type  string `json:"type"`
+	ID    string `json:"id"`
+	Room  string `json:"room"`
+	Body  string `json:"body"`
+	Retry bool   `json:"retry,omitempty"`
+
+	at time.Time // when it was sent, the last time
+}
+
+type ack struct {
+	m   *message
+	seq int64
+	at  time.Time
+}
+
+// frame is what a hub sends, as far as it matters here.
+type frame struct {
+	Type, ID, Room, Sender, Code, Node string
+	Seq                                int64
+	Ref                                int64
+	RetryMS                            int64 `json:"retry_ms"`
+	ReconnectMS                        int64 `json:"reconnect_ms"`
+	Truncated, More                    bool
+	Messages                           []frame
+	closed                             error
+}
+
+// A client publishes to its rooms and reads them, on one node or another, as
+// docs/protocol.md asks for. Its fields are run's until that has ended.
+type client struct {
+	w            *world
+	user, device string
+	places       []*place
+	rng          *rand.Rand
+
+	conn      *websocket.Conn // nil: there is none
+	node      *node
+	welcomed  bool
+	frames    chan frame // of conn
+	heard     time.Time
+	asked     time.Time // a ping; zero: none is under way
+	pause     time.Duration
+	move      time.Time // to another node
+	next      time.Time // publish
+	number    int
+	goaways   []time.Duration
+	problems  []string
+	acked     []ack
+	firstSeqs map[string]int64
+
+	tail    []atomic.Int64 // what place.last is, for others
+	waits   atomic.Int64   // unacked
+	closes  atomic.Int64   // connections that ended without the client's doing
+	replies [4]atomic.Int64
+}
+
+// what client.replies counts.
+const (
+	replyUnavailable = iota
+	replyBusy
+	replyDraining
+	replyReplaced
+)
+
+func newClient(w *world, n int) *client {
+	c := &client{
+		w: w, user: fmt.Sprintf("user%03d", n/2), device: fmt.Sprint("device", n%2),
+		rng: rand.New(rand.NewPCG(w.seed, uint64(n))), firstSeqs: map[string]int64{},
+	}
+	for i := range w.o.roomsEach {
+		c.places = append(c.places, &place{name: roomName((n + i*(1+w.o.rooms/w.o.roomsEach)) % w.o.rooms)})
+	}
+	c.tail = make([]atomic.Int64, len(c.places))
+	return c
+}
+
+func roomName(n int) string { return fmt.Sprintf("room%02d", n) }
+
+func (c *client) name() string { return c.user + "/" + c.device }
+
+func (c *client) problem(format string, args ...any) {
+	if len(c.problems) < 20 {
+		c.problems = append(c.problems, time.Now().Format("15:04:05.000 ")+c.name()+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *client) place(room string) *place {
+	for _, p := range c.places {
+		if p.name == room {
+			return p
+		}
+	}
+	return nil
+}
+
+func (c *client) spread(d time.Duration) time.Duration {
+	return time.Duration(c.rng.Int64N(int64(d)) + 1)
+}
+
+// run goes on until ctx ends.
+func (c *client) run(ctx context.Context) {
+	defer c.leave()
+	for ctx.Err() == nil {
+		if c.conn == nil && !c.connect(ctx) {
+			continue
+		}
+		c.act(ctx)
+		if c.conn == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case f := <-c.frames:
+			c.take(ctx, &f)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// connect tries one node.
+func (c *client) connect(ctx context.Context) bool {
+	if c.pause > 0 {
+		if !sleep(ctx, c.spread(c.pause)) {
+			return false
+		}
+	}
+	c.pause = min(max(2*c.pause, backoff), backoffMost)
+	x := c.elsewhere()
+	ok := c.dial(ctx, x)
+	c.node = x // next time another
+	return ok
+}
+
+// elsewhere is any node but this one.
+func (c *client) elsewhere() *node {
+	x := c.w.nodes[c.rng.IntN(len(c.w.nodes))]
+	for x == c.node {
+		x = c.w.nodes[c.rng.IntN(len(c.w.nodes))]
+	}
+	return x
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// dial makes a connection to x the one there is; what was there is left, and
+// only its acks still count.
+func (c *client) dial(ctx context.Context, x *node) bool {
+	short, cancel := context.WithTimeout(ctx, dialFor)
+	defer cancel()
+	url := fmt.Sprintf("ws://%s/ws?user=%s&device=%s", *x.addr.Load(), c.user, c.device)
+	ws, _, err := websocket.Dial(short, url, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}, HTTPClient: c.w.http})
+	if err != nil {
+		return false
+	}
+	c.w.connects(x)
+	ws.SetReadLimit(-1)
+	c.leave()
+	c.conn, c.node, c.welcomed = ws, x, false
+	c.heard, c.asked = time.Now(), time.Time{}
+	c.move = time.Now().Add(c.w.o.stay/2 + c.spread(c.w.o.stay))
+	c.pause = 0
+	c.frames = make(chan frame, 64)
+	for _, p := range c.places {
+		p.joined, p.again = false, time.Time{}
+		p.gapEnd = false
+		for _, o := range p.outbox {
+			o.Retry = true
+		}
+	}
+	c.w.readers.Go(func() { read(ctx, ws, c.frames) })
+	return true
+}
+
+// leave gives conn up for a successor.
+func (c *client) leave() {
+	if c.conn != nil {
+		_ = c.conn.CloseNow()
+		c.conn = nil
+		go func(fs chan frame) { // ends with the reader
+			for range fs {
+			}
+		}(c.frames)
+	}
+}
+
+// read passes on what comes, and at last that nothing more will.
+func read(ctx context.Context, ws *websocket.Conn, to chan<- frame) {
+	defer close(to)
+	for {
+		var f frame
+		_, b, err := ws.Read(ctx)
+		if err == nil {
+			err = json.Unmarshal(b, &f)
+		}
+		if err != nil {
+			f = frame{closed: err}
+		}
+		to <- f
+		if f.closed != nil {
+			return
+		}
+	}
+}
+
+func (c *client) send(ctx context.Context, v any) bool {
+	b, err := json.Marshal(v)
+	if err == nil {
+		short, cancel := context.WithTimeout(ctx, pongFor)
+		err = c.conn.Write(short, websocket.MessageText, b)
+		cancel()
+	}
+	if err != nil {
+		c.lost(ctx, err)
+	}
+	return err == nil
+}
+
+// lost is what a client does about a connection that has ended.
+func (c *client) lost(ctx context.Context, err error) {
+	if c.conn == nil {
+		return
+	}
+	if ctx.Err() == nil {
+		c.closes.Add(1)
+		switch code := websocket.CloseStatus(err); {
+		case code == 4500:
+			// A handshake of this client that it had given up came through late.
+			c.replies[replyReplaced].Add(1)
+		case code >= 4500, code == 1007, code == 1009, code == 1008:
+			c.problem("closed with %d: %v", code, err)
+		}
+	}
+	c.leave()
+	c.pause = max(c.pause, backoff)
+}
+
+// act does what is due.
+func (c *client) act(ctx context.Context) {
+	now := time.Now()
+	switch {
+	case !c.welcomed && now.Sub(c.heard) > pongFor:
+		c.lost(ctx, errors.New("no welcome"))
+		return
+	case !c.welcomed:
+		return
+	case !c.asked.IsZero() && now.Sub(c.asked) > pongFor:
+		c.lost(ctx, errors.New("no pong"))
+		return
+	case c.asked.IsZero() && now.Sub(c.heard) > silentFor:
+		c.asked = now
+		if !c.send(ctx, map[string]any{"type": "ping"}) {
+			return
+		}
+	case now.After(c.move):
+		// The node has said so, or as people do who walk around. The new
+		// connection comes first.
+		c.move = now.Add(time.Second)
+		c.dial(ctx, c.elsewhere())
+		return
+	}
+	for i, p := range c.places {
+		if !p.joined && now.After(p.again) {
+			p.again = now.Add(time.Hour) // or as the answer says
+			p.gapEnd = false
+			if !c.send(ctx, map[string]any{"type": "join", "room": p.name, "since": p.last, "ref": i}) {
+				return
+			}
+		}
+		if p.joined && !p.reask.IsZero() && now.After(p.reask) && !c.fillGaps(ctx, p) {
+			return
+		}
+		if p.joined && !p.retry.IsZero() && now.After(p.retry) {
+			p.retry = time.Time{}
+			if !c.resend(ctx, p) {
+				return
+			}
+		}
+	}
+	if !c.w.over.Load() && now.After(c.next) {
+		c.next = now.Add(c.w.o.every/2 + c.spread(c.w.o.every))
+		p := c.places[c.rng.IntN(len(c.places))]
+		if p.joined && p.retry.IsZero() && c.waits.Load() < underWay {
+			o := c.w.publish(c, p.name)
+			p.outbox = append(p.outbox, o)
+			c.waits.Add(1)
+			o.at = now
+			c.send(ctx, o)
+		}
+	}
+}
+
+func (c *client) resend(ctx context.Context, p *place) bool {
+	for _, o := range p.outbox {
+		o.Retry, o.at = true, time.Now()
+		c.w.repeats.Add(1)
+		if !c.send(ctx, o) {
+			return false
+		}
+	}
+	return true
+}
+
+// take does what a frame asks for.
+func (c *client) take(ctx context.Context, f *frame) {
+	if f.closed != nil {
+		c.lost(ctx, f.closed)
+		return
+	}
+	c.heard, c.asked = time.Now(), time.Time{}
+	p := c.place(f.Room)
+	switch f.Type {
+	case "welcome":
+		c.welcomed, c.pause = true, 0
+		if f.Node != c.node.name {
+			c.problem("%s says that it is %s", c.node.name, f.Node)
+		}
+	case "joined":
+		p.joined = true
+		p.gaps = slices.DeleteFunc(p.gaps, func(g gap) bool { return g.before == 0 }) // begins anew
+		if f.Truncated {
+			p.gaps = append(p.gaps, gap{after: p.last})
+			p.gapEnd = true
+			c.w.truncated.Add(1)
+		}
+		p.retry = time.Time{}
+		if c.fillGaps(ctx, p) {
+			c.resend(ctx, p)
+		}
+	case "message":
+		c.show(ctx, p, f)
+	case "history":
+		c.fill(ctx, p, f)
+	case "ack":
+		c.ack(f)
+	case "goaway":
+		c.goaways = append(c.goaways, time.Duration(f.ReconnectMS)*time.Millisecond)
+		c.move = time.Now().Add(time.Duration(f.ReconnectMS) * time.Millisecond)
+	case "error":
+		c.refused(f)
+	}
+}
+
+func (c *client) refused(f *frame) {
+	wait := time.Duration(f.RetryMS) * time.Millisecond
+	switch f.Code {
+	case "unavailable":
+		c.replies[replyUnavailable].Add(1)
+	case "busy":
+		c.replies[replyBusy].Add(1)
+	case "draining":
+		c.replies[replyDraining].Add(1)
+		if c.move.After(time.Now().Add(time.Second)) {
+			c.move = time.Now() // somewhere else
+		}
+	case "not_joined": // what was sent before it had been refused to join
+	default:
+		c.problem("error %q for id %q, ref %d", f.Code, f.ID, f.Ref)
+	}
+	at := time.Now().Add(wait)
+	for i, p := range c.places {
+		switch {
+		case f.ID == "" && f.Ref == int64(i): // a join
+			p.joined, p.again = false, at
+		case f.ID == "" && slices.ContainsFunc(p.gaps, func(g gap) bool { return g.before == f.Ref }):
+			p.reask = at
+		case p.retry.IsZero() && slices.ContainsFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }):
+			p.retry = at
+		}
+	}
+}
+
+// show takes a message of the stream.
+func (c *client) show(ctx context.Context, p *place, f *frame) {
+	m := c.w.message(f)
+	switch {
+	case f.Seq <= p.last:
+		c.w.doubled.Add(1)
+		c.problem("%s: was shown %d %s of %s after %d", p.name, f.Seq, f.ID, f.Sender, p.last)
+		return
+	case !p.joined:
+		c.problem("%s: was shown %d before joined", p.name, f.Seq)
+	}
+	if p.gapEnd {
+		p.gapEnd = false
+		g := &p.gaps[len(p.gaps)-1]
+		g.before = f.Seq
+		c.ask(ctx, p, *g)
+	}
+	p.last = f.Seq
+	c.tail[slices.Index(c.places, p)].Store(f.Seq)
+	p.seen = append(p.seen, sighting{f.Seq, m, 'l'})
+}
+
+// fillGaps asks for all that "truncated" has left out and is not here yet.
+func (c *client) fillGaps(ctx context.Context, p *place) bool {
+	p.reask = time.Time{}
+	for _, g := range p.gaps {
+		if g.before != 0 && !c.ask(ctx, p, g) {
+			return false
+		}
+	}
+	return true
+}
+
+// ask asks for a page of what "truncated" left out.
+func (c *client) ask(ctx context.Context, p *place, g gap) bool {
+	return c.send(ctx, map[string]any{"type": "history", "room": p.name, "after": g.after, "limit": 200, "ref": g.before})
+}
+
+func (c *client) fill(ctx context.Context, p *place, f *frame) {
+	i := slices.IndexFunc(p.gaps, func(g gap) bool { return g.before == f.Ref })
+	if i < 0 {
+		return // asked for twice
+	}
+	g := &p.gaps[i]
+	done := !f.More
+	for i := range f.Messages {
+		x := &f.Messages[i]
+		if x.Seq <= g.after {
+			continue // asked for twice
+		}
+		if x.Seq >= g.before {
+			done = true
+			break
+		}
+		g.after = x.Seq
+		p.seen = append(p.seen, sighting{x.Seq, c.w.message(x), 'h'})
+	}
+	if done {
+		p.gaps = slices.Delete(p.gaps, i, i+1)
+		return
+	}
+	c.ask(ctx, p, *g)
+}
+
+func (c *client) ack(f *frame) {
+	if first, again := c.firstSeqs[f.ID]; again {
+		if first != f.Seq {
+			c.problem("acked at %d and at %d: %s", first, f.Seq, f.ID)
+		}
+		return
+	}
+	p := c.place(f.Room)
+	if i := slices.IndexFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }); i >= 0 {
+		for sent := p.outbox[i].at.UnixNano(); ; {
+			if fresh := c.node.fresh.Load(); sent <= fresh || c.node.fresh.CompareAndSwap(fresh, sent) {
+				break
+			}
+		}
+		p.outbox = slices.Delete(p.outbox, i, i+1)
+		c.waits.Add(-1)
+	} else {
+		c.problem("an ack for what it has not sent: %s", f.ID)
+	}
+	c.firstSeqs[f.ID] = f.Seq
+	f.Sender = c.user
+	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now()})
+	c.node.acks.Add(1)
+	c.w.acks.Add(1)
+}
+
+// body is what a message says: mostly little.
+func (c *client) body() string {
+	c.number++
+	text := fmt.Sprint(c.name(), " ", c.number)
+	if c.w.large.Load() {
+		text += strings.Repeat(".", 20<<10)
+	}
+	return text
+}
+
+func newHTTP() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+}
+
+func newPublish(c *client, room string) *publish {
+	return &publish{Type: "publish", ID: gohub.NewID(), Room: room, Body: c.body()}
+}

@@ -1,0 +1,224 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub/internal/pgtest"
+	"github.com/gohub/gohub/internal/redistest"
+)
+
+type options struct {
+	clients, rooms, roomsEach int
+	every                     time.Duration // a client publishes, about
+	stay                      time.Duration // a client stays with a node, about
+	settings                  []string      // of Redis
+	breaks                    bool          // Postgres: it needs its own
+	direct                    bool          // no proxy before Redis: who is not there refuses
+}
+
+// ordinary is what most tests have.
+func ordinary() options {
+	return options{clients: 48, rooms: 12, roomsEach: 3, every: 600 * time.Millisecond, stay: 15 * time.Second}
+}
+
+// A world is a cluster and its clients.
+type world struct {
+	t       *testing.T
+	o       options
+	seed    uint64
+	redis   *redistest.Server
+	pg      *pgtest.Server
+	db      string
+	nodes   []*node
+	clients []*client
+	http    *http.Client
+	going   sync.WaitGroup // the clients
+	stop    context.CancelFunc
+	readers sync.WaitGroup
+
+	overlaps bool                   // two faults may come at a time
+	acked    map[*message]time.Time // made by judge: when
+
+	over      atomic.Bool // nothing new is published
+	large     atomic.Bool // what is published is large
+	acks      atomic.Int64
+	repeats   atomic.Int64
+	doubled   atomic.Int64
+	truncated atomic.Int64
+
+	mu       sync.Mutex // guards all below
+	messages map[[2]string]*message
+	came     map[*node][]time.Time // connections
+	happened []*fault
+}
+
+// newWorld starts three nodes on a Redis and a Postgres of their own, and the
+// clients.
+func newWorld(t *testing.T, seed uint64, o options) *world {
+	t.Helper()
+	w := &world{
+		t: t, o: o, seed: seed, http: newHTTP(),
+		messages: map[[2]string]*message{}, came: map[*node][]time.Time{},
+	}
+	w.redis = redistest.New(t, o.settings...)
+	if o.breaks {
+		w.pg = pgtest.New(t)
+	} else {
+		w.pg = pgtest.Shared(t)
+	}
+	w.db = w.pg.Database(t)
+	for n := range 3 {
+		x := newNode(t, n, w.redis.Addr(), w.db, o.direct)
+		require.NoError(t, x.start())
+		w.nodes = append(w.nodes, x)
+	}
+	for _, x := range w.nodes {
+		w.ready(x)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w.stop = sync.OnceFunc(func() {
+		cancel()
+		w.going.Wait()
+		w.readers.Wait()
+	})
+	t.Cleanup(w.stop)
+	for n := range o.clients {
+		c := newClient(w, n)
+		w.clients = append(w.clients, c)
+		w.going.Go(func() { c.run(ctx) })
+	}
+	return w
+}
+
+// ready waits until a node says that it is.
+func (w *world) ready(x *node) {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return x.get(w.t.Context(), "/ready", nil) == nil }, 30*time.Second, 10*time.Millisecond, x.name)
+}
+
+func (w *world) publish(c *client, room string) *publish { return newPublish(c, room) }
+
+// message is the one that a frame is about.
+func (w *world) message(f *frame) *message {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := [2]string{f.Room, f.ID}
+	m := w.messages[key]
+	if m == nil {
+		m = &message{f.Room, f.ID, f.Sender}
+		w.messages[key] = m
+	}
+	return m
+}
+
+// connects notes a client's connection to a node.
+func (w *world) connects(x *node) {
+	w.mu.Lock()
+	w.came[x] = append(w.came[x], time.Now())
+	w.mu.Unlock()
+}
+
+// goesOn waits until every node that runs has acked n more publishes, and says
+// how long that took.
+func (w *world) goesOn(n int64, within time.Duration) time.Duration {
+	w.t.Helper()
+	began := time.Now()
+	wants := map[*node]int64{}
+	for _, x := range w.nodes {
+		if x.cmd != nil {
+			wants[x] = x.acks.Load() + n
+		}
+	}
+	for x, want := range wants {
+		require.Eventually(w.t, func() bool { return x.acks.Load() >= want }, within, time.Millisecond, "%s acks nothing", x.name)
+	}
+	return time.Since(began)
+}
+
+// settle has the clients stop publishing, and waits until all is acked and all
+// have caught up, or for so long.
+func (w *world) settle(within time.Duration) {
+	w.t.Helper()
+	w.over.Store(true)
+	deadline := time.Now().Add(within)
+	waiting := func() (names []string) {
+		for _, c := range w.clients {
+			if n := c.waits.Load(); n > 0 {
+				names = append(names, fmt.Sprintf("%s (%d)", c.name(), n))
+			}
+		}
+		return names
+	}
+	for len(waiting()) > 0 && time.Now().Before(deadline) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if names := waiting(); len(names) > 0 {
+		w.t.Errorf("%d clients still wait for acks after %v: %v", len(names), within, names[:min(len(names), 10)])
+	}
+	// All that is acked has been ordered, and is on its way to everybody.
+	deadline = time.Now().Add(10 * time.Second)
+	for {
+		heads := map[string]int64{}
+		for _, c := range w.clients {
+			for i, p := range c.places {
+				heads[p.name] = max(heads[p.name], c.tail[i].Load())
+			}
+		}
+		behind := 0
+		for _, c := range w.clients {
+			for i, p := range c.places {
+				if c.tail[i].Load() < heads[p.name] {
+					behind++
+				}
+			}
+		}
+		if behind == 0 || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	time.Sleep(500 * time.Millisecond) // pages that are still asked for
+	w.judgeSessions()
+	w.judgePresence()
+	w.stop()
+}
+
+// arrivals are the connections that came since, to whichever node, and how
+// many came at most in any window of d.
+func (w *world) arrivals(since time.Time, d time.Duration) (all, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var at []time.Time
+	for _, came := range w.came {
+		for _, t := range came {
+			if t.After(since) {
+				at = append(at, t)
+			}
+		}
+	}
+	slices.SortFunc(at, time.Time.Compare)
+	for i := range at {
+		n := 0
+		for _, t := range at[i:] {
+			if t.Sub(at[i]) < d {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return len(at), most
+}
+
+func newSeed() uint64 { return rand.Uint64N(1_000_000) }
