@@ -37,7 +37,7 @@ type Client struct {
 	unsure  atomic.Bool  // the outcome of one is not known, and no more are taken
 
 	// Of its user's shard, from register on; see devices.
-	gen   int64     // newer than all sessions of the device with a lower one; 0: not claimed
+	gen   int64     // newer than all sessions of the device with a lower one; 0: not claimed; below 0: nor that, and it has to be above that, without its sign
 	since time.Time // when it was registered
 
 	moving sync.Mutex // held by a join from beginning to end: one at a time

@@ -58,7 +58,7 @@ func (c *Client) deviceID() deviceID {
 // claim is what the Directory is told of c; its user's shard is locked, or c
 // not registered yet.
 func (c *Client) claim() Claim {
-	return Claim{Tenant: c.who.Tenant, User: c.who.User, Device: c.who.Device, Session: c.id, Gen: c.gen}
+	return Claim{Tenant: c.who.Tenant, User: c.who.User, Device: c.who.Device, Session: c.id, Gen: max(c.gen, 0)}
 }
 
 // claim gives a session that is about to be registered its generation, if it
@@ -142,7 +142,7 @@ func (d *devices) replace(by *Claim) {
 	for _, c := range s.users[id.userID] {
 		switch {
 		case c.who.Device != by.Device || c.ended.Load():
-		case c.gen == 0:
+		case c.gen <= 0:
 			d.poke() // it may be the newer one
 		case c.gen < by.Gen:
 			older = append(older, c)
@@ -234,7 +234,7 @@ func (d *devices) held(part int, all bool) (late []*Client, held []Claim) {
 			for _, c := range list {
 				switch {
 				case c.who.Device == "" || c.ended.Load():
-				case c.gen == 0:
+				case c.gen <= 0:
 					late = append(late, c)
 				case all || maphash.String(d.hub.seed, c.id)%claimParts == uint64(part): //nolint:gosec // small
 					held = append(held, c.claim())
@@ -292,12 +292,12 @@ func (d *devices) claimAgain(ctx context.Context, c *Client) (Claim, error) {
 	}
 	s := d.hub.shard(c.who.Tenant, c.who.User)
 	s.mu.RLock()
-	claim := c.claim()
+	claim, above := c.claim(), -c.gen
 	s.mu.RUnlock()
 	if claim.Gen > 0 || c.ended.Load() {
 		return Claim{}, nil
 	}
-	claim.Since = c.since
+	claim.Since, claim.Gen = c.since, above
 	gen, err := d.hub.dir.Claim(ctx, claim)
 	if err != nil {
 		return Claim{}, err

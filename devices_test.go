@@ -125,6 +125,8 @@ func (d *dirLink) get() (to gohub.Directory, before, after func(gohub.Claim) err
 }
 
 func (d *dirLink) Serve(l gohub.Listener, self gohub.Node) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.listen = l
 	d.Directory.Serve(l, self)
 }

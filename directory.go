@@ -33,7 +33,7 @@ type Directory interface {
 	// same one. Empty: not known now.
 	Nodes() []Node
 
-	// Claim makes c's session the one of its user and device; Gen is 0. The
+	// Claim makes c's session the one of its user and device. The
 	// generation it returns is higher than every earlier one of theirs, even if
 	// all was forgotten meanwhile, and is never 0. For a session that has been
 	// claimed already and is still the device's, as where an answer was lost,
@@ -41,7 +41,8 @@ type Directory interface {
 	//
 	// With c.Since it is the generation that a Claim at that time would have
 	// given, or little more, even if that is not the highest by now: it is not
-	// made the device's then.
+	// made the device's then. It is above c.Gen, the generation of a session
+	// that this one has replaced; without Since c.Gen is 0.
 	Claim(ctx context.Context, c Claim) (gen int64, err error)
 	// Lost returns those of held of whose device a higher generation is known,
 	// with that generation. What has been forgotten, or is lower, it writes

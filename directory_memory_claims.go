@@ -17,9 +17,10 @@ func (n *memoryNode) Claim(ctx context.Context, c Claim) (int64, error) {
 	if old.Session == c.Session {
 		return old.Gen, nil
 	}
+	above := c.Gen
 	if c.Gen = time.Now().UnixMicro(); c.Since.IsZero() {
 		c.Gen = max(c.Gen, old.Gen+1)
-	} else if c.Gen -= time.Since(c.Since).Microseconds(); c.Gen <= old.Gen {
+	} else if c.Gen = max(c.Gen-time.Since(c.Since).Microseconds(), above+1); c.Gen <= old.Gen {
 		return min(c.Gen, old.Gen-1), nil
 	}
 	n.d.hold(id, c)

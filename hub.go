@@ -495,6 +495,11 @@ func (h *Hub) register(c *Client) error {
 	copy(list, old)
 	s.users[key] = append(list, c)
 	c.since = time.Now()
+	for _, o := range old {
+		if c.gen <= 0 && c.who.Device != "" && o.who.Device == c.who.Device {
+			c.gen = min(c.gen, o.gen, -o.gen)
+		}
+	}
 	claim, late := c.claim(), s.overtaken(c)
 	s.mu.Unlock()
 	if late {

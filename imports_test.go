@@ -64,8 +64,9 @@ func packageRole(importPath string) (kind packageKind, adapter string) {
 	parts := strings.Split(rel, "/")
 	switch parts[0] {
 	case "internal":
-		if rel == "internal/pgtest" || rel == "internal/redistest" || rel == "internal/killtest" {
-			return kindSuite, "" // runs servers: only ever in tests
+		switch rel {
+		case "internal/pgtest", "internal/redistest", "internal/killtest", "internal/localcluster":
+			return kindSuite, "" // runs servers: only ever in tests, or to try things
 		}
 		return kindInternal, ""
 	case "auth", "metrics":

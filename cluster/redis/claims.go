@@ -30,7 +30,7 @@ const (
 // claimText gives a session its generation.
 //
 //	KEYS the device
-//	ARGV session, its age in µs or "" for now, life in ms
+//	ARGV session, its age in µs or "" for now, life in ms, what it shall be above with an age
 var claimText = loadable(`
 local known = redis.call('GET', KEYS[1])
 local old = 0
@@ -44,7 +44,7 @@ local gen = time[1] * 1000000 + time[2]
 if ARGV[2] == '' then
 	gen = math.max(gen, old + 1)
 else
-	gen = gen - ARGV[2]
+	gen = math.max(gen - ARGV[2], ARGV[4] + 1)
 	if gen <= old then return string.format('%.0f', math.min(gen, old - 1)) end
 end
 gen = string.format('%.0f', gen)
@@ -99,7 +99,7 @@ func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	if !c.Since.IsZero() {
 		age = digits(max(0, time.Since(c.Since).Microseconds()))
 	}
-	args := []string{c.Session, age, digits(claimLife.Milliseconds())}
+	args := []string{c.Session, age, digits(claimLife.Milliseconds()), digits(c.Gen)}
 	call := b.client.B().Evalsha().Sha1(claimText.sha).Numkeys(1).Key(key).Arg(args...).Build()
 	answer := b.client.Do(ctx, call)
 	if forgot(answer.Error()) {
