@@ -1,0 +1,11 @@
+export { createClient } from './client';
+export type { Client, ClientEvents, ClientOptions, RoomState } from './client';
+export type { Clock } from './clock';
+export type { State } from './connector';
+export type { Token, TokenSource } from './dial';
+export { GohubError } from './errors';
+export type { ErrorCode } from './errors';
+export type { WebSocketLike, Welcome } from './link';
+export type { Outgoing, SendOptions, Sent, Status } from './outbox';
+export type { HistoryOptions, Joined, Message, Page, Room, RoomEvents, Watermark } from './room';
+export type { OutboxStorage, Stored } from './storage';

@@ -1,0 +1,13 @@
+/** A promise, and what settles it. Nobody has to listen for its failure. */
+export interface Deferred<T> {
+  promise: Promise<T>
+  resolve(value: T): void
+  reject(err: unknown): void
+}
+
+export function deferred<T>(): Deferred<T> {
+  const own = {} as Deferred<T>
+  own.promise = new Promise((resolve, reject) => Object.assign(own, { resolve, reject }))
+  own.promise.catch(() => {})
+  return own
+}

@@ -1,0 +1,277 @@
+import type { Clock } from './clock'
+import { deferred, type Deferred } from './deferred'
+import { GohubError } from './errors'
+import type { Link } from './link'
+import type { OutboxStorage, Stored } from './storage'
+import { uuid7 } from './uuid'
+import type { Frame } from './wire'
+
+export interface SendOptions {
+  /** Only this user and you ever see it. */
+  to?: string
+  /** What sort of message it is, for the receiving program; by default "chat". 1 to 32 of a-z 0-9 . _ - */
+  kind?: string
+}
+
+export interface Sent {
+  room: string
+  seq: number
+}
+
+/**
+ * `queued`: waits for its turn or a connection. `sending`: it may have arrived. `saved`: stored for good.
+ * `failed`: refused for good, see error; retry() tries again. `cancelled`: never sent.
+ */
+export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
+
+const LOADING = 2_000 // ms to wait for the storage, that older messages may go first
+
+/** What the outbox asks of the client. */
+export interface OutboxOwner {
+  /** Where the room is joined; if it is not, sees to it. */
+  joined(room: string): Link | undefined
+  rejoin(room: string, link: Link): void
+  changed(message: Outgoing): void
+  failed(err: unknown): void
+}
+
+/** A message on its way. */
+export class Outgoing {
+  status: Status = 'queued'
+  /** Why it failed. */
+  error?: GohubError
+  readonly id: string
+  readonly room: string
+  readonly body: any
+  readonly to?: string
+  readonly kind?: string
+  /** @internal Whose it is; unknown before the first welcome. */
+  _user?: string
+  /** @internal It may have been sent before. */
+  _tried = false
+  /** @internal */
+  _sent: Deferred<Sent> = deferred()
+  #outbox
+
+  /** @internal */
+  constructor(outbox: Outbox, { id, room, body, to, kind, user }: Stored) {
+    this.#outbox = outbox
+    this.id = id
+    this.room = room
+    this.body = body
+    this.to = to
+    this.kind = kind
+    this._user = user
+  }
+
+  /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
+  get sent(): Promise<Sent> { return this._sent.promise }
+
+  /** Sends a failed message again, under the same id. */
+  retry(): void { if (this.status === 'failed') this.#outbox.retry(this) }
+
+  /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
+  cancel(): boolean { return this.#outbox.cancel(this) }
+
+  /** @internal */
+  _refused(status: Status, err: GohubError): void {
+    this.status = status
+    this._sent.reject(this.error = err)
+  }
+}
+
+// A room's messages, oldest first. One at a time is under way: behind one that is refused for now, others
+// would be taken out of their order.
+interface Lane {
+  queue: Outgoing[]
+  sending?: Outgoing
+  link?: Link // on which it is
+  paused?: unknown // timer
+}
+
+/** All that is unsent, of all rooms, here and in the storage. */
+export interface Outbox {
+  add(room: string, body: unknown, options: SendOptions): Outgoing
+  of(room: string): Outgoing[]
+  /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
+  welcome(user: string): Promise<void>
+  /** Sends the room's next message, if it is its turn. anew: the room is just joined, which ends a pause. */
+  pump(room: string, anew?: boolean): void
+  /** An ack, or an error that names a message. */
+  answer(link: Link, frame: Frame): void
+  /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
+  down(link: Link): void
+  /** Whether something is unanswered on link. */
+  uses(link: Link): boolean
+  /** The room is not open to us. */
+  refuse(room: string, err: GohubError): void
+  retry(message: Outgoing): void
+  cancel(message: Outgoing): boolean
+}
+
+export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
+  const lanes = new Map<string, Lane>()
+  const all = new Map<string, Outgoing>()
+  let loaded = false
+
+  function ready(): void {
+    loaded = true
+    for (const room of lanes.keys()) outbox.pump(room)
+  }
+
+  function keep(message: Outgoing): void {
+    const lane = lanes.get(message.room) ?? { queue: [] }
+    lanes.set(message.room, lane)
+    all.set(message.id, message)
+    let at = lane.queue.length // ids ascend with time
+    while (at && lane.queue[at - 1].id > message.id) at--
+    lane.queue.splice(at, 0, message)
+    owner.changed(message)
+  }
+
+  function drop(message: Outgoing): void {
+    const { queue } = lanes.get(message.room)!
+    queue.splice(queue.indexOf(message), 1)
+    all.delete(message.id)
+    forget(message)
+  }
+
+  function fail(lane: Lane, message: Outgoing, err: GohubError): void {
+    if (lane.sending === message) lane.sending = undefined
+    forget(message)
+    message._refused('failed', err)
+    owner.changed(message)
+  }
+
+  function change(message: Outgoing, status: Status): void {
+    message.status = status
+    owner.changed(message)
+  }
+
+  function resume(lane: Lane): void {
+    clock.clearTimeout(lane.paused)
+    lane.paused = undefined
+  }
+
+  function put({ id, room, body, to, kind, _user: user }: Outgoing): void {
+    if (user) storage?.put({ id, room, body, to, kind, user }).catch(owner.failed)
+  }
+
+  function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner.failed) }
+
+  const outbox: Outbox = {
+    add(room, body, { to, kind }) {
+      // A copy: what is sent again is what was sent, whatever becomes of the original.
+      const copy = body instanceof ArrayBuffer ? new Uint8Array(body.slice(0))
+        : ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
+          : JSON.parse(JSON.stringify(body ?? null))
+      const message = new Outgoing(outbox, { id: uuid7(clock.now()), room, body: copy, to, kind, user })
+      put(message)
+      keep(message)
+      outbox.pump(room)
+      return message
+    },
+
+    of: room => [...lanes.get(room)?.queue ?? []],
+
+    async welcome(name) {
+      user = name
+      for (const message of all.values()) {
+        if (message._user) continue
+        message._user = user
+        put(message)
+      }
+      const late = clock.setTimeout(ready, LOADING)
+      try {
+        for (const stored of await storage?.adopt(user) ?? []) {
+          if (all.has(stored.id)) continue
+          const message = new Outgoing(outbox, stored)
+          message._tried = true
+          keep(message)
+        }
+      } catch (err) {
+        owner.failed(err)
+      }
+      clock.clearTimeout(late)
+      ready()
+    },
+
+    pump(room, anew) {
+      const lane = lanes.get(room)
+      if (!lane || !loaded) return
+      if (anew) resume(lane)
+      if (lane.sending || lane.paused) return
+      const message = lane.queue.find(m => m.status !== 'failed' && m._user === user)
+      const link = message && owner.joined(room)
+      if (!link) return
+      const { id, to, kind, body, _tried } = message
+      try {
+        link.send({ type: 'publish', id, room, to, kind, retry: _tried || undefined, body })
+      } catch (err) {
+        fail(lane, message, err as GohubError)
+        return outbox.pump(room)
+      }
+      lane.sending = message
+      lane.link = link
+      message._tried = true
+      change(message, 'sending')
+    },
+
+    answer(link, { type, id, room, seq, code, message: text, retry_ms }) {
+      const message = all.get(id)
+      if (!message) return
+      const lane = lanes.get(message.room)!
+      if (type === 'ack') {
+        if (lane.sending === message) lane.sending = undefined
+        drop(message)
+        message._sent.resolve({ room, seq })
+        change(message, 'saved')
+      } else if (lane.sending !== message || lane.link !== link) {
+        return // it is on its way elsewhere
+      } else if (code === 'not_joined') {
+        lane.sending = undefined
+        owner.rejoin(message.room, link)
+      } else if (retry_ms !== undefined) {
+        lane.sending = undefined
+        lane.paused = clock.setTimeout(() => {
+          resume(lane)
+          outbox.pump(message.room)
+        }, retry_ms)
+      } else {
+        fail(lane, message, new GohubError(code, text))
+      }
+      outbox.pump(message.room)
+    },
+
+    down(link) {
+      for (const [room, lane] of lanes) {
+        if (lane.link !== link) continue
+        lane.sending = lane.link = undefined
+        outbox.pump(room)
+      }
+    },
+
+    uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
+
+    refuse(room, err) {
+      for (const message of outbox.of(room)) if (message.status !== 'failed') fail(lanes.get(room)!, message, err)
+    },
+
+    retry(message) {
+      message._sent = deferred()
+      message.error = undefined
+      put(message)
+      change(message, 'queued')
+      outbox.pump(message.room)
+    },
+
+    cancel(message) {
+      if (message.status !== 'failed' && (message.status !== 'queued' || message._tried)) return false
+      drop(message)
+      message._refused('cancelled', new GohubError('cancelled'))
+      owner.changed(message)
+      return true
+    }
+  }
+  return outbox
+}
