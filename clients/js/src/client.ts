@@ -96,7 +96,7 @@ export function createClient(options: ClientOptions): Client {
   const WebSocket = options.WebSocket ?? globalThis.WebSocket
   if (!WebSocket) throw new TypeError('no WebSocket here: give one')
   const fetch = options.fetch ?? ((input: any, init: any) => globalThis.fetch(input, init))
-  const storage = options.storage === undefined ? globalThis.indexedDB && indexedDbStorage('gohub ' + url) : options.storage ?? undefined
+  const storage = options.storage === undefined ? globalThis.indexedDB && indexedDbStorage('gohub ' + url.split('?')[0]) : options.storage ?? undefined
   const { on, emit } = createEmitter<ClientEvents>()
   const rooms = new Map<string, OwnRoom>()
   let { user } = options
