@@ -42,7 +42,7 @@ export interface ClientEvents {
     state: State;
     /** The rooms on the user's list: after each connect. */
     rooms: RoomState[];
-    /** Somebody wrote in a direct room that is not joined. `room.join()` begins with that message. */
+    /** Somebody wrote in a direct room that is not joined, or you did by a command. `room.join()` begins with that message. */
     invite: {
         room: Room;
         from: string;
@@ -73,7 +73,7 @@ export interface Client extends Emitter<ClientEvents> {
     /** Connects now, also when the client waits or is closed; ends once it is connected, rejects if it is closed instead. */
     connect(options?: {
         signal?: AbortSignal;
-    }): Promise<void>;
+    }): Promise<unknown>;
     /** Ends the connection and whatever waits for it. What is unsent stays in the storage. */
     close(): void;
     /** The room of that name: always the same object. It is not joined by this. */

@@ -27,18 +27,17 @@ export interface OutboxOwner {
     failed(err: unknown): void;
 }
 /** A message on its way. */
-export declare class Outgoing {
-    #private;
-    status: Status;
-    /** Why it failed. */
-    error?: GohubError;
+export interface Outgoing {
     readonly id: string;
     readonly room: string;
     readonly body: any;
     readonly to?: string;
     readonly kind?: string;
+    readonly status: Status;
+    /** Why it failed. */
+    readonly error?: GohubError;
     /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
-    get sent(): Promise<Sent>;
+    readonly sent: Promise<Sent>;
     /** Sends a failed message again, under the same id. */
     retry(): void;
     /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
@@ -60,7 +59,5 @@ export interface Outbox {
     uses(link: Link): boolean;
     /** The room is not open to us. */
     refuse(room: string, err: GohubError): void;
-    retry(message: Outgoing): void;
-    cancel(message: Outgoing): boolean;
 }
-export declare function createOutbox(storage: OutboxStorage | undefined, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox;
+export declare function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox;

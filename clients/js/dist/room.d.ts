@@ -104,7 +104,7 @@ export interface Room extends Emitter<RoomEvents> {
      */
     join(options?: JoinOptions): Promise<Joined>;
     /** Leaves the room for good. What is unsent is sent when it is joined again. */
-    leave(): Promise<void>;
+    leave(): Promise<unknown>;
     /** The messages from now on, joining the room if need be, until it is left: `for await (const m of room.messages())`. */
     messages(options?: JoinOptions): AsyncIterableIterator<Message>;
     /**
@@ -140,7 +140,8 @@ export interface OwnRoom extends Room {
     _down(link: Link): void;
     _take(link: Link, frame: Frame): void;
     _listed(head: number, unread: number): void;
-    _invited(seq: number): void;
+    /** A message after seq is there to be read; tells whether that is news. */
+    _invited(seq: number): boolean;
     _changed(message: Outgoing): void;
 }
 export declare function createRoom(core: Core, name: string): OwnRoom;

@@ -2,7 +2,7 @@ import { abortable } from './abort'
 import { systemClock, type Clock } from './clock'
 import { createConnector, type State } from './connector'
 import type { TokenSource } from './dial'
-import { deferred } from './deferred'
+import { deferred, unheard } from './deferred'
 import { createEmitter, type Emitter } from './emitter'
 import { GohubError } from './errors'
 import type { Link, WebSocketLike, Welcome } from './link'
@@ -47,7 +47,7 @@ export interface ClientEvents {
   state: State
   /** The rooms on the user's list: after each connect. */
   rooms: RoomState[]
-  /** Somebody wrote in a direct room that is not joined. `room.join()` begins with that message. */
+  /** Somebody wrote in a direct room that is not joined, or you did by a command. `room.join()` begins with that message. */
   invite: { room: Room, from: string }
   /** A session is in a room: you joined it, or the server made you. */
   joined: Room
@@ -75,7 +75,7 @@ export interface Client extends Emitter<ClientEvents> {
   /** What the server said of the newest connection. */
   readonly welcome: Welcome | undefined
   /** Connects now, also when the client waits or is closed; ends once it is connected, rejects if it is closed instead. */
-  connect(options?: { signal?: AbortSignal }): Promise<void>
+  connect(options?: { signal?: AbortSignal }): Promise<unknown>
   /** Ends the connection and whatever waits for it. What is unsent stays in the storage. */
   close(): void
   /** The room of that name: always the same object. It is not joined by this. */
@@ -92,11 +92,16 @@ export interface Client extends Emitter<ClientEvents> {
 
 /** A client of one hub, with one connection at a time. Nothing happens before it is asked for something. */
 export function createClient(options: ClientOptions): Client {
-  const { url, token, device, clock = systemClock, random = Math.random, fill = 10_000 } = options
-  const WebSocket = options.WebSocket ?? globalThis.WebSocket
+  const {
+    url, token, device,
+    storage = globalThis.indexedDB && indexedDbStorage('gohub ' + url.split('?')[0]),
+    WebSocket = globalThis.WebSocket,
+    fetch = globalThis.fetch,
+    clock = systemClock,
+    random = Math.random,
+    fill = 10_000
+  } = options
   if (!WebSocket) throw new TypeError('no WebSocket here: give one')
-  const fetch = options.fetch ?? ((input: any, init: any) => globalThis.fetch(input, init))
-  const storage = options.storage === undefined ? globalThis.indexedDB && indexedDbStorage('gohub ' + url.split('?')[0]) : options.storage ?? undefined
   const { on, emit } = createEmitter<ClientEvents>()
   const rooms = new Map<string, OwnRoom>()
   let { user } = options
@@ -127,11 +132,11 @@ export function createClient(options: ClientOptions): Client {
       if (type === 'ack' || frame.id && type === 'error') outbox.answer(link, frame)
       else if (type === 'joined' || frame.room && ref === undefined) {
         const room = client.room(frame.room) as OwnRoom
-        if (type !== 'invite') room._take(link, frame)
-        else if (!room.joined) {
-          room._invited(frame.seq)
-          emit(type, { room, from: frame.from })
-        }
+        const { sender, from = sender, seq } = frame
+        // A command may have taken a message of ours to a direct room, which its own copy tells alone.
+        if (type === 'invite' || type === 'message' && !room._link) {
+          if (room.name[0] === '@' && room._invited(sender ? seq - 1 : seq)) emit('invite', { room, from })
+        } else room._take(link, frame)
         if (type === 'joined') emit(type, room)
       } else if (type === 'error' && ref === undefined) {
         emit(type, new GohubError(frame.code, frame.message, frame.retry_ms))
@@ -150,7 +155,7 @@ export function createClient(options: ClientOptions): Client {
   const outbox = createOutbox(storage, clock, user, {
     joined(name) {
       const room = client.room(name) as OwnRoom
-      if (!room._link) room.join().catch(() => {}) // the room tells
+      if (!room._link) room.join()
       return room._link
     },
     rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
@@ -191,9 +196,9 @@ export function createClient(options: ClientOptions): Client {
     get user() { return user },
     get welcome() { return connector.link?.welcome },
 
-    async connect({ signal } = {}) {
+    connect({ signal } = {}) {
       connector.start()
-      await ready(signal)
+      return unheard(ready(signal))
     },
 
     close() { connector.stop(1000, '') },

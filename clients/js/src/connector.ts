@@ -178,8 +178,9 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
 
     async refresh() {
       const { link } = connector
+      if (!link) return // the next connection is authenticated anyway
       const { ticket, node } = await dialer.negotiate(true)
-      if (!link || link !== connector.link) return
+      if (link !== connector.link) return
       if (node !== link.welcome!.node) return dial() // the ticket is for there: move
       dialer.expires = (await link.request({ type: 'refresh', ticket })).expires || undefined
       if (link === connector.link) planRefresh()

@@ -1,3 +1,9 @@
+/** promise, whose failure nobody has to listen for. */
+export function unheard<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {})
+  return promise
+}
+
 /** A promise, and what settles it. Nobody has to listen for its failure. */
 export interface Deferred<T> {
   promise: Promise<T>
@@ -7,7 +13,6 @@ export interface Deferred<T> {
 
 export function deferred<T>(): Deferred<T> {
   const own = {} as Deferred<T>
-  own.promise = new Promise((resolve, reject) => Object.assign(own, { resolve, reject }))
-  own.promise.catch(() => {})
+  own.promise = unheard(new Promise((resolve, reject) => Object.assign(own, { resolve, reject })))
   return own
 }

@@ -124,5 +124,5 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
 
 function refusal(answer: Response, { detail, title }: any, renewable: boolean): Down {
   const code = answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006
-  return new Down(code, detail ?? title ?? `HTTP ${answer.status}`, (Number(answer.headers.get('Retry-After')) || 0) * 1000)
+  return new Down(code, detail ?? title ?? '', (Number(answer.headers.get('Retry-After')) || 0) * 1000)
 }

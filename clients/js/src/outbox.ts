@@ -36,55 +36,38 @@ export interface OutboxOwner {
 }
 
 /** A message on its way. */
-export class Outgoing {
-  status: Status = 'queued'
-  /** Why it failed. */
-  error?: GohubError
+export interface Outgoing {
   readonly id: string
   readonly room: string
   readonly body: any
   readonly to?: string
   readonly kind?: string
-  /** @internal Whose it is; unknown before the first welcome. */
-  _user?: string
-  /** @internal It may have been sent before. */
-  _tried = false
-  /** @internal */
-  _sent: Deferred<Sent> = deferred()
-  #outbox
-
-  /** @internal */
-  constructor(outbox: Outbox, { id, room, body, to, kind, user }: Stored) {
-    this.#outbox = outbox
-    this.id = id
-    this.room = room
-    this.body = body
-    this.to = to
-    this.kind = kind
-    this._user = user
-  }
-
+  readonly status: Status
+  /** Why it failed. */
+  readonly error?: GohubError
   /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
-  get sent(): Promise<Sent> { return this._sent.promise }
-
+  readonly sent: Promise<Sent>
   /** Sends a failed message again, under the same id. */
-  retry(): void { if (this.status === 'failed') this.#outbox.retry(this) }
-
+  retry(): void
   /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
-  cancel(): boolean { return this.#outbox.cancel(this) }
+  cancel(): boolean
+}
 
-  /** @internal */
-  _refused(status: Status, err: GohubError): void {
-    this.status = status
-    this._sent.reject(this.error = err)
-  }
+interface OwnOutgoing extends Outgoing {
+  status: Status
+  error?: GohubError
+  /** Whose it is; unknown before the first welcome. */
+  _user?: string
+  /** It may have been sent before. */
+  _tried?: boolean
+  _sent: Deferred<Sent>
 }
 
 // A room's messages, oldest first. One at a time is under way: behind one that is refused for now, others
 // would be taken out of their order.
 interface Lane {
-  queue: Outgoing[]
-  sending?: Outgoing
+  queue: OwnOutgoing[]
+  sending?: OwnOutgoing
   link?: Link // on which it is
   paused?: unknown // timer
 }
@@ -105,13 +88,11 @@ export interface Outbox {
   uses(link: Link): boolean
   /** The room is not open to us. */
   refuse(room: string, err: GohubError): void
-  retry(message: Outgoing): void
-  cancel(message: Outgoing): boolean
 }
 
-export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
+export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
   const lanes = new Map<string, Lane>()
-  const all = new Map<string, Outgoing>()
+  const all = new Map<string, OwnOutgoing>()
   let loaded = false
 
   function ready(): void {
@@ -119,7 +100,32 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
     for (const room of lanes.keys()) outbox.pump(room)
   }
 
-  function keep(message: Outgoing): void {
+  // Puts a message in its place and on its way.
+  function keep({ user, ...rest }: Stored, tried?: boolean): OwnOutgoing {
+    const message: OwnOutgoing = {
+      ...rest,
+      status: 'queued',
+      _user: user,
+      _tried: tried,
+      _sent: deferred(),
+      get sent() { return message._sent.promise },
+      retry() {
+        if (message.status !== 'failed') return
+        message._sent = deferred()
+        message.error = undefined
+        put(message)
+        change(message, 'queued')
+        outbox.pump(message.room)
+      },
+      cancel() {
+        const surely = message.status === 'failed' || message.status === 'queued' && !message._tried
+        if (surely) {
+          drop(message)
+          refuse(message, 'cancelled', new GohubError('cancelled'))
+        }
+        return surely
+      }
+    }
     const lane = lanes.get(message.room) ?? { queue: [] }
     lanes.set(message.room, lane)
     all.set(message.id, message)
@@ -127,23 +133,29 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
     while (at && lane.queue[at - 1].id > message.id) at--
     lane.queue.splice(at, 0, message)
     owner.changed(message)
+    return message
   }
 
-  function drop(message: Outgoing): void {
+  function drop(message: OwnOutgoing): void {
     const { queue } = lanes.get(message.room)!
     queue.splice(queue.indexOf(message), 1)
     all.delete(message.id)
     forget(message)
   }
 
-  function fail(lane: Lane, message: Outgoing, err: GohubError): void {
+  function fail(message: OwnOutgoing, err: GohubError): void {
+    const lane = lanes.get(message.room)!
     if (lane.sending === message) lane.sending = undefined
     forget(message)
-    message._refused('failed', err)
-    owner.changed(message)
+    refuse(message, 'failed', err)
   }
 
-  function change(message: Outgoing, status: Status): void {
+  function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {
+    message._sent.reject(message.error = err)
+    change(message, status)
+  }
+
+  function change(message: OwnOutgoing, status: Status): void {
     message.status = status
     owner.changed(message)
   }
@@ -153,7 +165,7 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
     lane.paused = undefined
   }
 
-  function put({ id, room, body, to, kind, _user: user }: Outgoing): void {
+  function put({ id, room, body, to, kind, _user: user }: OwnOutgoing): void {
     if (user) storage?.put({ id, room, body, to, kind, user }).catch(owner.failed)
   }
 
@@ -165,9 +177,8 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
       const copy = body instanceof ArrayBuffer ? new Uint8Array(body.slice(0))
         : ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
           : JSON.parse(JSON.stringify(body ?? null))
-      const message = new Outgoing(outbox, { id: uuid7(clock.now()), room, body: copy, to, kind, user })
+      const message = keep({ id: uuid7(clock.now()), room, body: copy, to, kind, user })
       put(message)
-      keep(message)
       outbox.pump(room)
       return message
     },
@@ -184,10 +195,7 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
       const late = clock.setTimeout(ready, LOADING)
       try {
         for (const stored of await storage?.adopt(user) ?? []) {
-          if (all.has(stored.id)) continue
-          const message = new Outgoing(outbox, stored)
-          message._tried = true
-          keep(message)
+          if (!all.has(stored.id)) keep(stored, true)
         }
       } catch (err) {
         owner.failed(err)
@@ -208,7 +216,7 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
       try {
         link.send({ type: 'publish', id, room, to, kind, retry: _tried || undefined, body })
       } catch (err) {
-        fail(lane, message, err as GohubError)
+        fail(message, err as GohubError)
         return outbox.pump(room)
       }
       lane.sending = message
@@ -238,7 +246,7 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
           outbox.pump(message.room)
         }, retry_ms)
       } else {
-        fail(lane, message, new GohubError(code, text))
+        fail(message, new GohubError(code, text))
       }
       outbox.pump(message.room)
     },
@@ -254,23 +262,7 @@ export function createOutbox(storage: OutboxStorage | undefined, clock: Clock, u
     uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
 
     refuse(room, err) {
-      for (const message of outbox.of(room)) if (message.status !== 'failed') fail(lanes.get(room)!, message, err)
-    },
-
-    retry(message) {
-      message._sent = deferred()
-      message.error = undefined
-      put(message)
-      change(message, 'queued')
-      outbox.pump(message.room)
-    },
-
-    cancel(message) {
-      if (message.status !== 'failed' && (message.status !== 'queued' || message._tried)) return false
-      drop(message)
-      message._refused('cancelled', new GohubError('cancelled'))
-      owner.changed(message)
-      return true
+      for (const message of [...lanes.get(room)?.queue ?? []]) if (message.status !== 'failed') fail(message, err)
     }
   }
   return outbox

@@ -1,6 +1,6 @@
 import { abortable } from './abort'
 import type { Core } from './client'
-import { deferred } from './deferred'
+import { deferred, unheard } from './deferred'
 import { createEmitter, type Emitter } from './emitter'
 import { GohubError } from './errors'
 import type { Link } from './link'
@@ -105,7 +105,7 @@ export interface Room extends Emitter<RoomEvents> {
    */
   join(options?: JoinOptions): Promise<Joined>
   /** Leaves the room for good. What is unsent is sent when it is joined again. */
-  leave(): Promise<void>
+  leave(): Promise<unknown>
   /** The messages from now on, joining the room if need be, until it is left: `for await (const m of room.messages())`. */
   messages(options?: JoinOptions): AsyncIterableIterator<Message>
   /**
@@ -140,7 +140,8 @@ export interface OwnRoom extends Room {
   _down(link: Link): void
   _take(link: Link, frame: Frame): void
   _listed(head: number, unread: number): void
-  _invited(seq: number): void
+  /** A message after seq is there to be read; tells whether that is news. */
+  _invited(seq: number): boolean
   _changed(message: Outgoing): void
 }
 
@@ -162,9 +163,11 @@ export function createRoom(core: Core, name: string): OwnRoom {
   let typed = 0 // when we said that we type
   let marking: unknown // timer
 
-  function joined(link: Link, { head, members: count, truncated }: Omit<Frame, 'type'>): void {
+  function joined(link: Link, { ref, head, members: count, truncated }: Omit<Frame, 'type'>): void {
     if (link !== core.link) return // of a connection that has a successor
     wanted = true // the server may have made us join
+    // That replays the newest messages. Where the stream has begun, it goes on from there, which is ours to ask.
+    if (ref === undefined && (joining || last !== undefined)) return room._resume()
     room._link = link
     joining = held = undefined
     // Nothing is there: whatever comes is new. If there is something, it follows and says where the stream stands.
@@ -284,19 +287,18 @@ export function createRoom(core: Core, name: string): OwnRoom {
     get unread() { return unread },
     get outgoing() { return core.outbox.of(name) },
 
-    async join({ since, signal } = {}) {
+    join({ since, signal } = {}) {
       wanted = true
       last ??= since
       core.start()
       room._resume()
-      if (core.closed) throw core.closed
-      return abortable(ready.promise, signal)
+      return unheard(abortable(core.closed ? Promise.reject(core.closed) : ready.promise, signal))
     },
 
-    async leave() {
+    leave() {
       const link = room._link
       out()
-      if (link?.alive) await link.request({ type: 'leave', room: name })
+      return unheard<unknown>(link ? link.request({ type: 'leave', room: name }) : Promise.resolve())
     },
 
     messages({ since, signal } = {}) {
@@ -313,7 +315,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
     send(body, options = {}) {
       room.typing(false)
-      if (!wanted) room.join().catch(() => {}) // the message tells
+      if (!wanted) room.join()
       return core.outbox.add(name, body, options)
     },
 
@@ -390,7 +392,10 @@ export function createRoom(core: Core, name: string): OwnRoom {
       unread = count
     },
 
-    _invited(seq) { last ??= seq },
+    _invited(seq) {
+      last ??= wanted ? undefined : seq
+      return !wanted
+    },
 
     _changed(message) { emit('outgoing', message) },
 

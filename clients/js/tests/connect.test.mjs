@@ -65,6 +65,17 @@ describe('states', () => {
     assert.equal(w.client.state.name, 'connected')
   })
 
+  test('nobody has to wait: promises that nobody listens to harm nothing', async () => {
+    const w = world()
+    const [connecting, joining] = [w.client.connect(), w.client.room('lobby').join()]
+    w.client.room('lobby').send('x')
+    w.client.close()
+    w.client.room('lobby').leave()
+    await settle()
+    await assert.rejects(connecting, { code: 'closed' })
+    await assert.rejects(joining, { code: 'closed' })
+  })
+
   test('on() returns what undoes it, and a listener that throws harms nobody', async t => {
     const w = world()
     const seen = []
@@ -78,7 +89,7 @@ describe('states', () => {
     })
     w.client.on('state', () => { if (seen.length === 0) throw new Error('mine') })
     const off = w.client.on('state', s => seen.push(s.name))
-    w.client.connect().catch(() => {})
+    w.client.connect()
     off()
     off()
     await w.socket.welcome()
@@ -104,7 +115,7 @@ describe('delays', () => {
       await w.clock.pass(ms)
       return ms
     }
-    w.client.connect().catch(() => {})
+    w.client.connect()
     assert.deepEqual([await delay(0), await delay(9_999), await delay(9_999), await delay(10_000), await delay(0)], [500, 1500, 3000, 500, 1500])
   })
 
@@ -141,7 +152,7 @@ describe('close codes', () => {
       await assert.rejects(w.client.room('lobby').join(), { code: 'closed' })
       await w.clock.pass(600_000)
       assert.equal(w.sockets.length, 1)
-      w.client.connect().catch(() => {})
+      w.client.connect()
       await w.socket.welcome()
       assert.equal(w.client.state.name, 'connected')
       assert.equal(w.socket.take('join').length, 1, 'what was wanted is wanted still')
@@ -153,7 +164,7 @@ describe('negotiate', () => {
   test('a handshake that fails is followed by the question why and where, with cookies', async () => {
     const w = world({ device: 'd' })
     w.answers.push(ticket, ticket)
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await w.socket.drop()
     assert.equal(w.asked.length, 1)
     const { url, credentials, cache, headers } = w.asked[0]
@@ -167,7 +178,7 @@ describe('negotiate', () => {
 
   test('no answer: the handshake goes first the next time', async () => {
     const w = world()
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await w.socket.drop()
     assert.deepEqual([w.asked.length, w.client.state.name, w.client.state.code], [1, 'waiting', 1006])
     await w.clock.pass(500)
@@ -180,7 +191,7 @@ describe('negotiate', () => {
     test(`${what} is no answer`, async () => {
       const w = world({ token: 't' })
       w.answers.push(answer)
-      w.client.connect().catch(() => {})
+      w.client.connect()
       await w.clock.pass(15_000)
       assert.equal(w.names()[1], 'waiting')
       w.client.close()
@@ -202,7 +213,7 @@ describe('negotiate', () => {
     test(`${status}: Retry-After is kept, also by a page that comes into view`, async () => {
       const w = world({ token: 't' })
       w.answers.push({ status, headers: { 'Retry-After': '7' } }, ticket)
-      w.client.connect().catch(() => {})
+      w.client.connect()
       await settle()
       assert.equal(w.client.state.retryAt - w.clock.time, 7_500)
       await w.clock.pass(7_499)
@@ -215,7 +226,7 @@ describe('negotiate', () => {
   test('500: the next delay', async () => {
     const w = world({ token: 't' })
     w.answers.push({ status: 500 }, { status: 500 })
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await w.clock.pass(500)
     assert.equal(w.client.state.retryAt - w.clock.time, 1500)
   })
@@ -226,7 +237,7 @@ describe('token', () => {
     let n = 0
     const w = world({ token: async () => `token-${++n}` })
     w.answers.push(ticket, ticket)
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     assert.deepEqual([w.asked[0].headers, w.asked[0].credentials], [{ Authorization: 'Bearer token-1' }, 'same-origin'])
     await w.socket.welcome()
@@ -239,7 +250,7 @@ describe('token', () => {
     const renewed = []
     const w = world({ token: renew => { renewed.push(renew); return 't' } })
     w.answers.push(ticket, ticket)
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     await w.socket.welcome()
     await w.socket.drop(4001, 'expired')
@@ -259,7 +270,7 @@ describe('token', () => {
   test('a server that ends each connection with 4001 is not run down', async () => {
     const w = world({ token: () => 't' })
     w.answers.push(...Array(5).fill(ticket))
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     for (let n = 0; n < 2; n++) {
       await w.socket.welcome()
@@ -272,7 +283,7 @@ describe('token', () => {
     const renewed = []
     const w = world({ token: renew => { renewed.push(renew); return { token: 't', expires: w.clock.time + 100_000 } } })
     w.answers.push({ ...ticket, node: 'n1' }, { ...ticket, node: 'n1', ticket: 'T2' }, { ...ticket, node: 'n1' })
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     await w.socket.welcome({ ping_ms: 1e9 })
     await w.clock.pass(79_999)
@@ -289,7 +300,7 @@ describe('token', () => {
   test('a refresh that fails is tried again before the login ends', async () => {
     const w = world({ token: () => ({ token: 't', expires: w.clock.time + 100_000 }) })
     w.answers.push({ ...ticket, node: 'n1' }, { status: 503 }, { ...ticket, node: 'n1' })
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     await w.socket.welcome({ ping_ms: 1e9 })
     await w.clock.pass(80_000)
@@ -300,7 +311,7 @@ describe('token', () => {
   test('a ticket for another node is a reason to move there', async () => {
     const w = world({ token: () => ({ token: 't', expires: w.clock.time + 100_000 }) })
     w.answers.push({ ...ticket, node: 'n1' }, { ...ticket, node: 'n3' }, { ...ticket, node: 'n3' })
-    w.client.connect().catch(() => {})
+    w.client.connect()
     await settle()
     await w.socket.welcome({ ping_ms: 1e9 })
     await w.clock.pass(80_000)

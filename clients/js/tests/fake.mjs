@@ -117,7 +117,7 @@ export function world (options = {}) {
     get socket () { return sockets.at(-1) },
     names: () => states.map(s => s.name),
     async connect (fields) {
-      client.connect().catch(() => {})
+      client.connect()
       await settle()
       await w.socket.welcome(fields)
       return w.socket
@@ -127,7 +127,7 @@ export function world (options = {}) {
       const room = client.room(name)
       const got = []
       room.on('message', m => got.push(m))
-      room.join().catch(() => {})
+      room.join()
       await settle()
       await w.socket.welcome()
       await w.socket.joined(fields)

@@ -39,7 +39,7 @@ describe('the stream', () => {
 
   test('since: 0 begins with the first message', async () => {
     const w = world()
-    w.client.room('lobby').join({ since: 0 }).catch(() => {})
+    w.client.room('lobby').join({ since: 0 })
     await w.socket.welcome()
     assert.equal(w.socket.take('join')[0].since, 0)
   })
@@ -86,6 +86,22 @@ describe('the stream', () => {
     assert.deepEqual(told, ['news', 3])
     await reconnect(w)
     assert.deepEqual(w.socket.take('join').map(f => [f.room, f.since]), [['news', 3]])
+  })
+
+  test('a room that the server makes us join goes on from where it was', async () => {
+    const w = world()
+    const { room, got, socket } = await w.inRoom('lobby', { head: 5 })
+    await socket.say(message(5))
+    const again = { type: 'joined', room: 'lobby', head: 99, truncated: false, members: 1 }
+    await socket.say(again, message(5), message(6)) // it was in already
+    await socket.say({ type: 'left', room: 'lobby' }, again, message(98), message(99))
+    assert.deepEqual(socket.take('join').map(f => f.since), [6])
+    await reconnect(w)
+    await w.socket.say(again, message(98))
+    assert.deepEqual(w.socket.sent.filter(f => f.type === 'join').map(f => f.since), [6])
+    await w.socket.joined({ head: 99 })
+    await w.socket.say(message(7), message(98))
+    assert.deepEqual([seqs(got), room.joined], [[5, 6, 7, 98], true])
   })
 
   test('a join that is refused is final, with a reason', async () => {
@@ -203,7 +219,7 @@ describe('for await', () => {
     assert.equal(w.socket.sent.find(f => f.type === 'join').since, 2)
     await w.socket.joined({ head: 3 })
     await w.socket.say(message(3))
-    room.leave().catch(() => {})
+    room.leave()
     await loop
     assert.deepEqual(got, [1, 2, 3])
   })
@@ -372,7 +388,7 @@ describe('receipts and unread', () => {
     const room = w.client.room('lobby')
     const lists = []
     w.client.on('rooms', rooms => lists.push(rooms))
-    room.join().catch(() => {})
+    room.join()
     await w.socket.welcome()
     await w.socket.joined({ head: 6 })
     const list = [{ room: 'lobby', head: 6, seen: 3, unread: 2 }, { room: 'other', head: 1, seen: 1, unread: 0 }]
@@ -402,10 +418,43 @@ describe('direct rooms', () => {
     const told = []
     w.client.on('invite', ({ room, from }) => {
       told.push([room.name, from])
-      if (told.length === 1) room.join().catch(() => {})
+      if (told.length === 1) room.join()
     })
     await w.socket.say({ type: 'invite', room: '@alice,bob', from: 'bob', seq: 41 })
     assert.deepEqual([told, w.socket.take('join').map(f => [f.room, f.since])], [[['@alice,bob', 'bob']], [['@alice,bob', 41]]])
+    await w.socket.say({ type: 'invite', room: '@alice,bob', from: 'bob', seq: 42 })
+    assert.equal(told.length, 1, 'it is on its way')
+  })
+
+  test('a message that a command takes to a direct room invites as well', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const sending = room.send('/msg bob psst')
+    const told = []
+    w.client.on('invite', ({ room, from }) => {
+      told.push([room.name, from])
+      room.join()
+    })
+    const copy = message(7, { id: sending.id, room: '@alice,bob', sender: 'alice', to: 'bob' })
+    await socket.say({ type: 'ack', id: sending.id, room: '@alice,bob', seq: 7 }, copy)
+    assert.equal((await sending.sent).room, '@alice,bob')
+    assert.deepEqual([told, socket.take('join').map(f => f.since)], [[['@alice,bob', 'alice']], [6]])
+    await socket.say(message(9, { room: '@alice,bob' }))
+    assert.equal(told.length, 1)
+  })
+
+  test('a join that is on its way keeps its place', async () => {
+    const w = world()
+    const { socket } = await w.inRoom()
+    const room = w.client.room('@alice,bob')
+    const got = []
+    room.on('message', m => got.push(m.seq))
+    room.join()
+    await settle()
+    await socket.say(message(9, { room: '@alice,bob' }), { type: 'invite', room: '@alice,bob', from: 'bob', seq: 8 })
+    await socket.joined({ head: 9 })
+    await socket.say(...[3, 9].map(seq => message(seq, { room: '@alice,bob' })))
+    assert.deepEqual(got, [3, 9])
   })
 })
 
