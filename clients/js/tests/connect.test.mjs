@@ -328,6 +328,7 @@ describe('goaway', () => {
   test('connects elsewhere first, then closes', async () => {
     const w = world()
     const { room, got, socket: old } = await w.inRoom()
+    const slow = w.client.call('slow') // keeps the old connection
     await old.say({ type: 'message', id: 'a', room: 'lobby', seq: 10, sender: 'bob', kind: 'chat', body: 1 }, goaway)
     await w.clock.pass(1839)
     assert.equal(w.sockets.length, 1)
@@ -345,8 +346,9 @@ describe('goaway', () => {
     await say(w.socket, 13)
     assert.deepEqual(got.map(m => m.seq), [10, 11, 12, 13])
     assert.ok(room.joined)
-    await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
-    assert.ok(old.closed)
+    assert.equal(old.closed, false)
+    await old.answer('call', { type: 'result', body: 'done' })
+    assert.deepEqual([await slow, old.closed], ['done', true])
     await old.drop(4500)
     assert.equal(w.client.state.name, 'connected')
   })

@@ -176,6 +176,7 @@ describe('refusals', () => {
   test('an error of a connection that is given up is none', async () => {
     const w = world()
     const { room, socket: old } = await w.inRoom()
+    w.client.call('slow').catch(() => {}) // keeps the old connection
     const a = room.send('a')
     await old.say({ type: 'goaway', reconnect_ms: 0, deadline_ms: 9000 })
     await w.clock.pass(0)
@@ -185,7 +186,7 @@ describe('refusals', () => {
     await w.clock.pass(1000)
     assert.deepEqual(published(w.socket), [['a', true]])
     await refuse(old, a, 'forbidden')
-    assert.equal(a.status, 'sending')
+    assert.deepEqual([a.status, old.closed], ['sending', false])
   })
 })
 
@@ -244,8 +245,10 @@ describe('the storage', () => {
     const hers = room.send('by alice')
     await w.socket.welcome({ user: 'mallory' })
     await w.socket.joined()
-    assert.deepEqual(w.socket.take('publish').map(f => f.body), ['secret'])
-    assert.equal(hers.status, 'queued')
+    const [secret] = w.socket.take('publish')
+    assert.equal(secret.body, 'secret')
+    await ack(w.socket, secret)
+    assert.deepEqual([hers.status, published(w.socket)], ['queued', []])
   })
 
   test('before it is known whose a message is, it is not kept; `user` says it', async () => {
