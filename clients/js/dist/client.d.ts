@@ -1,12 +1,12 @@
-import { type Clock } from './clock';
-import { type State } from './connector';
-import type { TokenSource } from './dial';
-import { type Emitter } from './emitter';
-import { GohubError } from './errors';
-import type { Link, WebSocketLike, Welcome } from './link';
-import { type Outbox } from './outbox';
-import { type Room } from './room';
-import { type OutboxStorage } from './storage';
+import { type Clock } from './clock.js';
+import { type State } from './connector.js';
+import type { TokenSource } from './dial.js';
+import { type Emitter } from './emitter.js';
+import { GohubError } from './errors.js';
+import type { Link, WebSocketLike, Welcome } from './link.js';
+import { type Outbox } from './outbox.js';
+import { type Room } from './room.js';
+import { type OutboxStorage } from './storage.js';
 export interface ClientOptions {
     /** Where the hub is mounted: ws:, wss:, http: or https:; in a page also relative to it. */
     url: string;

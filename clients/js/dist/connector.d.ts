@@ -1,6 +1,6 @@
-import { type DialOptions } from './dial';
-import type { Link } from './link';
-import type { Frame } from './wire';
+import { type DialOptions } from './dial.js';
+import type { Link } from './link.js';
+import type { Frame } from './wire.js';
 /** Where the client stands. */
 export type State = {
     name: 'idle';

@@ -1,5 +1,5 @@
-import type { Clock } from './clock';
-import { type LinkOwner, type WebSocketLike } from './link';
+import type { Clock } from './clock.js';
+import { type LinkOwner, type WebSocketLike } from './link.js';
 /** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
 export interface Token {
     token?: string;

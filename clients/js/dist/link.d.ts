@@ -1,5 +1,5 @@
-import type { Clock } from './clock';
-import { type Frame } from './wire';
+import type { Clock } from './clock.js';
+import { type Frame } from './wire.js';
 /** What the client uses of a WebSocket; the browser's, Node's and ws's all have it. */
 export interface WebSocketLike {
     binaryType: string;

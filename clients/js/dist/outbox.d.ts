@@ -1,8 +1,8 @@
-import type { Clock } from './clock';
-import { GohubError } from './errors';
-import type { Link } from './link';
-import type { OutboxStorage } from './storage';
-import type { Frame } from './wire';
+import type { Clock } from './clock.js';
+import { GohubError } from './errors.js';
+import type { Link } from './link.js';
+import type { OutboxStorage } from './storage.js';
+import type { Frame } from './wire.js';
 export interface SendOptions {
     /** Only this user and you ever see it. */
     to?: string;

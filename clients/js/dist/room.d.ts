@@ -1,9 +1,9 @@
-import type { Core } from './client';
-import { type Emitter } from './emitter';
-import { GohubError } from './errors';
-import type { Link } from './link';
-import type { Outgoing, SendOptions } from './outbox';
-import { type Frame } from './wire';
+import type { Core } from './client.js';
+import { type Emitter } from './emitter.js';
+import { GohubError } from './errors.js';
+import type { Link } from './link.js';
+import type { Outgoing, SendOptions } from './outbox.js';
+import { type Frame } from './wire.js';
 /** A message as the room has it. Its body is a Uint8Array if it was sent in bytes. */
 export interface Message {
     id: string;

@@ -1,8 +1,8 @@
-import { backoff } from './backoff'
-import { createDialer, Down, type DialOptions } from './dial'
-import type { Link } from './link'
-import { offline, watchPage } from './page'
-import type { Frame } from './wire'
+import { backoff } from './backoff.js'
+import { createDialer, Down, type DialOptions } from './dial.js'
+import type { Link } from './link.js'
+import { offline, watchPage } from './page.js'
+import type { Frame } from './wire.js'
 
 /** Where the client stands. */
 export type State =

@@ -1,6 +1,6 @@
-import { abortable } from './abort'
-import type { Clock } from './clock'
-import { openLink, type LinkOwner, type WebSocketLike } from './link'
+import { abortable } from './abort.js'
+import type { Clock } from './clock.js'
+import { openLink, type LinkOwner, type WebSocketLike } from './link.js'
 
 /** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
 export interface Token {

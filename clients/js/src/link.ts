@@ -1,7 +1,7 @@
-import type { Clock } from './clock'
-import { deferred, type Deferred } from './deferred'
-import { GohubError } from './errors'
-import { pack, unpack, type Frame } from './wire'
+import type { Clock } from './clock.js'
+import { deferred, type Deferred } from './deferred.js'
+import { GohubError } from './errors.js'
+import { pack, unpack, type Frame } from './wire.js'
 
 /** What the client uses of a WebSocket; the browser's, Node's and ws's all have it. */
 export interface WebSocketLike {

@@ -1,10 +1,10 @@
-import type { Clock } from './clock'
-import { deferred, type Deferred } from './deferred'
-import { GohubError } from './errors'
-import type { Link } from './link'
-import type { OutboxStorage, Stored } from './storage'
-import { uuid7 } from './uuid'
-import type { Frame } from './wire'
+import type { Clock } from './clock.js'
+import { deferred, type Deferred } from './deferred.js'
+import { GohubError } from './errors.js'
+import type { Link } from './link.js'
+import type { OutboxStorage, Stored } from './storage.js'
+import { uuid7 } from './uuid.js'
+import type { Frame } from './wire.js'
 
 export interface SendOptions {
   /** Only this user and you ever see it. */

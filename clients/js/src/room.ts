@@ -1,12 +1,12 @@
-import { abortable } from './abort'
-import type { Core } from './client'
-import { deferred, unheard } from './deferred'
-import { createEmitter, type Emitter } from './emitter'
-import { GohubError } from './errors'
-import type { Link } from './link'
-import type { Outgoing, SendOptions } from './outbox'
-import { Stream } from './stream'
-import { fromPage, type Frame } from './wire'
+import { abortable } from './abort.js'
+import type { Core } from './client.js'
+import { deferred, unheard } from './deferred.js'
+import { createEmitter, type Emitter } from './emitter.js'
+import { GohubError } from './errors.js'
+import type { Link } from './link.js'
+import type { Outgoing, SendOptions } from './outbox.js'
+import { Stream } from './stream.js'
+import { fromPage, type Frame } from './wire.js'
 
 /** A message as the room has it. Its body is a Uint8Array if it was sent in bytes. */
 export interface Message {

@@ -1,4 +1,4 @@
-import { uuid7 } from './uuid'
+import { uuid7 } from './uuid.js'
 
 /** An unsent message as it is kept. */
 export interface Stored {

@@ -21,6 +21,14 @@ test('dist is what the sources make', async t => {
   }
 })
 
+for (const resolution of ['nodenext', 'bundler']) {
+  test(`its types are what a program in TypeScript needs (${resolution})`, () => {
+    const module = resolution === 'bundler' ? 'esnext' : resolution
+    execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--target', 'es2022',
+      '--module', module, '--moduleResolution', resolution, join(here, 'tests/types.ts')], { stdio: 'inherit', cwd: here })
+  })
+}
+
 test('the module has at most 7 KB, minified and gzipped, and imports nothing', async t => {
   const code = await readFile(join(here, 'dist/gohub.js'))
   const size = gzipSync(code, { level: 9 }).length

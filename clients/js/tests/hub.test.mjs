@@ -69,7 +69,7 @@ test(`${CUTS} cuts in a stream of ${MESSAGES} messages each way: nothing is lost
   const carol = user(t, 'carol', server.port, 'cuts') // who sees the room as it is
   // Mostly somebody presses "try now" before the delay is over; else a thousand of them would take hours.
   for (const client of [alice, bob]) {
-    client.on('state', s => { if (s.name === 'waiting' && random() < 0.95) setTimeout(() => client.connect(), random() * 4) })
+    client.on('state', s => { if (s.name === 'waiting' && random() < 0.95) setTimeout(() => client.connect(), random() * 2) })
   }
   let gaps = 0
   const follows = {}

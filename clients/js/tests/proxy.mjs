@@ -17,9 +17,11 @@ const ends = {
   cut: (client, server) => { client.destroy(); server.destroy() },
   // The server still has the old session when the next one comes.
   'server late': (client, server) => { client.destroy(); later(server) },
-  'client late': (client, server) => { server.destroy(); later(client, 10) },
-  // Nobody hears anything; the client hears of the old end long after the next beginning.
-  'black hole': (client, server) => { later(client, 5000); later(server, 5000) }
+  'client late': (client, server) => { server.destroy(); later(client, 5) },
+  // The client hears of the old end after the next beginning: its watchdog was faster.
+  'close last': (client, server) => { server.destroy(); later(client, 300) },
+  // Nobody hears anything, ever.
+  'black hole': () => {}
 }
 const later = (socket, ms = 30) => setTimeout(() => socket.destroy(), ms).unref()
 
@@ -57,7 +59,7 @@ export class Proxy {
 
   #carry (client, server) {
     let over = false
-    const slow = this.#random() < 0.05 ? 3 : 0 // ms that each piece takes
+    const slow = this.#random() < 0.05 ? 2 : 0 // ms that each piece takes
     for (const [from, to] of [[client, server], [server, client]]) {
       this.open.add(from)
       from.setNoDelay(true)
@@ -86,6 +88,6 @@ export class Proxy {
 
   #way () {
     const n = this.#random()
-    return n < 0.5 ? 'cut' : n < 0.72 ? 'server late' : n < 0.94 ? 'client late' : 'black hole'
+    return n < 0.5 ? 'cut' : n < 0.72 ? 'server late' : n < 0.94 ? 'client late' : n < 0.97 ? 'close last' : 'black hole'
   }
 }
