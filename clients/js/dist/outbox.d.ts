@@ -59,5 +59,7 @@ export interface Outbox {
     uses(link: Link): boolean;
     /** The room is not open to us. */
     refuse(room: string, err: GohubError): void;
+    /** The client is closed: other pages may care for what is kept. */
+    close(): void;
 }
 export declare function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox;

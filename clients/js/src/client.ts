@@ -101,7 +101,7 @@ export function createClient(options: ClientOptions): Client {
     random = Math.random,
     fill = 10_000
   } = options
-  if (!WebSocket) throw new TypeError('no WebSocket here: give one')
+  if (!WebSocket) throw new TypeError('no WebSocket')
   const { on, emit } = createEmitter<ClientEvents>()
   const rooms = new Map<string, OwnRoom>()
   let { user } = options
@@ -115,7 +115,7 @@ export function createClient(options: ClientOptions): Client {
         connected.reject(err)
         connected = deferred()
         for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err)
-        storage?.release?.()
+        outbox.close()
       }
       emit('state', state)
     },

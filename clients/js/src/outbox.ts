@@ -88,6 +88,8 @@ export interface Outbox {
   uses(link: Link): boolean
   /** The room is not open to us. */
   refuse(room: string, err: GohubError): void
+  /** The client is closed: other pages may care for what is kept. */
+  close(): void
 }
 
 export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
@@ -260,6 +262,12 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     },
 
     uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
+
+    close() {
+      if (!storage?.release) return
+      storage.release()
+      for (const message of all.values()) message._tried = true // they may send it
+    },
 
     refuse(room, err) {
       for (const message of [...lanes.get(room)?.queue ?? []]) if (message.status !== 'failed') fail(message, err)

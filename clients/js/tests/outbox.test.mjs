@@ -263,6 +263,23 @@ describe('the storage', () => {
     }
   })
 
+  test('a client that is closed lets others send what it keeps, and repeats it when it comes back', async () => {
+    const shelf = new Shelf()
+    let released = 0
+    shelf.release = () => released++
+    const w = world({ storage: shelf })
+    const { room } = await w.inRoom()
+    const [, b] = [room.send('a'), room.send('b')]
+    await w.socket.drop(4500, 'another page')
+    assert.deepEqual([released, b.cancel()], [1, false])
+    w.client.connect()
+    await w.socket.welcome()
+    await w.socket.joined()
+    const [a] = w.socket.take('publish')
+    await w.socket.say({ type: 'ack', id: a.id, room: 'lobby', seq: 1 })
+    assert.deepEqual(published(w.socket), [['b', true]])
+  })
+
   test('one that is broken costs the storage alone', async () => {
     const broken = async () => { throw new Error('quota') }
     const w = world({ storage: { adopt: broken, put: broken, delete: broken } })
