@@ -1,5 +1,7 @@
 // What a client can do, against a real hub and without trouble on the way.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { createClient } from '../dist/gohub.js'
 import { sockets, startServer } from './server.mjs'
@@ -139,6 +141,47 @@ test('the same device again: the first one stays away', { timeout: 20_000 }, asy
   const { name, code } = await closed
   assert.deepEqual([name, code], ['closed', 4500])
   assert.equal(second.state.name, 'connected')
+})
+
+test('a server that drains is left for another one without a pause', { timeout: 60_000 }, async t => {
+  const [one, two] = await Promise.all([startServer(), startServer()])
+  let target = one // of new connections
+  const router = createServer(near => {
+    const far = connect(target.port, '127.0.0.1')
+    for (const [from, to] of [[near, far], [far, near]]) from.on('error', () => {}).on('close', () => to.destroy()).pipe(to)
+  }).listen(0, '127.0.0.1')
+  await once(router, 'listening')
+  const alice = user(t, { port: router.address().port }, 'user=alice')
+  t.after(async () => {
+    alice.close()
+    router.close()
+    await Promise.all([one.stop(), two.stop()])
+  })
+  const room = alice.room('lobby')
+  const got = []
+  room.on('message', m => got.push(m.body))
+  await room.join()
+  const { session } = alice.welcome
+  const states = []
+  alice.on('state', s => states.push(s.name))
+  const moved = next(alice, 'state')
+  target = two
+  one.kill('SIGTERM')
+  const sent = []
+  for (let over = false; !over;) {
+    sent.push(room.send(sent.length).sent)
+    over = await Promise.race([moved, new Promise(resolve => setTimeout(resolve, 5))])
+  }
+  while (sent.length % 10) sent.push(room.send(sent.length).sent)
+  await Promise.all(sent)
+  assert.deepEqual(states, ['connected'], 'never anything else')
+  const last = next(room, 'message', m => m.body === 'last')
+  room.send('last')
+  await last
+  // The two know nothing of each other: what only the first one had, when the room was joined at the second, is not here.
+  assert.equal(got.pop(), 'last')
+  assert.deepEqual(got, [...new Set(got)].sort((a, b) => a - b))
+  assert.notEqual(alice.welcome.session, session)
 })
 
 test('a server that stops says when to come back, and what is sent meanwhile goes to the next one', { timeout: 60_000 }, async t => {
