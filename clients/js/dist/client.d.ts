@@ -61,6 +61,8 @@ export interface Core {
     readonly user?: string;
     /** Set when the client is closed. */
     readonly closed?: GohubError;
+    /** A session is in the room. */
+    joined(room: Room): void;
     /** Connects, if nothing has happened yet. */
     start(): void;
 }

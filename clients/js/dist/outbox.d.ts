@@ -49,7 +49,7 @@ export interface Outbox {
     of(room: string): Outgoing[];
     /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
     welcome(user: string): Promise<void>;
-    /** Sends the room's next message, if it is its turn. anew: the room is just joined, which ends a pause. */
+    /** Sends the room's next message, if it is its turn. anew: a pause is over, as it is when the room is just joined. */
     pump(room: string, anew?: boolean): void;
     /** An ack, or an error that names a message. */
     answer(link: Link, frame: Frame): void;

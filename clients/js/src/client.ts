@@ -64,6 +64,8 @@ export interface Core {
   readonly user?: string
   /** Set when the client is closed. */
   readonly closed?: GohubError
+  /** A session is in the room. */
+  joined(room: Room): void
   /** Connects, if nothing has happened yet. */
   start(): void
 }
@@ -137,7 +139,6 @@ export function createClient(options: ClientOptions): Client {
         if (type === 'invite' || type === 'message' && !room._link) {
           if (room.name[0] === '@' && room._invited(sender ? seq - 1 : seq)) emit('invite', { room, from })
         } else room._take(link, frame)
-        if (type === 'joined') emit(type, room)
       } else if (type === 'error' && ref === undefined) {
         emit(type, new GohubError(frame.code, frame.message, frame.retry_ms))
       }
@@ -171,6 +172,7 @@ export function createClient(options: ClientOptions): Client {
       const { state } = connector
       return state.name === 'closed' ? new GohubError('closed', state.reason) : undefined
     },
+    joined: room => emit('joined', room),
     start() { if (connector.state.name === 'idle') connector.start() }
   }
 

@@ -107,7 +107,7 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
         })
         const body = await answer.json().catch(() => ({}))
         if (!answer.ok) throw refusal(answer, body, renewable && !renew)
-        if (!body.ticket) throw new Error('no ticket came')
+        if (!body.ticket) throw new Error('no ticket')
         dialer.expires = expires
         return body
       } catch (err) {

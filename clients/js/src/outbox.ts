@@ -59,7 +59,7 @@ interface OwnOutgoing extends Outgoing {
   /** Whose it is; unknown before the first welcome. */
   _user?: string
   /** It may have been sent before. */
-  _tried?: boolean
+  _tried?: true
   _sent: Deferred<Sent>
 }
 
@@ -78,7 +78,7 @@ export interface Outbox {
   of(room: string): Outgoing[]
   /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
   welcome(user: string): Promise<void>
-  /** Sends the room's next message, if it is its turn. anew: the room is just joined, which ends a pause. */
+  /** Sends the room's next message, if it is its turn. anew: a pause is over, as it is when the room is just joined. */
   pump(room: string, anew?: boolean): void
   /** An ack, or an error that names a message. */
   answer(link: Link, frame: Frame): void
@@ -102,8 +102,10 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     for (const room of lanes.keys()) outbox.pump(room)
   }
 
+  const own = (room: string) => [...lanes.get(room)?.queue ?? []]
+
   // Puts a message in its place and on its way.
-  function keep({ user, ...rest }: Stored, tried?: boolean): OwnOutgoing {
+  function keep({ user, ...rest }: Stored, tried?: true): OwnOutgoing {
     const message: OwnOutgoing = {
       ...rest,
       status: 'queued',
@@ -162,11 +164,6 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     owner.changed(message)
   }
 
-  function resume(lane: Lane): void {
-    clock.clearTimeout(lane.paused)
-    lane.paused = undefined
-  }
-
   function put({ id, room, body, to, kind, _user: user }: OwnOutgoing): void {
     if (user) storage?.put({ id, room, body, to, kind, user }).catch(owner.failed)
   }
@@ -185,7 +182,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       return message
     },
 
-    of: room => [...lanes.get(room)?.queue ?? []],
+    of: own,
 
     async welcome(name) {
       user = name
@@ -209,14 +206,17 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     pump(room, anew) {
       const lane = lanes.get(room)
       if (!lane || !loaded) return
-      if (anew) resume(lane)
+      if (anew) {
+        clock.clearTimeout(lane.paused)
+        lane.paused = undefined
+      }
       if (lane.sending || lane.paused) return
       const message = lane.queue.find(m => m.status !== 'failed' && m._user === user)
       const link = message && owner.joined(room)
       if (!link) return
       const { id, to, kind, body, _tried } = message
       try {
-        link.send({ type: 'publish', id, room, to, kind, retry: _tried || undefined, body })
+        link.send({ type: 'publish', id, room, to, kind, retry: _tried, body })
       } catch (err) {
         fail(message, err as GohubError)
         return outbox.pump(room)
@@ -243,10 +243,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         owner.rejoin(message.room, link)
       } else if (retry_ms !== undefined) {
         lane.sending = undefined
-        lane.paused = clock.setTimeout(() => {
-          resume(lane)
-          outbox.pump(message.room)
-        }, retry_ms)
+        lane.paused = clock.setTimeout(() => outbox.pump(message.room, true), retry_ms)
       } else {
         fail(message, new GohubError(code, text))
       }
@@ -270,7 +267,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     },
 
     refuse(room, err) {
-      for (const message of [...lanes.get(room)?.queue ?? []]) if (message.status !== 'failed') fail(message, err)
+      for (const message of own(room)) if (message.status !== 'failed') fail(message, err)
     }
   }
   return outbox

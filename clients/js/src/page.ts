@@ -5,15 +5,15 @@
  */
 export function watchPage(wake: () => void, doubt: () => void): () => void {
   const page = globalThis.document
-  const seen = () => { if (page.visibilityState === 'visible') wake() }
-  const pairs: [EventTarget | undefined, string, () => void][] = [
-    [page && globalThis, 'online', wake],
-    [page && globalThis, 'offline', doubt],
-    [page && globalThis, 'pageshow', wake],
-    [page, 'visibilitychange', seen]
-  ]
-  for (const [target, name, act] of pairs) target?.addEventListener(name, act)
-  return () => { for (const [target, name, act] of pairs) target?.removeEventListener(name, act) }
+  const over = new AbortController()
+  if (page) {
+    const listen = (target: EventTarget, name: string, act: () => void) => target.addEventListener(name, act, { signal: over.signal })
+    listen(globalThis, 'online', wake)
+    listen(globalThis, 'offline', doubt)
+    listen(globalThis, 'pageshow', wake)
+    listen(page, 'visibilitychange', () => { if (page.visibilityState === 'visible') wake() })
+  }
+  return () => over.abort()
 }
 
 /** Whether the browser is sure that there is no network. */

@@ -165,6 +165,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
   function joined(link: Link, { ref, head, members: count, truncated }: Omit<Frame, 'type'>): void {
     if (link !== core.link) return // of a connection that has a successor
+    if (ref !== undefined && link !== joining) return // it was left meanwhile
     wanted = true // the server may have made us join
     // That replays the newest messages. Where the stream has begun, it goes on from there, which is ours to ask.
     if (ref === undefined && (joining || last !== undefined)) return room._resume()
@@ -177,6 +178,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     const event = { head, members }
     ready.resolve(event)
     emit('joined', event)
+    core.joined(room)
     mark() // what was said on a connection that broke may be lost
     core.outbox.pump(name, true)
   }
@@ -296,7 +298,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     leave() {
-      const link = room._link
+      const link = room._link ?? joining
       out()
       return unheard<unknown>(link ? link.request({ type: 'leave', room: name }) : Promise.resolve())
     },
@@ -389,7 +391,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
     _listed(head, count) {
       listed = head
-      unread = count
+      unread = marks.seen! >= head ? 0 : count // the server may not have heard yet
     },
 
     _invited(seq) {

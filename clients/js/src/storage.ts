@@ -72,8 +72,7 @@ export function indexedDbStorage(name: string): OutboxStorage {
     },
     release() {
       release()
-      opened?.then(db => db.close(), () => {})
-      opened = undefined
+      opened = undefined // with the next use comes the next lock
     }
   }
 }

@@ -64,6 +64,28 @@ describe('the stream', () => {
     assert.deepEqual([got, left, w.socket.take('join')], [[], [undefined], []])
   })
 
+  test('a room that is left before it is joined is not joined, and may be joined again', async () => {
+    const w = world()
+    const socket = await w.connect()
+    const room = w.client.room('lobby')
+    const told = []
+    w.client.on('joined', () => told.push('joined'))
+    room.on('message', m => told.push(m.seq))
+    room.join()
+    await settle()
+    room.leave()
+    await settle()
+    assert.deepEqual(socket.sent.map(f => f.type), ['rooms', 'join', 'leave'])
+    await socket.joined({ head: 4 })
+    await socket.say(message(4))
+    await socket.answer('leave', { type: 'left' })
+    assert.deepEqual([room.joined, told], [false, []])
+    room.join()
+    await socket.joined({ head: 4 })
+    await socket.say(message(4))
+    assert.deepEqual(told, ['joined', 4])
+  })
+
   test('the server takes a session out: it stays out', async () => {
     const w = world()
     const { room } = await w.inRoom()
@@ -400,6 +422,10 @@ describe('receipts and unread', () => {
     assert.equal(room.unread, 3)
     room.seen()
     assert.equal(room.unread, 0)
+    await reconnect(w)
+    await w.socket.joined({ head: 8 })
+    await w.socket.answer('rooms', { type: 'rooms', rooms: [{ ...list[0], head: 8, unread: 3 }] })
+    assert.equal(room.unread, 0, 'the server has not heard of it yet')
   })
 })
 

@@ -87,13 +87,16 @@ test('a timer that slept asks once more before it judges', async () => {
 
 test('a page', async t => {
   const listeners = new Map()
-  const listen = (name, f) => listeners.set(name, f)
-  const document = { visibilityState: 'hidden', addEventListener: listen, removeEventListener: name => listeners.delete(name) }
+  const listen = (name, f, { signal }) => {
+    listeners.set(name, f)
+    signal.addEventListener('abort', () => listeners.delete(name))
+  }
+  const document = { visibilityState: 'hidden', addEventListener: listen }
   const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
-  Object.assign(globalThis, { document, addEventListener: listen, removeEventListener: name => listeners.delete(name) })
+  Object.assign(globalThis, { document, addEventListener: listen })
   Object.defineProperty(globalThis, 'navigator', { value: { onLine: true }, configurable: true })
   t.after(() => {
-    for (const name of ['document', 'addEventListener', 'removeEventListener', 'navigator']) delete globalThis[name]
+    for (const name of ['document', 'addEventListener', 'navigator']) delete globalThis[name]
     if (before) Object.defineProperty(globalThis, 'navigator', before)
   })
   const fire = async name => { listeners.get(name)?.(); await settle() }
