@@ -8,8 +8,8 @@ MAKEFLAGS += --no-print-directory
 # What `make test` cannot do without; scripts/need.sh knows how to find and install each.
 NEEDS := go cc node npm chromium certutil postgres redis
 
-# Tests that talk to the running server from outside, each with its package-lock.json.
-NODE_TESTS := tests/protocol tests/browser
+# The JavaScript client, and tests that talk to the running server from outside; each with its package-lock.json.
+NODE_TESTS := clients/js tests/protocol tests/browser
 
 # Modules of their own below this one: measured peers, larger examples. The tools are not ours to test.
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod \

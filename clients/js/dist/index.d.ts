@@ -1,0 +1,11 @@
+export { createClient } from './client.js';
+export type { Client, ClientEvents, ClientOptions, RoomState } from './client.js';
+export type { Clock } from './clock.js';
+export type { State } from './connector.js';
+export type { Token, TokenSource } from './dial.js';
+export { GohubError } from './errors.js';
+export type { ErrorCode } from './errors.js';
+export type { WebSocketLike, Welcome } from './link.js';
+export type { Outgoing, SendOptions, Sent, Status } from './outbox.js';
+export type { HistoryOptions, Joined, Message, Page, Room, RoomEvents, Watermark } from './room.js';
+export type { OutboxStorage, Stored } from './storage.js';

@@ -1,0 +1,26 @@
+/** An unsent message as it is kept. */
+export interface Stored {
+    id: string;
+    room: string;
+    body: any;
+    to?: string;
+    kind?: string;
+    /** Whose it is: nobody else's connection sends it. */
+    user?: string;
+}
+/** Where unsent messages outlive a page. What fails is told by the client's `error` event and loses nothing else. */
+export interface OutboxStorage {
+    /** The user's messages that no other living client cares for. From now on this one does. */
+    adopt(user: string): Promise<Stored[]>;
+    /** Keeps a message, or its newer state. A put and a later delete of an id must end in this order. */
+    put(message: Stored): Promise<void>;
+    delete(id: string): Promise<void>;
+    /** Whatever is kept may be adopted by others. */
+    release?(): void;
+}
+/**
+ * A database of the browser. Each page holds a Web Lock for as long as it lives, and its name is with the
+ * messages that it cares for: that is how one page alone takes over what a closed one has left. Where there
+ * are no Web Locks, two pages may both send a message, of which the server makes one.
+ */
+export declare function indexedDbStorage(name: string): OutboxStorage;

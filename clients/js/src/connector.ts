@@ -1,0 +1,190 @@
+import { backoff } from './backoff.js'
+import { createDialer, Down, type DialOptions } from './dial.js'
+import type { Link } from './link.js'
+import { offline, watchPage } from './page.js'
+import type { Frame } from './wire.js'
+
+/** Where the client stands. */
+export type State =
+  | { name: 'idle' }
+  | { name: 'connecting' }
+  | { name: 'connected' }
+  /** The next attempt is at retryAt (Unix ms); code and reason tell how the last one or the connection ended. */
+  | { name: 'waiting', retryAt: number, code: number, reason: string }
+  /** The browser says that there is no network. An attempt follows when it says otherwise, and now and then. */
+  | { name: 'offline' }
+  /** The client stays away until connect() is called. */
+  | { name: 'closed', code: number, reason: string }
+
+// Codes after which only a human's wish brings a client back.
+const isFinal = (code: number) => code >= 4500 && code <= 4999
+
+const HELD = 10_000 // ms that a connection must have lasted for the next delay to begin anew
+const WAKE = 5_000 // ms that a server may take to answer when there is reason to doubt
+const PAUSE = 10_000 // ms after having sent too much
+
+export interface ConnectorOwner {
+  state(state: State): void
+  /** link is there; old, its predecessor, may live on for what is unanswered. */
+  up(link: Link): void
+  frame(link: Link, frame: Frame): void
+  down(link: Link): void
+  /** Whether nothing is left for old to do. */
+  done(old: Link): boolean
+}
+
+/** Keeps a connection: which one is in use, when the next attempt is, and when to stay away. */
+export interface Connector {
+  state: State
+  /** The one in use: welcome has come, and it is not known to be dead. */
+  link?: Link
+  /** Connects at once, unless that is under way or done. */
+  start(): void
+  /** Ends everything until start is called. */
+  stop(code: number, reason: string): void
+  /** Sends a fresh ticket before the login ends, so that the connection outlives it. */
+  refresh(): Promise<void>
+}
+
+export function createConnector(options: Omit<DialOptions, 'owner'>, random: () => number, owner: ConnectorOwner): Connector {
+  const { clock } = options
+  let old: Link | undefined // link's predecessor after goaway
+  let dialing: AbortController | undefined
+  let failed = 0 // attempts since a connection that held
+  let renew = false // the login must be renewed first
+  let since = 0 // when link came up
+  let timer: unknown // of the next attempt
+  let retryAt = 0 // when it is; 0: none is planned
+  let patient = false // the server named that time
+  let refreshing: unknown // timer of the next refresh
+  let unwatch: (() => void) | undefined
+
+  const dialer = createDialer({
+    ...options,
+    owner: {
+      up(link) {
+        old?.end()
+        old = connector.link
+        connector.link = link
+        dialing = undefined
+        since = clock.now()
+        renew = false
+        planRefresh()
+        owner.up(link)
+        set({ name: 'connected' })
+      },
+
+      frame(link, frame) {
+        if (frame.type !== 'goaway') owner.frame(link, frame)
+        else if (link === connector.link && !dialing) plan(frame.reconnect_ms, true, frame.url)
+        if (old && owner.done(old)) old.end()
+      },
+
+      down(link, code, reason) {
+        const used = link === connector.link
+        if (used) connector.link = undefined
+        else old = undefined // of no interest: it has a successor
+        owner.down(link)
+        if (!used) return
+        clock.clearTimeout(refreshing)
+        if (clock.now() - since >= HELD) failed = 0
+        if (isFinal(code) && !(code === 4500 && dialing)) return connector.stop(code, reason) // 4500 by our own next one is none
+        if (code === 4001) renew = true
+        if (retryAt) rest(code, reason) // the time that goaway gave stands
+        else if (dialing) set({ name: 'connecting' })
+        else lost(new Down(code, reason))
+      }
+    }
+  })
+
+  async function dial(url?: string): Promise<void> {
+    const abort = dialing = new AbortController()
+    plan()
+    if (!connector.link) set({ name: 'connecting' })
+    try {
+      await dialer.dial(abort, renew, url)
+    } catch (err) {
+      if (dialing !== abort) return // stopped meanwhile
+      dialing = undefined
+      lost(err as Down)
+    }
+  }
+
+  // Decides what follows the end of a connection, or of an attempt.
+  function lost({ code, reason, retryMs }: Down): void {
+    if (isFinal(code)) return connector.stop(code, reason)
+    if (code === 4001) {
+      renew = true
+      if (!failed++) return void dial() // once at once: renewing is the remedy
+    }
+    const least = code === 4002 ? PAUSE : retryMs
+    plan(least + backoff(failed++, random), least > 0)
+    rest(code, reason)
+  }
+
+  // Plans the next attempt in ms, or none.
+  function plan(ms?: number, named = false, url?: string): void {
+    clock.clearTimeout(timer)
+    patient = named
+    retryAt = ms === undefined ? 0 : clock.now() + ms
+    if (ms !== undefined) timer = clock.setTimeout(() => void dial(url), ms)
+  }
+
+  function rest(code: number, reason: string): void {
+    if (connector.link) return // the old connection still serves
+    set(offline() ? { name: 'offline' } : { name: 'waiting', retryAt, code, reason })
+  }
+
+  function wake(): void {
+    if (connector.link) connector.link.probe(WAKE)
+    else if (retryAt && !patient) void dial()
+  }
+
+  function planRefresh(): void {
+    clock.clearTimeout(refreshing)
+    const left = (dialer.expires ?? 0) - clock.now()
+    if (left < 1000) return
+    refreshing = clock.setTimeout(() => {
+      connector.refresh().catch(planRefresh) // at last 4001 ends it, which renews, too
+    }, left * 0.8)
+  }
+
+  function set(state: State): void {
+    connector.state = state
+    owner.state(state)
+  }
+
+  const connector: Connector = {
+    state: { name: 'idle' },
+
+    start() {
+      if (connector.link || dialing) return
+      unwatch ??= watchPage(wake, () => connector.link?.probe(WAKE))
+      failed = 0
+      void dial()
+    },
+
+    stop(code, reason) {
+      const links = [connector.link, old]
+      plan()
+      clock.clearTimeout(refreshing)
+      unwatch?.()
+      unwatch = connector.link = undefined
+      dialing?.abort()
+      dialing = undefined
+      for (const link of links) link?.end()
+      set({ name: 'closed', code, reason })
+    },
+
+    async refresh() {
+      const { link } = connector
+      if (!link) return // the next connection is authenticated anyway
+      const { ticket, node } = await dialer.negotiate(true)
+      if (link !== connector.link) return
+      if (node !== link.welcome!.node) return dial() // the ticket is for there: move
+      dialer.expires = (await link.request({ type: 'refresh', ticket })).expires || undefined
+      if (link === connector.link) planRefresh()
+    }
+  }
+  return connector
+}

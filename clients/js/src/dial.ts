@@ -1,0 +1,128 @@
+import { abortable } from './abort.js'
+import type { Clock } from './clock.js'
+import { openLink, type LinkOwner, type WebSocketLike } from './link.js'
+
+/** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
+export interface Token {
+  token?: string
+  expires?: number
+}
+
+/**
+ * Gives the token, or nothing if cookies do. renew is true when the last one is expired or about to be: get
+ * another first. To throw is to have none for now.
+ */
+export type TokenSource = (renew: boolean) => string | Token | undefined | void | Promise<string | Token | undefined | void>
+
+/** Why there is no connection: a close code, or the one that a refused request comes to. */
+export class Down {
+  constructor(readonly code: number, readonly reason: string, readonly retryMs = 0) {}
+}
+
+export interface DialOptions {
+  url: string
+  token?: string | TokenSource
+  device?: string
+  WebSocket: new (url: string, protocols: string[]) => WebSocketLike
+  fetch: typeof fetch
+  clock: Clock
+  owner: LinkOwner
+}
+
+export interface Negotiated {
+  url: string
+  ticket: string
+  node: string
+}
+
+const ANSWER = 15_000 // ms that negotiate may take
+
+/** Ways to the server: the handshake, and negotiate, which tells where to and lets in. */
+export interface Dialer {
+  /** When the login ends, Unix ms, as far as the token told. */
+  expires?: number
+  /**
+   * Connects to url, the usual one by default, and ends once there was a welcome; rejects with Down. The
+   * handshake goes first where it proves who we are by itself; if it fails, negotiate tells why, and where to go.
+   */
+  dial(abort: AbortController, renew: boolean, url?: string): Promise<void>
+  /** Asks for a ticket; rejects with Down. */
+  negotiate(renew: boolean, abort?: AbortController, url?: string): Promise<Negotiated>
+}
+
+export function createDialer({ url: usual, token, device, WebSocket, fetch, clock, owner }: DialOptions): Dialer {
+  let asks = token !== undefined // negotiate first
+
+  function named(url: string, from: string, to: string): URL {
+    const target = new URL(url, globalThis.location?.href)
+    target.protocol = target.protocol.replace(from, to)
+    if (device) target.searchParams.set('device', device)
+    return target
+  }
+
+  const open = (url: URL, signal: AbortSignal) => new Promise<void>((resolve, reject) => {
+    if (signal.aborted) throw new Down(1000, '')
+    let down = (code: number, reason: string) => reject(new Down(code, reason))
+    const stop = () => link.end()
+    const link = openLink(new WebSocket(url.href, ['gohub.v1']), clock, {
+      up() {
+        signal.removeEventListener('abort', stop)
+        down = (code, reason) => owner.down(link, code, reason)
+        resolve()
+        owner.up(link)
+      },
+      frame: (_, frame) => owner.frame(link, frame),
+      down: (_, code, reason) => down(code, reason)
+    })
+    signal.addEventListener('abort', stop)
+  })
+
+  const dialer: Dialer = {
+    async dial(abort, renew, url = usual) {
+      if (!asks) {
+        try {
+          return await open(named(url, 'http', 'ws'), abort.signal)
+        } catch (err) {
+          if (abort.signal.aborted || (err as Down).code !== 1006) throw err
+          asks = true
+        }
+      }
+      const { url: there, ticket } = await dialer.negotiate(renew, abort, url)
+      const target = new URL(there)
+      target.searchParams.set('ticket', ticket)
+      await open(target, abort.signal)
+    },
+
+    async negotiate(renew, abort = new AbortController(), url = usual) {
+      const timer = clock.setTimeout(() => abort.abort(), ANSWER)
+      const renewable = typeof token === 'function'
+      try {
+        const given = await abortable(Promise.resolve(renewable ? token(renew) : token), abort.signal)
+        const { token: bearer, expires }: Token = typeof given === 'object' ? given : { token: given as string }
+        const answer = await fetch(named(url, 'ws', 'http').href, {
+          headers: bearer ? { Authorization: 'Bearer ' + bearer } : {},
+          credentials: bearer ? 'same-origin' : 'include',
+          cache: 'no-store',
+          signal: abort.signal
+        })
+        const body = await answer.json().catch(() => ({}))
+        if (!answer.ok) throw refusal(answer, body, renewable && !renew)
+        if (!body.ticket) throw new Error('no ticket')
+        dialer.expires = expires
+        return body
+      } catch (err) {
+        if (err instanceof Down) throw err
+        asks = token !== undefined // it may be that only the handshake is let through
+        throw new Down(1006, String(err))
+      } finally {
+        clock.clearTimeout(timer)
+      }
+    }
+  }
+  return dialer
+}
+
+function refusal(answer: Response, { detail, title }: any, renewable: boolean): Down {
+  const code = answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006
+  return new Down(code, detail ?? title ?? '', (Number(answer.headers.get('Retry-After')) || 0) * 1000)
+}

@@ -1,0 +1,157 @@
+import type { Clock } from './clock.js'
+import { deferred, type Deferred } from './deferred.js'
+import { GohubError } from './errors.js'
+import { pack, unpack, type Frame } from './wire.js'
+
+/** What the client uses of a WebSocket; the browser's, Node's and ws's all have it. */
+export interface WebSocketLike {
+  binaryType: string
+  onmessage: ((event: any) => void) | null
+  onclose: ((event: any) => void) | null
+  onerror: ((event: any) => void) | null
+  send(data: string | Uint8Array<ArrayBuffer>): void
+  close(code?: number): void
+}
+
+/** What the server says of a connection, first of all. */
+export interface Welcome {
+  session: string
+  user: string
+  node: string
+  ping_ms: number
+  max_frame: number
+  durable: boolean
+  time: number
+}
+
+/** Whom a link tells. Nothing is told any more after down. */
+export interface LinkOwner {
+  up(link: Link): void
+  frame(link: Link, frame: Frame): void
+  down(link: Link, code: number, reason: string): void
+}
+
+const HANDSHAKE = 15_000 // ms from the start to welcome
+const PONG = 10_000 // ms from a ping to any frame
+const LATE = 2_000 // ms; a timer that comes later has slept, and so may frames have
+
+/** One WebSocket, from its handshake to its end, and the requests under way on it. */
+export interface Link {
+  welcome?: Welcome
+  alive: boolean
+  /** Whether nothing waits for an answer here. */
+  quiet(): boolean
+  /** Sends a frame; throws too_large. */
+  send(frame: Frame): void
+  /** Sends a frame under a ref of its own, and gives the answer. */
+  request(frame: Frame): Promise<Frame>
+  /** Finds out within patience (ms) whether anybody is still there. */
+  probe(patience: number): void
+  /** Ends the link. The owner hears of it at once; the socket has no say in it any more. */
+  end(code?: number, reason?: string): void
+}
+
+export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner): Link {
+  const pending = new Map<number, Deferred<Frame>>()
+  let ref = 0
+  let heard = clock.now() // when the last frame came
+  let asked = heard // when something was asked for that nothing answered yet; 0: nothing was
+  let patience = HANDSHAKE // ms from asked on
+  let again = false // it is asked a second time, because the timer came late
+  let timer: unknown
+
+  const link: Link = {
+    alive: true,
+    quiet: () => !pending.size,
+
+    send(frame) {
+      const data = pack(frame)
+      const max = link.welcome!.max_frame
+      // A character of UTF-16 has at most 3 bytes in UTF-8.
+      if (data.length * 3 > max && (typeof data === 'string' ? new TextEncoder().encode(data) : data).length > max) {
+        throw new GohubError('too_large', `over ${max} bytes`)
+      }
+      socket.send(data)
+    },
+
+    async request(frame) {
+      if (!link.alive) throw new GohubError('disconnected')
+      link.send({ ref: ++ref, ...frame })
+      const answer = deferred<Frame>()
+      pending.set(ref, answer)
+      return answer.promise
+    },
+
+    probe(ms) {
+      if (!link.alive) return
+      if (!asked) ask()
+      patience = Math.min(patience, ms)
+      watch()
+    },
+
+    end(code = 1000, reason = '') {
+      if (!link.alive) return
+      link.alive = false
+      clock.clearTimeout(timer)
+      socket.close(1000)
+      for (const { reject } of pending.values()) reject(new GohubError('disconnected'))
+      owner.down(link, code, reason)
+    }
+  }
+
+  function take(data: string | ArrayBuffer): void {
+    if (!link.alive) return // a late frame of a socket that was given up
+    heard = clock.now()
+    let frame
+    try {
+      frame = unpack(data)
+    } catch {
+      return // of a later protocol
+    }
+    if (frame.type === 'welcome') {
+      link.welcome = frame as unknown as Welcome
+      asked = 0
+      watch()
+      return owner.up(link)
+    }
+    if (!link.welcome) return
+    asked = 0
+    const waiting = pending.get(frame.ref)
+    pending.delete(frame.ref)
+    owner.frame(link, frame) // at once: a promise would let the next frame pass
+    if (frame.type === 'error') waiting?.reject(new GohubError(frame.code, frame.message, frame.retry_ms))
+    else waiting?.resolve(frame)
+  }
+
+  function ask(): void {
+    asked = clock.now()
+    patience = PONG
+    socket.send('{"type":"ping"}')
+  }
+
+  // Wakes up when the silence has lasted long enough to ask, or the answer is due. The timer is not moved with each
+  // frame: it looks how things are when it fires.
+  function watch(): void {
+    const due = asked ? asked + patience : heard + link.welcome!.ping_ms
+    clock.clearTimeout(timer)
+    timer = clock.setTimeout(() => {
+      const now = clock.now()
+      if (!asked) {
+        again = false
+        if (now - heard >= link.welcome!.ping_ms) ask()
+      } else if (now >= asked + patience) {
+        if (!link.welcome || again || now < due + LATE) return link.end(1006, 'no answer')
+        again = true
+        ask()
+      }
+      watch()
+    }, due - clock.now())
+  }
+
+  socket.binaryType = 'arraybuffer'
+  socket.onmessage = event => take(event.data)
+  socket.onclose = event => link.end(event.code, event.reason)
+  socket.onerror = () => {} // close tells
+  watch()
+  return link
+}

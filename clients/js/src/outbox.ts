@@ -1,0 +1,274 @@
+import type { Clock } from './clock.js'
+import { deferred, type Deferred } from './deferred.js'
+import { GohubError } from './errors.js'
+import type { Link } from './link.js'
+import type { OutboxStorage, Stored } from './storage.js'
+import { uuid7 } from './uuid.js'
+import type { Frame } from './wire.js'
+
+export interface SendOptions {
+  /** Only this user and you ever see it. */
+  to?: string
+  /** What sort of message it is, for the receiving program; by default "chat". 1 to 32 of a-z 0-9 . _ - */
+  kind?: string
+}
+
+export interface Sent {
+  room: string
+  seq: number
+}
+
+/**
+ * `queued`: waits for its turn or a connection. `sending`: it may have arrived. `saved`: stored for good.
+ * `failed`: refused for good, see error; retry() tries again. `cancelled`: never sent.
+ */
+export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
+
+const LOADING = 2_000 // ms to wait for the storage, that older messages may go first
+
+/** What the outbox asks of the client. */
+export interface OutboxOwner {
+  /** Where the room is joined; if it is not, sees to it. */
+  joined(room: string): Link | undefined
+  rejoin(room: string, link: Link): void
+  changed(message: Outgoing): void
+  failed(err: unknown): void
+}
+
+/** A message on its way. */
+export interface Outgoing {
+  readonly id: string
+  readonly room: string
+  readonly body: any
+  readonly to?: string
+  readonly kind?: string
+  readonly status: Status
+  /** Why it failed. */
+  readonly error?: GohubError
+  /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
+  readonly sent: Promise<Sent>
+  /** Sends a failed message again, under the same id. */
+  retry(): void
+  /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
+  cancel(): boolean
+}
+
+interface OwnOutgoing extends Outgoing {
+  status: Status
+  error?: GohubError
+  /** Whose it is; unknown before the first welcome. */
+  _user?: string
+  /** It may have been sent before. */
+  _tried?: true
+  _sent: Deferred<Sent>
+}
+
+// A room's messages, oldest first. One at a time is under way: behind one that is refused for now, others
+// would be taken out of their order.
+interface Lane {
+  queue: OwnOutgoing[]
+  sending?: OwnOutgoing
+  link?: Link // on which it is
+  paused?: unknown // timer
+}
+
+/** All that is unsent, of all rooms, here and in the storage. */
+export interface Outbox {
+  add(room: string, body: unknown, options: SendOptions): Outgoing
+  of(room: string): Outgoing[]
+  /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
+  welcome(user: string): Promise<void>
+  /** Sends the room's next message, if it is its turn. anew: a pause is over, as it is when the room is just joined. */
+  pump(room: string, anew?: boolean): void
+  /** An ack, or an error that names a message. */
+  answer(link: Link, frame: Frame): void
+  /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
+  down(link: Link): void
+  /** Whether something is unanswered on link. */
+  uses(link: Link): boolean
+  /** The room is not open to us. */
+  refuse(room: string, err: GohubError): void
+  /** The client is closed: other pages may care for what is kept. */
+  close(): void
+}
+
+export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
+  const lanes = new Map<string, Lane>()
+  const all = new Map<string, OwnOutgoing>()
+  let loaded = false
+
+  function ready(): void {
+    loaded = true
+    for (const room of lanes.keys()) outbox.pump(room)
+  }
+
+  const own = (room: string) => [...lanes.get(room)?.queue ?? []]
+
+  // Puts a message in its place and on its way.
+  function keep({ user, ...rest }: Stored, tried?: true): OwnOutgoing {
+    const message: OwnOutgoing = {
+      ...rest,
+      status: 'queued',
+      _user: user,
+      _tried: tried,
+      _sent: deferred(),
+      get sent() { return message._sent.promise },
+      retry() {
+        if (message.status !== 'failed') return
+        message._sent = deferred()
+        message.error = undefined
+        put(message)
+        change(message, 'queued')
+        outbox.pump(message.room)
+      },
+      cancel() {
+        const surely = message.status === 'failed' || message.status === 'queued' && !message._tried
+        if (surely) {
+          drop(message)
+          refuse(message, 'cancelled', new GohubError('cancelled'))
+        }
+        return surely
+      }
+    }
+    const lane = lanes.get(message.room) ?? { queue: [] }
+    lanes.set(message.room, lane)
+    all.set(message.id, message)
+    let at = lane.queue.length // ids ascend with time
+    while (at && lane.queue[at - 1].id > message.id) at--
+    lane.queue.splice(at, 0, message)
+    owner.changed(message)
+    return message
+  }
+
+  function drop(message: OwnOutgoing): void {
+    const { queue } = lanes.get(message.room)!
+    queue.splice(queue.indexOf(message), 1)
+    all.delete(message.id)
+    forget(message)
+  }
+
+  function fail(message: OwnOutgoing, err: GohubError): void {
+    const lane = lanes.get(message.room)!
+    if (lane.sending === message) lane.sending = undefined
+    forget(message)
+    refuse(message, 'failed', err)
+  }
+
+  function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {
+    message._sent.reject(message.error = err)
+    change(message, status)
+  }
+
+  function change(message: OwnOutgoing, status: Status): void {
+    message.status = status
+    owner.changed(message)
+  }
+
+  function put({ id, room, body, to, kind, _user: user }: OwnOutgoing): void {
+    if (user) storage?.put({ id, room, body, to, kind, user }).catch(owner.failed)
+  }
+
+  function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner.failed) }
+
+  const outbox: Outbox = {
+    add(room, body, { to, kind }) {
+      // A copy: what is sent again is what was sent, whatever becomes of the original.
+      const copy = body instanceof ArrayBuffer ? new Uint8Array(body.slice(0))
+        : ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
+          : JSON.parse(JSON.stringify(body ?? null))
+      const message = keep({ id: uuid7(clock.now()), room, body: copy, to, kind, user })
+      put(message)
+      outbox.pump(room)
+      return message
+    },
+
+    of: own,
+
+    async welcome(name) {
+      user = name
+      for (const message of all.values()) {
+        if (message._user) continue
+        message._user = user
+        put(message)
+      }
+      const late = clock.setTimeout(ready, LOADING)
+      try {
+        for (const stored of await storage?.adopt(user) ?? []) {
+          if (!all.has(stored.id)) keep(stored, true)
+        }
+      } catch (err) {
+        owner.failed(err)
+      }
+      clock.clearTimeout(late)
+      ready()
+    },
+
+    pump(room, anew) {
+      const lane = lanes.get(room)
+      if (!lane || !loaded) return
+      if (anew) {
+        clock.clearTimeout(lane.paused)
+        lane.paused = undefined
+      }
+      if (lane.sending || lane.paused) return
+      const message = lane.queue.find(m => m.status !== 'failed' && m._user === user)
+      const link = message && owner.joined(room)
+      if (!link) return
+      const { id, to, kind, body, _tried } = message
+      try {
+        link.send({ type: 'publish', id, room, to, kind, retry: _tried, body })
+      } catch (err) {
+        fail(message, err as GohubError)
+        return outbox.pump(room)
+      }
+      lane.sending = message
+      lane.link = link
+      message._tried = true
+      change(message, 'sending')
+    },
+
+    answer(link, { type, id, room, seq, code, message: text, retry_ms }) {
+      const message = all.get(id)
+      if (!message) return
+      const lane = lanes.get(message.room)!
+      if (type === 'ack') {
+        if (lane.sending === message) lane.sending = undefined
+        drop(message)
+        message._sent.resolve({ room, seq })
+        change(message, 'saved')
+      } else if (lane.sending !== message || lane.link !== link) {
+        return // it is on its way elsewhere
+      } else if (code === 'not_joined') {
+        lane.sending = undefined
+        owner.rejoin(message.room, link)
+      } else if (retry_ms !== undefined) {
+        lane.sending = undefined
+        lane.paused = clock.setTimeout(() => outbox.pump(message.room, true), retry_ms)
+      } else {
+        fail(message, new GohubError(code, text))
+      }
+      outbox.pump(message.room)
+    },
+
+    down(link) {
+      for (const [room, lane] of lanes) {
+        if (lane.link !== link) continue
+        lane.sending = lane.link = undefined
+        outbox.pump(room)
+      }
+    },
+
+    uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
+
+    close() {
+      if (!storage?.release) return
+      storage.release()
+      for (const message of all.values()) message._tried = true // they may send it
+    },
+
+    refuse(room, err) {
+      for (const message of own(room)) if (message.status !== 'failed') fail(message, err)
+    }
+  }
+  return outbox
+}

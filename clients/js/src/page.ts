@@ -1,0 +1,20 @@
+/**
+ * Tells when a page may have missed something: wake when it comes into view, out of the browser's back-forward
+ * cache, or online; doubt when it goes offline. Timers are throttled in background tabs and stand still in sleep, so
+ * waiting for them is not enough. Returns what ends it. Outside of browsers nothing ever happens.
+ */
+export function watchPage(wake: () => void, doubt: () => void): () => void {
+  const page = globalThis.document
+  const over = new AbortController()
+  if (page) {
+    const listen = (target: EventTarget, name: string, act: () => void) => target.addEventListener(name, act, { signal: over.signal })
+    listen(globalThis, 'online', wake)
+    listen(globalThis, 'offline', doubt)
+    listen(globalThis, 'pageshow', wake)
+    listen(page, 'visibilitychange', () => { if (page.visibilityState === 'visible') wake() })
+  }
+  return () => over.abort()
+}
+
+/** Whether the browser is sure that there is no network. */
+export const offline = (): boolean => globalThis.navigator?.onLine === false

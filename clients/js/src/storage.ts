@@ -1,0 +1,78 @@
+import { uuid7 } from './uuid.js'
+
+/** An unsent message as it is kept. */
+export interface Stored {
+  id: string
+  room: string
+  body: any
+  to?: string
+  kind?: string
+  /** Whose it is: nobody else's connection sends it. */
+  user?: string
+}
+
+/** Where unsent messages outlive a page. What fails is told by the client's `error` event and loses nothing else. */
+export interface OutboxStorage {
+  /** The user's messages that no other living client cares for. From now on this one does. */
+  adopt(user: string): Promise<Stored[]>
+  /** Keeps a message, or its newer state. A put and a later delete of an id must end in this order. */
+  put(message: Stored): Promise<void>
+  delete(id: string): Promise<void>
+  /** Whatever is kept may be adopted by others. */
+  release?(): void
+}
+
+/**
+ * A database of the browser. Each page holds a Web Lock for as long as it lives, and its name is with the
+ * messages that it cares for: that is how one page alone takes over what a closed one has left. Where there
+ * are no Web Locks, two pages may both send a message, of which the server makes one.
+ */
+export function indexedDbStorage(name: string): OutboxStorage {
+  const locks = globalThis.navigator?.locks
+  const owner = uuid7(Date.now())
+  const lockOf = (owner: string) => `${name} ${owner}`
+  let release = () => {}
+  let opened: Promise<IDBDatabase> | undefined
+
+  const hold = () => locks && new Promise<void>((resolve, reject) => {
+    locks.request(lockOf(owner), () => {
+      resolve()
+      return new Promise<void>(end => { release = end })
+    }).catch(reject)
+  })
+  const open = () => opened ??= Promise.resolve(hold()).then(() => new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1)
+    request.onupgradeneeded = () => request.result.createObjectStore('outbox', { keyPath: 'id' })
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  }))
+  const run = async <T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> => {
+    const transaction = (await open()).transaction('outbox', mode)
+    const request = act(transaction.objectStore('outbox'))
+    return new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve(request.result)
+      transaction.onabort = () => reject(transaction.error)
+    })
+  }
+  const put = async (message: Stored) => void await run('readwrite', store => store.put({ ...message, owner }))
+
+  return {
+    put,
+    delete: id => run('readwrite', store => store.delete(id)),
+    async adopt(user) {
+      await open()
+      const take = async () => {
+        const living = (await locks?.query())?.held?.map(lock => lock.name) ?? []
+        const all = await run<(Stored & { owner: string })[]>('readonly', store => store.getAll())
+        const left = all.filter(m => m.user === user && (m.owner === owner || !living.includes(lockOf(m.owner))))
+        for (const message of left) await put(message)
+        return left
+      }
+      return locks ? locks.request(name, take) : take() // one page at a time
+    },
+    release() {
+      release()
+      opened = undefined // with the next use comes the next lock
+    }
+  }
+}

@@ -1,0 +1,303 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { settle, world } from './fake.mjs'
+import { load } from './source.mjs'
+
+const { unpack } = await load('wire')
+
+/** A storage whose content outlives its client. */
+class Shelf {
+  kept = new Map()
+  async adopt (user) { return [...this.kept.values()].filter(m => m.user === user) }
+  async put (m) { this.kept.set(m.id, structuredClone(m)) }
+  async delete (id) { this.kept.delete(id) }
+}
+
+const published = socket => socket.take('publish').map(f => [f.body, f.retry])
+const ack = (socket, sending, seq = 1) => socket.say({ type: 'ack', id: sending.id, room: sending.room, seq })
+const refuse = (socket, sending, code, retry_ms) => socket.say({ type: 'error', id: sending.id, code, message: code, retry_ms })
+
+async function reconnect (w) {
+  await w.socket.drop()
+  await w.clock.pass(30_000)
+  await w.socket.welcome()
+}
+
+describe('sending', () => {
+  test('a message has its id and status at once, and is saved when the server says so', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const told = []
+    room.on('outgoing', m => told.push([m.id === undefined, m.status]))
+    const sending = room.send({ text: 'hi' }, { to: 'bob', kind: 'note' })
+    assert.match(sending.id, /^[0-9a-f-]{36}$/)
+    assert.equal(sending.status, 'sending')
+    const { ref, ...frame } = socket.take('publish')[0]
+    assert.deepEqual(frame, { type: 'publish', id: sending.id, room: 'lobby', to: 'bob', kind: 'note', body: { text: 'hi' } })
+    await ack(socket, sending, 77)
+    assert.deepEqual(await sending.sent, { room: 'lobby', seq: 77 })
+    assert.deepEqual([sending.status, room.outgoing, told], ['saved', [], [[false, 'queued'], [false, 'sending'], [false, 'saved']]])
+  })
+
+  test('one at a time a room, in order; rooms do not wait for each other', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const other = w.client.room('other')
+    const [a, b] = [room.send('a'), room.send('b')]
+    other.send('c')
+    await settle()
+    assert.deepEqual(published(socket), [['a', undefined]])
+    await socket.joined({ room: 'other' })
+    assert.deepEqual(published(socket), [['c', undefined]])
+    await ack(socket, a)
+    assert.deepEqual(published(socket), [['b', undefined]])
+    await ack(socket, b)
+    assert.deepEqual(room.outgoing, [])
+  })
+
+  test('before there is a connection: it makes one, and joins the room', async () => {
+    const w = world()
+    w.client.room('lobby').send('x')
+    assert.equal(w.client.state.name, 'connecting')
+    await w.socket.welcome()
+    assert.deepEqual(published(w.socket), [])
+    await w.socket.joined()
+    assert.deepEqual(published(w.socket), [['x', undefined]])
+  })
+
+  test('after a broken connection: the join first, then what is unacked with retry, oldest first, under the same id', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const [a] = [room.send('a'), room.send('b')]
+    socket.take('publish')
+    await reconnect(w)
+    const c = room.send('c')
+    assert.deepEqual(published(w.socket), [])
+    await w.socket.joined()
+    const [first] = w.socket.take('publish')
+    assert.deepEqual([first.id, first.body, first.retry], [a.id, 'a', true])
+    assert.equal(c.status, 'queued')
+    await ack(w.socket, a)
+    assert.deepEqual(published(w.socket), [['b', undefined]])
+  })
+
+  test('what is sent again is what was sent', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const body = { text: 'before' }
+    room.send(body)
+    body.text = 'after'
+    await reconnect(w)
+    await w.socket.joined()
+    assert.deepEqual([socket.take('publish')[0].body, w.socket.take('publish')[0].body], [{ text: 'before' }, { text: 'before' }])
+    assert.throws(() => room.send(1n), TypeError)
+  })
+
+  test('bytes', async () => {
+    const w = world()
+    const { room, got, socket } = await w.inRoom()
+    for (const body of [new Uint8Array([1, 2]), new Uint8Array([1, 2]).buffer, new DataView(new Uint8Array([9, 1, 2]).buffer, 1)]) {
+      const sending = room.send(body, { kind: 'image.png' })
+      const frame = unpack(socket.sent.pop().buffer)
+      assert.deepEqual([frame.type, frame.room, frame.kind, frame.id, frame.body], ['publish', 'lobby', 'image.png', sending.id, new Uint8Array([1, 2])])
+      await ack(socket, sending)
+    }
+    const head = new TextEncoder().encode(JSON.stringify({ type: 'message', id: 'b', room: 'lobby', seq: 8, sender: 'bob', kind: 'x' }))
+    await socket.say(new Uint8Array([1, 0, head.length, ...head, 255, 0]).buffer)
+    assert.deepEqual(got[0].body, new Uint8Array([255, 0]))
+  })
+})
+
+describe('refusals', () => {
+  for (const code of ['busy', 'unavailable', 'internal', 'draining', 'rate_limited']) {
+    test(`${code}: the room waits, then sends with retry, in order`, async () => {
+      const w = world()
+      const { room, socket } = await w.inRoom()
+      const [a] = [room.send('a'), room.send('b')]
+      socket.take('publish')
+      await refuse(socket, a, code, 500)
+      await w.clock.pass(499)
+      room.send('c')
+      assert.deepEqual(published(socket), [])
+      await w.clock.pass(1)
+      assert.deepEqual(published(socket), [['a', true]])
+      await ack(socket, a)
+      assert.deepEqual(published(socket), [['b', undefined]])
+    })
+  }
+
+  test('not_joined: it joins, and sends again', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const a = room.send('a')
+    socket.take('publish')
+    await refuse(socket, a, 'not_joined')
+    assert.deepEqual([socket.sent.map(f => f.type), room.joined], [['join'], false])
+    await socket.joined()
+    assert.deepEqual(published(socket), [['a', true]])
+  })
+
+  for (const code of ['forbidden', 'bad_request', 'too_large', 'id_conflict']) {
+    test(`${code}: it has failed, the next goes on, and retry() sends it again`, async () => {
+      const w = world({ storage: new Shelf() })
+      const { room, socket } = await w.inRoom()
+      const [a, b] = [room.send('a'), room.send('b')]
+      const sent = assert.rejects(a.sent, { code })
+      await refuse(socket, a, code)
+      await sent
+      assert.deepEqual([a.status, a.error.code, published(socket).at(-1)], ['failed', code, ['b', undefined]])
+      await ack(socket, b)
+      a.retry()
+      a.retry()
+      assert.deepEqual(published(socket), [['a', true]])
+      await ack(socket, a, 9)
+      assert.deepEqual([(await a.sent).seq, a.status, a.error], [9, 'saved', undefined])
+    })
+  }
+
+  test('larger than the server takes: it has failed before it is sent', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const [a, b, c] = [room.send('é'.repeat(33_000)), room.send(new Uint8Array(65_536)), room.send('é'.repeat(20_000))]
+    await assert.rejects(a.sent, { code: 'too_large' })
+    await assert.rejects(b.sent, { code: 'too_large' })
+    assert.deepEqual([c.status, socket.take('publish').length], ['sending', 1])
+  })
+
+  test('a room that is closed to us fails what was for it', async () => {
+    const w = world()
+    const sendings = ['a', 'b'].map(body => w.client.room('secret').send(body))
+    await w.socket.welcome()
+    await w.socket.answer('join', { type: 'error', code: 'forbidden', message: 'no' })
+    assert.deepEqual(sendings.map(s => [s.status, s.error.code]), [['failed', 'forbidden'], ['failed', 'forbidden']])
+    assert.equal(w.socket.take('join').length, 1)
+  })
+
+  test('an error of a connection that is given up is none', async () => {
+    const w = world()
+    const { room, socket: old } = await w.inRoom()
+    w.client.call('slow').catch(() => {}) // keeps the old connection
+    const a = room.send('a')
+    await old.say({ type: 'goaway', reconnect_ms: 0, deadline_ms: 9000 })
+    await w.clock.pass(0)
+    await w.socket.welcome()
+    await w.socket.joined()
+    await refuse(old, a, 'draining', 1000)
+    await w.clock.pass(1000)
+    assert.deepEqual(published(w.socket), [['a', true]])
+    await refuse(old, a, 'forbidden')
+    assert.deepEqual([a.status, old.closed], ['sending', false])
+  })
+})
+
+test('cancel takes back what surely was not stored', async () => {
+  const w = world()
+  const { room, socket } = await w.inRoom()
+  const [a, b, c] = ['a', 'b', 'c'].map(body => room.send(body))
+  const gone = assert.rejects(b.sent, { code: 'cancelled' })
+  assert.deepEqual([a.cancel(), b.cancel(), b.cancel()], [false, true, false])
+  await gone
+  await refuse(socket, a, 'busy', 100)
+  assert.equal(a.cancel(), false, 'it may have arrived')
+  await w.clock.pass(100)
+  await refuse(socket, a, 'forbidden')
+  assert.equal(a.cancel(), true)
+  assert.deepEqual([published(socket).at(-1), room.outgoing.map(m => m.id)], [['c', undefined], [c.id]])
+})
+
+describe('the storage', () => {
+  test('what is unsent goes out with the next client: oldest first, with retry, and is let go when acked', async () => {
+    const shelf = new Shelf()
+    const before = world({ storage: shelf })
+    const { room } = await before.inRoom()
+    const ids = ['a', 'b', 'c'].map(body => room.send(body).id)
+    await settle()
+    before.client.close()
+    shelf.kept = new Map([...shelf.kept].reverse()) // it promises no order
+
+    const w = world({ storage: shelf })
+    const told = []
+    w.client.room('lobby').on('outgoing', m => told.push(m.body + ' ' + m.status))
+    await w.connect()
+    const d = w.client.room('lobby').send('d')
+    await w.socket.joined()
+    const order = []
+    for (let n = 0; n < 4; n++) {
+      const [frame] = w.socket.take('publish')
+      order.push([frame.id, frame.retry])
+      await w.socket.say({ type: 'ack', id: frame.id, room: 'lobby', seq: n + 1 })
+    }
+    assert.deepEqual(order, [...ids.map(id => [id, true]), [d.id, undefined]])
+    assert.deepEqual(told.slice(0, 3).sort(), ['a queued', 'b queued', 'c queued'])
+    assert.equal(shelf.kept.size, 0)
+  })
+
+  test('nobody sends what another user wrote', async () => {
+    const shelf = new Shelf()
+    await shelf.put({ id: '019aa96e-c400-7c4a-9d41-5f0a2b6c8e13', room: 'lobby', body: 'secret', user: 'mallory' })
+    const w = world({ storage: shelf })
+    const { room, socket } = await w.inRoom()
+    const mine = room.send('mine')
+    assert.deepEqual(published(socket), [['mine', undefined]])
+    await ack(socket, mine)
+    await socket.drop()
+    await w.clock.pass(500)
+    const hers = room.send('by alice')
+    await w.socket.welcome({ user: 'mallory' })
+    await w.socket.joined()
+    const [secret] = w.socket.take('publish')
+    assert.equal(secret.body, 'secret')
+    await ack(w.socket, secret)
+    assert.deepEqual([hers.status, published(w.socket)], ['queued', []])
+  })
+
+  test('before it is known whose a message is, it is not kept; `user` says it', async () => {
+    for (const [user, kept] of [[undefined, 0], ['alice', 1]]) {
+      const shelf = new Shelf()
+      const w = world({ storage: shelf, user })
+      w.client.room('lobby').send('early')
+      await settle()
+      assert.equal(shelf.kept.size, kept)
+      await w.socket.welcome()
+      assert.equal(shelf.kept.size, 1)
+    }
+  })
+
+  test('a client that is closed lets others send what it keeps, and repeats it when it comes back', async () => {
+    const shelf = new Shelf()
+    let released = 0
+    shelf.release = () => released++
+    const w = world({ storage: shelf })
+    const { room } = await w.inRoom()
+    const [, b] = [room.send('a'), room.send('b')]
+    await w.socket.drop(4500, 'another page')
+    assert.deepEqual([released, b.cancel()], [1, false])
+    w.client.connect()
+    await w.socket.welcome()
+    await w.socket.joined()
+    const [a] = w.socket.take('publish')
+    await w.socket.say({ type: 'ack', id: a.id, room: 'lobby', seq: 1 })
+    assert.deepEqual(published(w.socket), [['b', true]])
+  })
+
+  test('one that is broken costs the storage alone', async () => {
+    const broken = async () => { throw new Error('quota') }
+    const w = world({ storage: { adopt: broken, put: broken, delete: broken } })
+    const told = []
+    w.client.on('error', err => told.push(err.message))
+    const { room, socket } = await w.inRoom()
+    const a = room.send('a')
+    await ack(socket, a)
+    assert.deepEqual([a.status, told], ['saved', ['quota', 'quota', 'quota']])
+  })
+
+  test('one that hangs holds nothing up for longer than 2 s', async () => {
+    const w = world({ storage: { adopt: () => new Promise(() => {}), put: async () => {}, delete: async () => {} } })
+    const { room, socket } = await w.inRoom()
+    room.send('a')
+    await w.clock.pass(1_999)
+    assert.deepEqual(published(socket), [])
+    await w.clock.pass(1)
+    assert.deepEqual(published(socket), [['a', undefined]])
+  })
+})

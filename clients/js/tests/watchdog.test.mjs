@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { message, settle, world } from './fake.mjs'
+
+test('silence for ping_ms: a ping; no answer for 10 s: dead, whatever the socket says', async () => {
+  const w = world()
+  const socket = await w.connect()
+  await w.clock.pass(24_999)
+  assert.equal(socket.take('ping').length, 0)
+  await w.clock.pass(1)
+  assert.equal(socket.take('ping').length, 1)
+  await w.clock.pass(9_999)
+  assert.equal(w.client.state.name, 'connected')
+  await w.clock.pass(1)
+  assert.deepEqual([w.client.state.name, socket.closed], ['waiting', true])
+})
+
+test('the interval is the one that welcome announced, and any frame puts it off', async () => {
+  const w = world()
+  const socket = await w.connect({ ping_ms: 1000 })
+  for (let n = 0; n < 5; n++) {
+    await w.clock.pass(900)
+    await socket.say({ type: 'something' })
+  }
+  assert.equal(socket.take('ping').length, 0)
+  await w.clock.pass(1000)
+  assert.equal(socket.take('ping').length, 1)
+  await w.clock.pass(9000)
+  await socket.say({ type: 'pong' })
+  await w.clock.pass(999)
+  assert.equal(socket.take('ping').length, 0)
+  await w.clock.pass(1)
+  assert.equal(socket.take('ping').length, 1)
+  assert.equal(w.client.state.name, 'connected')
+})
+
+test('a handshake that nobody answers is given up after 15 s', async () => {
+  const w = world()
+  w.client.connect()
+  await w.clock.pass(14_999)
+  assert.equal(w.sockets[0].closed, false)
+  await w.clock.pass(1)
+  assert.equal(w.sockets[0].closed, true)
+  assert.equal(w.asked.length, 1, 'and then it asks why')
+})
+
+test('frames of a socket that was given up are discarded', async () => {
+  const w = world()
+  const { got, socket: old } = await w.inRoom()
+  await w.clock.pass(35_000) // dead
+  await w.clock.pass(500)
+  await w.socket.welcome()
+  await w.socket.joined({ head: 9 })
+  await old.say(message(7), { type: 'goaway', reconnect_ms: 0, deadline_ms: 0 })
+  await old.drop(4503)
+  await w.clock.pass(0)
+  assert.deepEqual([got, w.sockets.length, w.client.state.name], [[], 2, 'connected'])
+  await w.socket.say(message(8))
+  assert.deepEqual(got.map(m => m.seq), [8])
+})
+
+test('a late welcome of a given-up socket is no connection', async () => {
+  const w = world()
+  w.client.connect()
+  await settle()
+  const old = w.socket
+  w.client.close()
+  await old.welcome()
+  assert.equal(w.client.state.name, 'closed')
+})
+
+test('a timer that slept asks once more before it judges', async () => {
+  const w = world()
+  const socket = await w.connect()
+  await w.clock.pass(25_000)
+  assert.equal(socket.take('ping').length, 1)
+  await w.clock.sleep(60_000)
+  assert.deepEqual([w.client.state.name, socket.take('ping').length], ['connected', 1])
+  await socket.say({ type: 'pong' })
+  await w.clock.pass(24_000)
+  assert.equal(w.client.state.name, 'connected')
+  await w.clock.sleep(60_000)
+  await w.clock.sleep(60_000)
+  await w.clock.sleep(60_000)
+  assert.equal(w.client.state.name, 'waiting', 'but not for ever')
+})
+
+test('a page', async t => {
+  const listeners = new Map()
+  const listen = (name, f, { signal }) => {
+    listeners.set(name, f)
+    signal.addEventListener('abort', () => listeners.delete(name))
+  }
+  const document = { visibilityState: 'hidden', addEventListener: listen }
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
+  Object.assign(globalThis, { document, addEventListener: listen })
+  Object.defineProperty(globalThis, 'navigator', { value: { onLine: true }, configurable: true })
+  t.after(() => {
+    for (const name of ['document', 'addEventListener', 'navigator']) delete globalThis[name]
+    if (before) Object.defineProperty(globalThis, 'navigator', before)
+  })
+  const fire = async name => { listeners.get(name)?.(); await settle() }
+
+  for (const name of ['online', 'offline', 'pageshow', 'visibilitychange']) {
+    await t.test(`${name}: the connection is put to the test, for 5 s`, async () => {
+      const w = world()
+      const socket = await w.connect()
+      document.visibilityState = 'visible'
+      await fire(name)
+      assert.equal(socket.take('ping').length, 1)
+      await w.clock.pass(4_999)
+      assert.equal(w.client.state.name, 'connected')
+      await w.clock.pass(1)
+      assert.equal(w.client.state.name, 'waiting')
+      w.client.close()
+      assert.equal(listeners.size, 0)
+    })
+  }
+
+  for (const name of ['online', 'pageshow', 'visibilitychange']) {
+    await t.test(`${name}: a client that waits does so no longer`, async () => {
+      const w = world()
+      await w.connect()
+      await w.socket.drop()
+      document.visibilityState = 'hidden'
+      await fire('visibilitychange')
+      assert.equal(w.sockets.length, 1)
+      document.visibilityState = 'visible'
+      await fire(name)
+      assert.equal(w.sockets.length, 2)
+      w.client.close()
+    })
+
+    await t.test(`${name}: but it keeps Retry-After`, async () => {
+      const w = world({ token: 't' })
+      w.answers.push({ status: 503, headers: { 'Retry-After': '60' } })
+      w.client.connect()
+      await settle()
+      await fire(name)
+      assert.equal(w.asked.length, 1)
+      w.client.close()
+    })
+  }
+
+  await t.test('without a network the state is offline, and online ends it', async () => {
+    const w = world()
+    await w.connect()
+    navigator.onLine = false
+    await fire('offline')
+    await w.clock.pass(5_000)
+    assert.deepEqual(w.client.state, { name: 'offline' })
+    navigator.onLine = true
+    await fire('online')
+    await w.socket.welcome()
+    assert.equal(w.client.state.name, 'connected')
+    w.client.close()
+  })
+})
