@@ -152,7 +152,6 @@ type node struct {
 	cmd       *exec.Cmd    // nil: it does not run
 	stdin     io.Closer
 	thaw      func() error // it is frozen
-	exits     []error      // of processes that were asked to end
 }
 
 func newNode(tb testing.TB, n int, redisAddr, database string, direct bool) *node {
