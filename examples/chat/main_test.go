@@ -498,20 +498,22 @@ func TestRequestsFromOtherSites(t *testing.T) {
 
 func TestPage(t *testing.T) {
 	h := testApp(t, config{}).handler
-	page := do(h, httptest.NewRequest("GET", "/", nil))
-	require.Equal(t, http.StatusOK, page.Code)
-	assert.Equal(t, "text/html; charset=utf-8", page.Header().Get("Content-Type"))
-	html := page.Body.String()
-	assert.NotRegexp(t, `(?i)<style|\sstyle=|<script>|\son[a-z]+=`, html, "the policy would block it")
-	for _, ref := range regexp.MustCompile(`(?:src|href)="(/[^"]*)"`).FindAllStringSubmatch(html, -1) {
-		assert.Equal(t, http.StatusOK, do(h, httptest.NewRequest("GET", ref[1], nil)).Code, ref[1])
+	for _, path := range []string{"/", "/cluster"} {
+		page := do(h, httptest.NewRequest("GET", path, nil))
+		require.Equal(t, http.StatusOK, page.Code)
+		assert.Equal(t, "text/html; charset=utf-8", page.Header().Get("Content-Type"))
+		html := page.Body.String()
+		assert.NotRegexp(t, `(?i)<style|\sstyle=|<script>|\son[a-z]+=`, html, "the policy would block it")
+		for _, ref := range regexp.MustCompile(`(?:src|href)="(/[^"]*)"`).FindAllStringSubmatch(html, -1) {
+			assert.Equal(t, http.StatusOK, do(h, httptest.NewRequest("GET", ref[1], nil)).Code, ref[1])
+		}
 	}
 
 	types := map[string]string{".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 	files, err := fs.Glob(webFiles, "web/*")
 	require.NoError(t, err)
 	for _, file := range files {
-		path := strings.Replace(strings.TrimPrefix(file, "web"), "/index.html", "/", 1)
+		path := strings.NewReplacer("/index.html", "/", "/cluster.html", "/cluster").Replace(strings.TrimPrefix(file, "web"))
 		w := do(h, httptest.NewRequest("GET", path, nil))
 		require.Equal(t, http.StatusOK, w.Code, path)
 		assert.Contains(t, w.Header().Get("Content-Type"), types[file[strings.LastIndex(file, "."):]], path)
