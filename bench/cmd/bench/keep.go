@@ -34,10 +34,13 @@ func keep(store, dir string) (kept, error) {
 			k.args = []string{"-postgres", s.URL("postgres") + "&pool_max_conns=16"}
 		}
 		return k, nil
-	case inCluster:
-		k, err := keep(inPostgres, dir)
-		if err != nil {
-			return kept{}, err
+	case inCluster, inRedis:
+		k := kept{remove: func() {}}
+		if store == inCluster {
+			var err error
+			if k, err = keep(inPostgres, dir); err != nil {
+				return kept{}, err
+			}
 		}
 		s, err := redistest.Launch()
 		if err != nil {
@@ -46,12 +49,12 @@ func keep(store, dir string) (kept, error) {
 		}
 		k.args = append(k.args, "-redis", s.Addr())
 		k.redis, k.nodes = s.PID(), 3
-		postgres := k.remove
+		others := k.remove
 		k.remove = func() {
 			if err := s.Close(); err != nil {
 				fmt.Fprintln(os.Stderr, "bench:", err)
 			}
-			postgres()
+			others()
 		}
 		return k, nil
 	case inSQLite:

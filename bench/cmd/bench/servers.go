@@ -19,6 +19,7 @@ const (
 	inPostgres = "postgres" // a private server, with fsync on
 	inSQLite   = "sqlite"   // a file in the temporary directory
 	inCluster  = "cluster"  // inPostgres, for three servers that a Redis joins
+	inRedis    = "redis"    // in memory, each server in its own, for three that a Redis joins
 	beside     = "beside"   // memory; a Postgres that nothing is asked of runs beside
 )
 
@@ -26,6 +27,7 @@ var servers = []server{
 	{name: "gohub", pkg: "./cmd/gohubserver"},
 	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
 	{name: "memory", pkg: "./cmd/gohubserver", store: beside},
+	{name: "redis", pkg: "./cmd/gohubserver", store: inRedis},
 	{name: "floor-1", pkg: "./cmd/floor", args: []string{"-batch", "1"}},
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},
