@@ -144,8 +144,8 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
-		if l, ok := h.cfg.RateLimiter.(*rateLimiter); ok {
-			l.ended(who, limit, 0)
+		if l, ok := h.cfg.RateLimiter.(endedLimiter); ok {
+			l.Ended(who, limit, 0)
 		}
 		h.notUpgraded(w, r, err)
 		return
