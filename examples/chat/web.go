@@ -22,14 +22,14 @@ var webFiles embed.FS
 // Strict-Transport-Security: at localhost it would be for every port and every
 // other program there; for a host of its own the proxy in front sets it.
 func securityHeaders(conf config) map[string]string {
-	connect := "'self'"
+	connect := []string{"'self'"}
 	if conf.redis != "" { // the other nodes' pages may connect here, and this one's there
 		for _, origin := range conf.origins {
-			connect += " " + strings.Replace(origin, "http", "ws", 1)
+			connect = append(connect, strings.Replace(origin, "http", "ws", 1))
 		}
 	}
 	return map[string]string{
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + connect + "; " +
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(connect, " ") + "; " +
 			"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 		"X-Content-Type-Options":       "nosniff",
 		"Referrer-Policy":              "same-origin",
