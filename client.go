@@ -235,8 +235,8 @@ func (c *Client) end() {
 		c.hub.drop(m.room)
 	}
 	c.hub.unregister(c)
-	if l, ok := c.hub.cfg.RateLimiter.(*rateLimiter); ok {
-		l.ended(c.who, c.limit, c.debt)
+	if l, ok := c.hub.cfg.RateLimiter.(endedLimiter); ok {
+		l.Ended(c.who, c.limit, c.debt)
 	}
 	defer func() { // also if the Observer ends this goroutine
 		c.conn.Finish()

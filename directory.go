@@ -10,8 +10,8 @@ import (
 // who is in a room, and tickets that another node will take. Without one a hub
 // is a cluster of its own.
 //
-// The Redis broker is a Directory as well; [NewMemoryDirectory] makes one for
-// hubs in one process. All methods are safe for concurrent use. Those that
+// The Redis broker is a Directory as well; [MemoryDirectory.Node] makes one for
+// each of several hubs in one process. All methods are safe for concurrent use. Those that
 // return an error may do I/O, and fail with ErrUnavailable while the Directory
 // cannot be reached: nothing but the one answer depends on it then.
 //
@@ -51,8 +51,8 @@ type Directory interface {
 
 	// Announce says how many sessions each of these users has in the room on
 	// this node now; 0: none. The listeners of all hubs that have subscribed to
-	// the room are told Members if that changes who is there at all: in the
-	// order of the changes, one call for each at most. The newest name of a
+	// the room are told Members if that changes who is there at all: each change
+	// once, in their order, those of some users in one call. The newest name of a
 	// user holds. It returns how many users there are then, on all nodes. After
 	// an error some of it may have been done; it does no harm to say it again.
 	//

@@ -1,6 +1,7 @@
 package gohub
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -143,8 +144,8 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	conn, err := wsconn.Accept(w, r, &h.conns)
 	if err != nil {
-		if l, ok := h.cfg.RateLimiter.(*rateLimiter); ok {
-			l.ended(who, limit, 0)
+		if l, ok := h.cfg.RateLimiter.(endedLimiter); ok {
+			l.Ended(who, limit, 0)
 		}
 		h.notUpgraded(w, r, err)
 		return
@@ -229,13 +230,15 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, li
 	var life time.Duration
 	var ok bool
 	origin := strings.Clone(r.Header.Get("Origin"))
+	ctx, cancel := context.WithTimeout(r.Context(), ticketWait) // for both
+	defer cancel()
 	if p := h.elsewhere(r, who); p != nil {
-		if n.Ticket, life, ok = h.lend(r.Context(), who, link, origin, p.ids); ok {
+		if n.Ticket, life, ok = h.lend(ctx, who, link, origin, p.ids); ok {
 			n.URL, n.Node = p.url, p.node
 		}
 	}
 	if here := h.here(); !ok && len(here) > 0 && h.hasOthers() { // for this URL, and refresh anywhere
-		n.Ticket, life, ok = h.lend(r.Context(), who, link, origin, here)
+		n.Ticket, life, ok = h.lend(ctx, who, link, origin, here)
 	}
 	if !ok {
 		if h.draining.Load() {

@@ -24,7 +24,12 @@ type lentTicket struct {
 	Knew []string `json:",omitempty"`
 }
 
-const lentLen = 27 // an "n" and rand.Text
+const (
+	lentLen = 27 // an "n" and rand.Text
+	// ticketWait is for how long somebody who connects waits for the Directory
+	// to keep or give a ticket.
+	ticketWait = time.Second
+)
 
 // lentKey is what the Directory knows a ticket by: who reads it there cannot
 // use it.
@@ -33,7 +38,8 @@ func lentKey(id string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lend gives a ticket that one of the hubs at takes; false: it cannot be had,
+// lend gives a ticket that one of the hubs at takes; ctx is to end it in
+// ticketWait. false: it cannot be had,
 // because the Directory cannot be reached, or the user has too many, or who
 // does not survive being carried.
 func (h *Hub) lend(ctx context.Context, who Identity, link *revoked, origin string, at []string) (id string, life time.Duration, ok bool) {
@@ -68,6 +74,8 @@ func (h *Hub) redeem(ctx context.Context, id string, anywhere bool) (ticket, *Er
 	if h.dir == nil || len(id) != lentLen {
 		return ticket{}, errTicket
 	}
+	ctx, cancel := context.WithTimeout(ctx, ticketWait)
+	defer cancel()
 	b, err := h.dir.TakeTicket(ctx, lentKey(id))
 	if err != nil {
 		h.log.Debug("a ticket cannot be looked for", "err", err)

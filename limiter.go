@@ -13,8 +13,20 @@ import (
 // Session is safe for concurrent use. An implementation may hand the same
 // SessionLimiter to several sessions (one budget a user, say) by looking at
 // id.
+//
+// One that also has
+//
+//	Ended(id Identity, s SessionLimiter, frames int)
+//
+// is told when a session that had s has ended, which owes so many frames more
+// for what it was answered: for who wraps another RateLimiter, and passes it on.
 type RateLimiter interface {
 	Session(id Identity) SessionLimiter
+}
+
+// endedLimiter is a RateLimiter that is told of sessions' ends.
+type endedLimiter interface {
+	Ended(id Identity, s SessionLimiter, frames int)
 }
 
 // A SessionLimiter is the budget of one session. It is safe for concurrent
@@ -111,8 +123,8 @@ func (l *rateLimiter) Session(id Identity) SessionLimiter {
 	return &sessionBudget{limiter: l}
 }
 
-// ended takes back what Session gave. The session owes so many frames more.
-func (l *rateLimiter) ended(id Identity, s SessionLimiter, frames int) {
+// Ended takes back what Session gave. The session owes so many frames more.
+func (l *rateLimiter) Ended(id Identity, s SessionLimiter, frames int) {
 	b, ok := s.(*sessionBudget)
 	if !ok {
 		return

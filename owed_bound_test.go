@@ -17,7 +17,7 @@ func TestOwedBudgetsAreBounded(t *testing.T) {
 		s := l.Session(id)
 		for s.Spend(time.Now(), 0) == 0 {
 		}
-		l.ended(id, s, 0)
+		l.Ended(id, s, 0)
 	}
 	require.LessOrEqual(t, len(l.owed.new)+len(l.owed.old), 2*owedMost)
 	fresh := func(user int) bool {

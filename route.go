@@ -165,7 +165,9 @@ func (h *Hub) redirect(w http.ResponseWriter, r *http.Request, who Identity, lin
 	if p == nil {
 		return false
 	}
-	ticket, _, ok := h.lend(r.Context(), who, link, "", p.ids)
+	ctx, cancel := context.WithTimeout(r.Context(), ticketWait)
+	defer cancel()
+	ticket, _, ok := h.lend(ctx, who, link, "", p.ids)
 	if !ok {
 		return false
 	}

@@ -632,6 +632,45 @@ func BenchmarkRoute(b *testing.B) {
 }
 
 // said is a Directory that remembers what its hub says of itself.
+// stuckTickets is a Directory that does not answer where tickets are concerned.
+type stuckTickets struct{ gohub.Directory }
+
+func (stuckTickets) PutTicket(ctx context.Context, _ string, _ []byte, _ time.Duration) error {
+	<-ctx.Done()
+	return fmt.Errorf("%w: %w", gohub.ErrUnavailable, ctx.Err())
+}
+
+func (stuckTickets) TakeTicket(ctx context.Context, _ string) ([]byte, error) {
+	<-ctx.Done()
+	return nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, ctx.Err())
+}
+
+// A Directory that does not answer holds nobody up for longer than a second.
+func TestNobodyWaitsLongForTickets(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		dirs := directories(2)
+		hubs := make([]*world, 2)
+		for i := range hubs {
+			hubs[i] = startVirtual(t, gohub.Config{Node: fmt.Sprint("n", i), URL: fmt.Sprintf("ws://n%d/", i), Directory: stuckTickets{dirs[i]}})
+		}
+		user := (&nodes{t: t}).userOf(1, 0, 1)
+		for name, upgrade := range map[string]bool{"/?user=" + user: false, "/?ticket=n" + strings.Repeat("A", 26): true} {
+			began := time.Now()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, name, nil)
+			if upgrade {
+				r.Header.Set("Upgrade", "websocket")
+			}
+			w := httptest.NewRecorder()
+			hubs[0].hub.Handler().ServeHTTP(w, r)
+			require.Equal(t, time.Second, time.Since(began), name)
+			require.Equal(t, upgrade, w.Code == http.StatusServiceUnavailable, "%s: %d", name, w.Code)
+		}
+		began := time.Now()
+		hubs[0].dial("user=" + user)
+		require.Equal(t, time.Second, time.Since(began), "stays here")
+	})
+}
+
 type said struct {
 	gohub.Directory
 	mu  sync.Mutex // guards all

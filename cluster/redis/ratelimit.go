@@ -153,6 +153,16 @@ func (l *userLimiter) Session(id gohub.Identity) gohub.SessionLimiter {
 	return &userSession{own, u}
 }
 
+// Ended has the session's own limiter keep what it owes.
+func (l *userLimiter) Ended(id gohub.Identity, s gohub.SessionLimiter, frames int) {
+	own, ok := l.session.(interface {
+		Ended(id gohub.Identity, s gohub.SessionLimiter, frames int)
+	})
+	if u, is := s.(*userSession); ok && is {
+		own.Ended(id, u.own, frames)
+	}
+}
+
 type userSession struct {
 	own  gohub.SessionLimiter
 	user *userBudget

@@ -3,12 +3,17 @@
 package redis
 
 import (
+	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +79,46 @@ func TestUserLimitOnSeveralHubs(t *testing.T) {
 		got := float64(flood(t, time.Second, 10, limiter(t, s, o).Session(other)))
 		assert.GreaterOrEqual(t, got, 1.9*rate, "%+v has a burst of its own", other)
 	}
+}
+
+// A session's own limit is none that connecting anew gets around.
+func TestConnectingAnewBringsNoBurst(t *testing.T) {
+	l := limiter(t, redistest.New(t), LimitOptions{Prefix: prefix(), User: gohub.Rate{Frames: 1000}, Session: gohub.NewRateLimiter(gohub.Rate{Bytes: 1000})})
+	hub, err := gohub.New(gohub.Config{
+		RateLimiter: l, Logger: slog.New(slog.DiscardHandler),
+		Authenticator: gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return gohub.Identity{User: "alice"}, nil }),
+	})
+	require.NoError(t, err)
+	srv := httptest.NewServer(hub.Handler())
+	t.Cleanup(srv.Close)
+	t.Cleanup(func() { require.NoError(t, hub.Shutdown(context.Background())) })
+	refused := func() (n int) {
+		c, _, err := websocket.Dial(t.Context(), srv.URL, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}})
+		require.NoError(t, err)
+		defer func() { require.NoError(t, c.Close(websocket.StatusNormalClosure, "")) }()
+		for range 4 {
+			require.NoError(t, c.Write(t.Context(), websocket.MessageText, []byte(`{"type":"ping","ref":"`+strings.Repeat("x", 450)+`"}`)))
+		}
+		for answers := 0; answers < 4; {
+			_, b, err := c.Read(t.Context())
+			require.NoError(t, err)
+			for line := range strings.Lines(string(b)) {
+				if strings.Contains(line, "rate_limited") {
+					n++
+				}
+				if !strings.Contains(line, "welcome") {
+					answers++
+				}
+			}
+		}
+		return n
+	}
+	require.Zero(t, refused(), "a burst is 2,000 bytes")
+	again := 0
+	for range 20 { // it may come before the end of the one before
+		again += refused()
+	}
+	require.Positive(t, again)
 }
 
 func TestUserLimitOfBytes(t *testing.T) {

@@ -165,7 +165,7 @@ var _ gohub.Broker = (*Broker)(nil)
 //
 // It refuses a Redis Cluster, which this package cannot use yet, and, unless
 // o.Unsafe, a server that evicts keys when its memory is full: set
-// maxmemory-policy to noeviction, and a full server makes hubs answer "busy".
+// maxmemory-policy to noeviction, and publishes are unavailable while it is full.
 func New(ctx context.Context, client rueidis.Client, o Options) (*Broker, error) {
 	o, err := o.resolve()
 	if err != nil {

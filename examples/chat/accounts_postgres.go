@@ -26,6 +26,7 @@ func lasting(ctx context.Context, pool *pgxpool.Pool) (accounts, error) {
 			id text PRIMARY KEY, tenant text NOT NULL, usr text NOT NULL,
 			current bytea NOT NULL, expires timestamptz NOT NULL, family jsonb NOT NULL)`,
 		`CREATE INDEX IF NOT EXISTS chat_login_user ON chat_login (tenant, usr)`,
+		`CREATE INDEX IF NOT EXISTS chat_login_expires ON chat_login (expires)`,
 	} {
 		if err := once(ctx, pool, sql); err != nil {
 			return accounts{}, fmt.Errorf("tables of the logins: %w", err)
@@ -68,8 +69,8 @@ func once(ctx context.Context, pool *pgxpool.Pool, sql string) error {
 	})
 }
 
-// families keeps logins in the table chat_login. Those that have expired go when
-// their user logs in again.
+// families keeps logins in the table chat_login. Whoever logs in takes out some
+// of those that have expired, whosever they are.
 type families struct{ pool *pgxpool.Pool }
 
 func (f families) Add(ctx context.Context, fam auth.Family) error {
@@ -77,7 +78,7 @@ func (f families) Add(ctx context.Context, fam auth.Family) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.pool.Exec(ctx, `DELETE FROM chat_login WHERE tenant = $1 AND usr = $2 AND expires < now()`, fam.Who.Tenant, fam.Who.User); err != nil {
+	if _, err := f.pool.Exec(ctx, `DELETE FROM chat_login WHERE id IN (SELECT id FROM chat_login WHERE expires < now() LIMIT 100 FOR UPDATE SKIP LOCKED)`); err != nil {
 		return err
 	}
 	_, err = f.pool.Exec(ctx, `INSERT INTO chat_login (id, tenant, usr, current, expires, family) VALUES ($1, $2, $3, $4, $5, $6)`,

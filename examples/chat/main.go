@@ -146,7 +146,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 		return nil, err
 	}
 
-	a.handler = withSecurityHeaders(cors(mux))
+	a.handler = withSecurityHeaders(conf, cors(mux))
 	return a, nil
 }
 

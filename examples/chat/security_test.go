@@ -44,6 +44,12 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 }
 
+// Of several nodes each page may be sent to the others.
+func TestPolicyOfSeveralNodes(t *testing.T) {
+	policy := securityHeaders(config{redis: "redis://x", origins: []string{"http://127.0.0.1:8082", "https://chat-2.example"}})["Content-Security-Policy"]
+	assert.Contains(t, policy, "connect-src 'self' ws://127.0.0.1:8082 wss://chat-2.example; ")
+}
+
 // Pages of a listed origin may use everything, and read what they are answered.
 func TestListedOriginMayRead(t *testing.T) {
 	h := testApp(t, config{origins: []string{"https://friend.example"}}).handler

@@ -9,29 +9,40 @@ import (
 	"io/fs"
 	"net/http"
 	"path"
+	"strings"
 )
 
 //go:embed web
 var webFiles embed.FS
 
 // securityHeaders are those of every answer. The policy lets the page load its
-// own files and talk to its own server, and nothing else; its forms are sent by
-// its script. Trusted Types turn any use of innerHTML into an error. There is no
+// own files and talk to its own server and, of several, the other nodes, to
+// which negotiate may send it, and nothing else; its forms are sent by its
+// script. Trusted Types turn any use of innerHTML into an error. There is no
 // Strict-Transport-Security: at localhost it would be for every port and every
 // other program there; for a host of its own the proxy in front sets it.
-var securityHeaders = map[string]string{
-	"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-		"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
-	"X-Content-Type-Options":       "nosniff",
-	"Referrer-Policy":              "same-origin",
-	"Cross-Origin-Opener-Policy":   "same-origin",
-	"Cross-Origin-Resource-Policy": "same-origin",
-	"Permissions-Policy":           "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+func securityHeaders(conf config) map[string]string {
+	connect := []string{"'self'"}
+	if conf.redis != "" { // the other nodes' pages may connect here, and this one's there
+		for _, origin := range conf.origins {
+			connect = append(connect, strings.Replace(origin, "http", "ws", 1))
+		}
+	}
+	return map[string]string{
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(connect, " ") + "; " +
+			"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+		"X-Content-Type-Options":       "nosniff",
+		"Referrer-Policy":              "same-origin",
+		"Cross-Origin-Opener-Policy":   "same-origin",
+		"Cross-Origin-Resource-Policy": "same-origin",
+		"Permissions-Policy":           "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+	}
 }
 
-func withSecurityHeaders(next http.Handler) http.Handler {
+func withSecurityHeaders(conf config, next http.Handler) http.Handler {
+	headers := securityHeaders(conf)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, value := range securityHeaders {
+		for name, value := range headers {
 			w.Header().Set(name, value)
 		}
 		next.ServeHTTP(w, r)

@@ -72,13 +72,17 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	defer wg.Wait()
 	defer cancel()
 	said := &lines{out: out}
-	for i := range nodes {
-		addr, err := address(ctx, port, i)
-		if err != nil {
+	addrs, origins := make([]string, nodes), make([]string, nodes)
+	for i := range addrs {
+		if addrs[i], err = address(ctx, port, i); err != nil {
 			return err
 		}
+		origins[i] = "http://" + addrs[i]
+	}
+	for i, addr := range addrs {
 		//nolint:gosec // what we have built
 		cmd := exec.CommandContext(ctx, chat, "-addr", addr, "-node", fmt.Sprintf("node-%d", i+1), "-advertise", "ws://"+addr+"/ws",
+			"-origins", strings.Join(origins, ","), // the page of one is sent to another
 			"-postgres", pg.URL("postgres"), "-redis", "redis://"+redis.Addr())
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it drains
 		cmd.WaitDelay = 30 * time.Second
@@ -99,6 +103,7 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 			for s := bufio.NewScanner(r); s.Scan(); {
 				said.say(name, s.Text())
 			}
+			_, _ = io.Copy(io.Discard, r) // behind a line that is too long
 		})
 	}
 	said.say("cluster", "Log in on one page and talk from another. `kill -9` a process, or stop everything with Ctrl-C.")

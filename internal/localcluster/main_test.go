@@ -5,15 +5,20 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -69,6 +74,23 @@ func TestThreeNodes(t *testing.T) {
 			return res.StatusCode == http.StatusOK
 		}, 20*time.Second, 50*time.Millisecond, page)
 	}
+	// A page is sent to the node of its user, and let in there.
+	sent := 0
+	for i := 0; i < 20 || sent == 0; i++ {
+		require.Less(t, i, 1000, "nobody belongs to another node")
+		page, err := http.Get(pages[0])
+		require.NoError(t, err)
+		require.NoError(t, page.Body.Close())
+		url := negotiated(t, pages[0], "user-"+strconv.Itoa(i))
+		where, _, _ := strings.Cut(url, "/ws?")
+		if where+"/" != strings.Replace(pages[0], "http", "ws", 1) {
+			sent++
+		}
+		require.Contains(t, page.Header.Get("Content-Security-Policy"), " "+where)
+		conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {strings.TrimSuffix(pages[0], "/")}}})
+		require.NoError(t, err)
+		require.NoError(t, conn.CloseNow())
+	}
 	// One that dies does not end the others.
 	require.NoError(t, exec.Command("kill", "-9", pids[1]).Run())
 	res, err := http.Get(pages[2] + "readyz")
@@ -85,4 +107,25 @@ func TestThreeNodes(t *testing.T) {
 	for _, pid := range pids {
 		assert.Error(t, exec.Command("kill", "-0", pid).Run(), "process %s lives on", pid)
 	}
+}
+
+// negotiated logs in at a page and gives the URL to which it would connect,
+// with the ticket.
+func negotiated(t *testing.T, page, user string) string {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	client := &http.Client{Jar: jar}
+	res, err := client.Post(page+"login", "application/json", strings.NewReader(`{"user":"`+user+`"}`))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page+"ws", http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("Origin", strings.TrimSuffix(page, "/"))
+	res, err = client.Do(req)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var n struct{ URL, Ticket string }
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&n))
+	return n.URL + "?ticket=" + n.Ticket
 }
