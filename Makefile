@@ -95,7 +95,7 @@ chaos: ## a cluster of three under random faults for DURATION=10m (SEED=number, 
 .PHONY: cluster
 cluster: ## three chat servers that are one, with a Redis and a Postgres of their own, until Ctrl-C
 	@scripts/need.sh go cc postgres redis
-	@go run ./internal/localcluster
+	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/localcluster" ./internal/localcluster && "$$dir/localcluster"
 
 ##
 ## Linters

@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"context"
+	"time"
 
 	"github.com/gohub/gohub/internal/wire"
 )
@@ -69,21 +70,28 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 // Kick ends all sessions that a user has, on every hub, with close code 4503,
 // which tells their clients to stay away, and returns how many there were on
 // this one. The others are told by [Broker.Signal] and do the same when that
-// arrives; if it is lost they do not. It does not keep the user out: the
+// arrives; with a Directory they are told again over a minute and a half, for
+// those that were out of touch, and sessions that have begun since are left
+// alone. It does not keep the user out: the
 // Authenticator does. Where a login has ended, see [Hub.Revoke].
 func (h *Hub) Kick(tenant, user, reason string) int {
 	k := kick{tenant, user, reason}
-	h.broadcast(tenant, order{Kick: &k})
-	return h.kick(&k)
+	h.insist(tenant, order{Kick: &k})
+	return h.kick(&k, 0)
 }
 
 // kick is this hub's part.
-func (h *Hub) kick(k *kick) int {
+func (h *Hub) kick(k *kick, age time.Duration) (n int) {
+	at := time.Now().Add(-age)
 	sessions := h.sessionsOf(k.Tenant, k.User)
 	for _, c := range sessions {
+		if age > 0 && c.began.After(at) {
+			continue
+		}
 		c.close(CloseKicked, k.Reason)
+		n++
 	}
-	return len(sessions)
+	return n
 }
 
 // Join makes a session of this hub a member of a room, as if its client had

@@ -274,7 +274,8 @@ func (h *Hub) sessionCount() int {
 // Ready reports whether this hub takes new sessions and can keep what they
 // publish: nil, or the reason why a load balancer should look elsewhere.
 // errors.Is tells ErrClosed (it is shutting down) and ErrUnavailable (the
-// queue to the Store is full, the Store fails, or the Broker has ended). It is
+// queue to the Store is full, the Store fails, the Broker has ended, or it has a
+// method Ready() error which says that it does not serve now, as that of Redis). It is
 // cheap, and safe for concurrent use: made for readiness probes.
 func (h *Hub) Ready() error {
 	if h.draining.Load() {
@@ -282,6 +283,11 @@ func (h *Hub) Ready() error {
 	}
 	if err := h.Health(); err != nil {
 		return errors.Join(ErrUnavailable, err)
+	}
+	if b, ok := h.broker.(interface{ Ready() error }); ok {
+		if err := b.Ready(); err != nil {
+			return errors.Join(ErrUnavailable, err)
+		}
 	}
 	return h.persist.ready()
 }

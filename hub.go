@@ -38,6 +38,7 @@ type Hub struct {
 	lending   lending
 	revoked   revocations
 	routing   routing
+	repeats   repeats
 	self      string // tells this hub's orders and node from others'
 	// perimeter is asked before the Authenticator is.
 	perimeter *perimeter

@@ -71,7 +71,9 @@ func (r *Revocation) end(c *Client) {
 // waiting for them, and no further frame of theirs is acted upon; what they had
 // begun, as a publish that middleware looks at, is finished. It waits for no
 // client. The other hubs of the Broker are told by [Broker.Signal], and do the
-// same when that arrives. Nothing is waited for today, so ctx ends nothing: who
+// same when that arrives; with a Directory they are told again over a minute and
+// a half, for those that were out of touch, and sessions that have begun since
+// are left alone. Nothing is waited for today, so ctx ends nothing: who
 // is logged out shall be, though the request that asked for it is over.
 //
 // It revokes what there is, and keeps nobody out: a token that is still good
@@ -83,14 +85,15 @@ func (h *Hub) Revoke(_ context.Context, r Revocation) error {
 		return err
 	}
 	o := order{ID: rand.Text(), Revoke: &r}
-	h.revoke(&r, o.ID)
-	h.broadcast(r.Tenant, o)
+	h.revoke(&r, o.ID, 0)
+	h.insist(r.Tenant, o)
 	return nil
 }
 
-// revoke is this hub's part; id is the order's.
-func (h *Hub) revoke(r *Revocation, id string) {
-	h.revoked.add(r, id) // first: who is being let in looks there last
+// revoke is this hub's part; id is the order's, and age is how old it is.
+func (h *Hub) revoke(r *Revocation, id string, age time.Duration) {
+	at := time.Now().Add(-age)
+	h.revoked.add(r, id, at) // first: who is being let in looks there last
 	h.tickets.revoke(r)
 	sessions := h.sessionsOf(r.Tenant, r.User)
 	if r.User == "" {
@@ -98,7 +101,7 @@ func (h *Hub) revoke(r *Revocation, id string) {
 	}
 	n := 0
 	for _, c := range sessions {
-		if r.names(c.identity()) {
+		if r.names(c.identity()) && !(age > 0 && c.began.After(at)) {
 			r.end(c)
 			n++
 		}
@@ -142,10 +145,10 @@ func (v *revocations) now() *revoked {
 	return v.newest
 }
 
-func (v *revocations) add(r *Revocation, id string) {
+func (v *revocations) add(r *Revocation, id string, at time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	l := &revoked{what: r, id: id, n: v.newest.n + 1, at: time.Now()}
+	l := &revoked{what: r, id: id, n: v.newest.n + 1, at: at}
 	v.newest.next = l
 	v.newest = l
 	if v.keep {
@@ -155,6 +158,13 @@ func (v *revocations) add(r *Revocation, id string) {
 		}
 		v.recent = append(slices.Delete(v.recent, 0, old), l)
 	}
+}
+
+// heard reports whether an order has come already, in the last minutes.
+func (v *revocations) heard(id string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.ContainsFunc(v.recent, func(l *revoked) bool { return l.id == id })
 }
 
 // known names the revocations of who, of the last minutes and up to link.

@@ -199,8 +199,8 @@ const (
 	countEvery = 5
 )
 
-// attend tells the others when this hub is not ready, and when it is again. It
-// ends with ctx.
+// attend tells the others when this hub is not ready, and when it is again, and
+// what they may have missed. It ends with ctx.
 func (h *Hub) attend(ctx context.Context) {
 	tick := time.NewTicker(readyTick)
 	defer tick.Stop()
@@ -220,6 +220,9 @@ func (h *Hub) attend(ctx context.Context) {
 			told = sessions
 		}
 		h.serveAs(failed >= notReady, anyway)
+		for _, r := range h.repeats.due() {
+			h.broadcast(r.tenant, r.order)
+		}
 	}
 }
 

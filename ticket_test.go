@@ -49,7 +49,7 @@ func TestRevocationsAreForgotten(t *testing.T) {
 	first := v.now()
 	add := func(user string) weak.Pointer[Revocation] {
 		r := &Revocation{User: user}
-		v.add(r, "")
+		v.add(r, "", time.Now())
 		return weak.Make(r)
 	}
 	a, b := add("alice"), add("bob")

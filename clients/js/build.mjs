@@ -23,4 +23,4 @@ const { code } = await minify(bundle.text, { module: true, ecma: 2020, compress:
 
 // The types come first: the compiler makes the directory.
 execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here, '--outDir', out], { stdio: 'inherit' })
-await writeFile(join(out, 'gohub.js'), `// gohub client, MIT licence\n${code}\n`)
+await writeFile(join(out, 'gohub.js'), `// gohub, MIT\n${code}\n`)

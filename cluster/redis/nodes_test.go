@@ -5,6 +5,7 @@ package redis
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/cluster/clustertest"
+	"github.com/gohub/gohub/hubtest"
 	"github.com/gohub/gohub/internal/redistest"
 )
 
@@ -237,4 +239,20 @@ func TestSilentOption(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, timing{beat: b.t.beat, absent: b.t.absent, stale: b.t.stale, silent: b.t.silent})
 	}
+}
+
+// A hub is ready when it can order messages: not before Redis serves it, nor
+// while Redis is away.
+func TestReadyFollowsRedis(t *testing.T) {
+	s := redistest.New(t)
+	b := quickly(t, s, prefix())
+	require.ErrorIs(t, b.Ready(), gohub.ErrUnavailable, "it does not run")
+	hub := hubtest.New(t, gohub.Config{Broker: b})
+	ready := func() bool { return hub.Ready() == nil }
+	require.Eventually(t, ready, patience, time.Millisecond)
+	require.NoError(t, s.Kill9())
+	require.Eventually(t, func() bool { return errors.Is(hub.Ready(), gohub.ErrUnavailable) }, patience, time.Millisecond)
+	require.NoError(t, hub.Health(), "a restart would mend nothing")
+	require.NoError(t, s.Start())
+	require.Eventually(t, ready, patience, time.Millisecond)
 }

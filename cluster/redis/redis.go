@@ -243,6 +243,18 @@ func (b *Broker) running(ctx context.Context) (*node, *lease, error) {
 	return n, l, nil
 }
 
+// Ready reports whether Redis serves this node now, as [gohub.Hub.Ready] wants
+// to know: nil, or gohub.ErrUnavailable and why not. It does no I/O.
+func (b *Broker) Ready() error {
+	if _, _, err := b.running(context.Background()); err != nil {
+		return err
+	}
+	if list := b.list.Load(); list == nil || time.Since(list.at) >= b.t.absent {
+		return fmt.Errorf("%w: no beat of this node has come through for %v", gohub.ErrUnavailable, b.t.absent)
+	}
+	return nil
+}
+
 // Publish orders msgs in one call of a script; see [gohub.Broker]. An id is
 // known for two minutes after it was ordered. gohub.ErrUnavailable is also the
 // answer of a server whose memory is full.

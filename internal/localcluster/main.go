@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -32,7 +33,7 @@ func main() {
 	nodes := flag.Int("nodes", 3, "how many")
 	port := flag.Int("port", 8081, "of the first, on 127.0.0.1; 0: free ones")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop) // a second one ends this as it would any program
 	if err := run(ctx, *nodes, *port, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "localcluster:", err)
@@ -86,6 +87,7 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 			"-postgres", pg.URL("postgres"), "-redis", "redis://"+redis.Addr())
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it drains
 		cmd.WaitDelay = 30 * time.Second
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is for us: a second signal would end it at once
 		name := fmt.Sprintf("node-%d", i+1)
 		r, w := io.Pipe()
 		cmd.Stdout, cmd.Stderr = w, w
@@ -95,8 +97,10 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 		said.say(name, "http://"+addr+"/, process "+strconv.Itoa(cmd.Process.Pid))
 		wg.Go(func() { // ends with the process
 			defer w.Close()
-			if err := cmd.Wait(); err != nil {
-				said.say(name, "ended: "+err.Error())
+			if err := cmd.Wait(); ctx.Err() == nil {
+				said.say(name, fmt.Sprintf("has ended: %v. Another one in its place, from the project's directory:\n  go run ./examples/chat %s", cmp.Or(err, errors.New("by itself")), quoted(cmd.Args[1:])))
+			} else if cmd.ProcessState != nil && !cmd.ProcessState.Success() {
+				said.say(name, "has ended: "+cmd.ProcessState.String())
 			}
 		})
 		wg.Go(func() { // the same
@@ -110,6 +114,9 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	<-ctx.Done()
 	return nil
 }
+
+// quoted writes arguments for a shell; none of ours has a quote in it.
+func quoted(args []string) string { return "'" + strings.Join(args, "' '") + "'" }
 
 // address is that of the i-th node.
 func address(ctx context.Context, port, i int) (string, error) {

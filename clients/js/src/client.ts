@@ -103,7 +103,7 @@ export function createClient(options: ClientOptions): Client {
     random = Math.random,
     fill = 10_000
   } = options
-  if (!WebSocket) throw new TypeError('no WebSocket')
+  if (!WebSocket) throw Error('no WebSocket')
   const { on, emit } = createEmitter<ClientEvents>()
   const rooms = new Map<string, OwnRoom>()
   let { user } = options

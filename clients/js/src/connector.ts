@@ -111,7 +111,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   }
 
   // Decides what follows the end of a connection, or of an attempt.
-  function lost({ code, reason, retryMs }: Down): void {
+  function lost({ code, reason, retryMs = 0 }: Down): void {
     if (isFinal(code)) return connector.stop(code, reason)
     if (code === 4001) {
       renew = true

@@ -60,6 +60,8 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
     return target
   }
 
+  if (!named(usual, '', '').host) throw Error('no url')
+
   const open = (url: URL, signal: AbortSignal) => new Promise<void>((resolve, reject) => {
     if (signal.aborted) throw new Down(1000, '')
     let down = (code: number, reason: string) => reject(new Down(code, reason))
@@ -107,13 +109,13 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
         })
         const body = await answer.json().catch(() => ({}))
         if (!answer.ok) throw refusal(answer, body, renewable && !renew)
-        if (!body.ticket) throw new Error('no ticket')
+        if (!body.ticket) throw Error('no ticket')
         dialer.expires = expires
         return body
       } catch (err) {
         if (err instanceof Down) throw err
         asks = token !== undefined // it may be that only the handshake is let through
-        throw new Down(1006, String(err))
+        throw new Down(1006, '' + err)
       } finally {
         clock.clearTimeout(timer)
       }

@@ -21,7 +21,7 @@ export function unpack(data: string | ArrayBuffer): Frame {
   if (typeof data === 'string') return JSON.parse(data)
   const bytes = new Uint8Array(data)
   const end = 3 + (bytes[1] << 8 | bytes[2])
-  if (bytes[0] !== 1 || end > bytes.length) throw new Error()
+  if (bytes[0] !== 1 || end > bytes.length) throw Error()
   return { ...JSON.parse(new TextDecoder().decode(bytes.subarray(3, end))), body: bytes.slice(end) }
 }
 

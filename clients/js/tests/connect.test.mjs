@@ -35,6 +35,20 @@ describe('states', () => {
     assert.equal(w.clock.timers.size, 0, 'a closed client has no timer')
   })
 
+  test('a URL that is none is refused at once', () => {
+    for (const url of ['', '/ws', 'localhost:8080/ws', undefined]) { // there is no page here that it could be relative to
+      assert.throws(() => world({ url }), /url/i, String(url))
+    }
+  })
+
+  test('whatever fails is not tried again without a pause', async () => {
+    let tried = 0
+    const w = world({ WebSocket: class { constructor() { tried++; throw new SyntaxError('cannot') } } })
+    w.client.connect().catch(() => {})
+    await w.clock.pass(10_000)
+    assert.ok(tried > 1 && tried < 15, `${tried} times`)
+  })
+
   test('it offers the subprotocol and its device, and says something at once', async () => {
     const w = world({ url: 'https://hub.test/ws?x=1', device: 'd/1' })
     const socket = await w.connect()
