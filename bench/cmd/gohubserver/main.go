@@ -14,7 +14,9 @@ import (
 	"errors"
 	"flag"
 	"log"
+	"net"
 	"net/http"
+	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
@@ -143,7 +145,14 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }() // ends with Shutdown below
+	l, err := net.Listen("tcp", server.Addr)
+	if err != nil {
+		return err
+	}
+	if os.Getenv("NOPACE") == "" {
+		l = gohub.PaceAccept(l)
+	}
+	go func() { failed <- server.Serve(l) }() // ends with Shutdown below
 	select {
 	case err := <-failed:
 		return err
