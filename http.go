@@ -32,7 +32,7 @@ import (
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
-	pace.Yield()
+	pace.Yield() // of many handshakes at once not all come before the sessions' frames
 	if isUpgrade(r) && r.ProtoMajor == 1 {
 		// For a refusal: whoever wanted a WebSocket asks for nothing else here,
 		// and net/http would keep the connection. The handshake changes it.

@@ -8,6 +8,7 @@
 package pace
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ func Yield() {
 	defer turn.Unlock()
 	if !Fresh() {
 		look()
+		runtime.Gosched() // those whose turn has come with ours, first
 		last.Store(int64(time.Since(began)))
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"os/signal"
 	"sync/atomic"
 	"syscall"
@@ -149,10 +148,7 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	if err != nil {
 		return err
 	}
-	if os.Getenv("NOPACE") == "" {
-		l = gohub.PaceAccept(l)
-	}
-	go func() { failed <- server.Serve(l) }() // ends with Shutdown below
+	go func() { failed <- server.Serve(gohub.PaceAccept(l)) }() // ends with Shutdown below
 	select {
 	case err := <-failed:
 		return err
