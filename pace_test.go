@@ -1,10 +1,14 @@
 package gohub_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +46,61 @@ func TestPaceAccept(t *testing.T) {
 			require.ErrorIs(t, err, net.ErrClosed)
 		})
 	}
+}
+
+// A session that has sent much at once does not keep others' bytes from being
+// read until all of it is done, though there is one processor and it never
+// waits for anything. Each frame costs a tenth of a millisecond here; Go looks
+// at the network by itself after ten.
+func TestFramesInHeapsMakeRoom(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	out, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer out.Close()
+	in, err := l.Accept()
+	require.NoError(t, err)
+	defer in.Close()
+	const frames = 60
+	slow := &slowLimiter{other: out, frames: frames, done: make(chan bool, 1)}
+	go func() { // ends with its read
+		var b [1]byte
+		if _, err := in.Read(b[:]); err == nil {
+			slow.heard.Store(true)
+		}
+	}()
+	w := start(t, gohub.Config{RateLimiter: slow})
+	c := rawDial(t, strings.TrimPrefix(w.url, "http://"), "alice")
+	defer c.Close()
+	_, err = c.Write(bytes.Repeat(maskedText([]byte(`{"type":"ping"}`)), frames))
+	require.NoError(t, err)
+	require.True(t, <-slow.done, "the other was read before the last of the frames was done")
+}
+
+// slowLimiter is a RateLimiter and the one session's: it allows everything and
+// takes its time. With the first frame bytes for another reader come.
+type slowLimiter struct {
+	other  net.Conn
+	frames int
+	n      int // the session's own
+	heard  atomic.Bool
+	done   chan bool
+}
+
+func (l *slowLimiter) Session(gohub.Identity) gohub.SessionLimiter { return l }
+
+func (l *slowLimiter) Spend(time.Time, int) time.Duration {
+	for began := time.Now(); time.Since(began) < 100*time.Microsecond; {
+	}
+	switch l.n++; l.n {
+	case 1:
+		_, _ = l.other.Write([]byte{1})
+	case l.frames:
+		l.done <- l.heard.Load()
+	}
+	return 0
 }
 
 // What it costs: a connection accepted and closed.
