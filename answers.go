@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 )
 
@@ -50,6 +51,7 @@ func (c *Client) history(cmd *wire.Command) error {
 	if err != nil {
 		return c.hub.blame(err, "history", q.Room)
 	}
+	pace.Yield()
 	page, cut := wirePage(ms, q.Newest)
 	seen, err := c.hub.watermarks(m.room, page)
 	if err != nil {
@@ -196,6 +198,7 @@ func (c *Client) listRooms(cmd *wire.Command) error {
 			states = append(states, RoomState{Room: id})
 		}
 	}
+	pace.Yield()              // a list may have thousands
 	if h.cfg.MayJoin == nil { // a program's own may have to ask somebody, for each
 		who := c.Identity()
 		states = slices.DeleteFunc(states, func(s RoomState) bool { return ListedRooms(ctx, who, s.Room) != nil })
@@ -209,6 +212,7 @@ func (c *Client) listRooms(cmd *wire.Command) error {
 		}
 		out[i] = wire.RoomState{Room: s.Room.Name, Head: s.Head, Seen: s.Seen, Unread: s.Unread}
 	}
+	pace.Yield()
 	c.debt += len(out) / roomsAFrame
 	f := wire.AppendRooms(nil, cmd.Ref, out)
 	c.answered(len(f))

@@ -3,13 +3,13 @@ package gohub
 import (
 	"context"
 	"errors"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
 )
@@ -181,7 +181,7 @@ func (c *Client) extra(frames int) {
 func (c *Client) answered(bytes int) {
 	c.debt += bytes / answerAFrame
 	if bytes >= answerAFrame {
-		runtime.Gosched() // many who ask for much do not hold up the others
+		pace.Yield() // many who ask for much do not hold up the others
 	}
 }
 

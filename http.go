@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/problem"
 	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
@@ -31,6 +32,7 @@ import (
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
+	pace.Yield() // of many handshakes at once not all come before the sessions' frames
 	if isUpgrade(r) && r.ProtoMajor == 1 {
 		// For a refusal: whoever wanted a WebSocket asks for nothing else here,
 		// and net/http would keep the connection. The handshake changes it.

@@ -1,9 +1,9 @@
 package gohub
 
 import (
-	"runtime"
 	"slices"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 )
 
@@ -280,7 +280,7 @@ func sendAll(ms []Message, send func([]byte) bool) bool {
 			return false
 		}
 		ms = ms[n:]
-		runtime.Gosched() // the others' messages do not wait for all of it
+		pace.Yield() // the others' messages do not wait for all of it
 	}
 	return true
 }

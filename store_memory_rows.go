@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/gohub/gohub/internal/pace"
 )
 
 // memRows keeps a MemoryStore's watermarks and room lists: one row for each
@@ -221,8 +223,17 @@ func (s *MemoryStore) Rooms(ctx context.Context, tenant, user string) ([]RoomSta
 	}
 	s.rows.mu.Unlock()
 	for i, l := range list {
+		if i%256 == 255 { // of a user who has joined thousands
+			pace.Yield()
+		}
 		list[i] = s.state(l.Room, user, l.Seen)
 	}
-	slices.SortFunc(list, func(a, b RoomState) int { return cmp.Compare(a.Room.Name, b.Room.Name) })
+	n := 0
+	slices.SortFunc(list, func(a, b RoomState) int {
+		if n++; n%1024 == 0 {
+			pace.Yield()
+		}
+		return cmp.Compare(a.Room.Name, b.Room.Name)
+	})
 	return list, nil
 }

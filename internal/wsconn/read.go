@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
+
+	"github.com/gohub/gohub/internal/pace"
 )
 
 // errBetween is what coder gets when it asks for bytes between two messages
@@ -21,6 +23,10 @@ var errBetween = errors.New("between messages")
 // burst is how many messages Next returns before it calls Idle although more
 // have arrived: a client that never stops sending gets its answers all the same.
 const burst = 64
+
+// yieldEvery is after how many messages, or frames that are none, a reader that
+// has more at hand lets others' be heard of.
+const yieldEvery = 8
 
 const readSize = 8 << 10
 
@@ -38,6 +44,7 @@ type inbox struct {
 	readable func(fd uintptr) bool
 	err      error // of the socket
 	since    int32 // messages since the last Idle
+	extras   int   // frames that are none since the last Yield
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
 
@@ -87,6 +94,11 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 	if in.since++; in.since >= burst {
 		in.since = 0
 		c.h.Idle()
+	}
+	if in.since%yieldEvery == 0 && in.r < in.w && !pace.Fresh() {
+		in.since = 0
+		c.h.Idle() // nobody waits for what it has to say
+		pace.Yield()
 	}
 	if c.latched() { // whatever has come before: nobody would get the answers
 		return false, nil, ErrLatched
@@ -180,6 +192,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	if extra := in.scan.extra; extra > 0 {
 		in.scan.extra = 0
 		c.h.Extra(extra)
+		if in.extras += extra; in.extras >= 4*yieldEvery {
+			in.extras = 0
+			pace.Yield()
+		}
 	}
 	if in.r == in.w && !in.own {
 		in.release1()
@@ -347,6 +363,7 @@ func (in *inbox) discard(c *Conn, enough func() bool) {
 		if in.buf != nil && !in.own {
 			in.release1()
 		}
+		pace.Yield()
 		if c.fillQuietly() != nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 )
 
@@ -473,7 +474,9 @@ func (c *Conn) writeLoop() {
 			o.wrote(len(piece))
 			o.signalLow()
 			o.mu.Unlock()
-			b = b[len(piece):]
+			if b = b[len(piece):]; len(b) > 0 {
+				pace.Yield()
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"os/signal"
 	"sync/atomic"
@@ -143,7 +144,11 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }() // ends with Shutdown below
+	l, err := net.Listen("tcp", server.Addr)
+	if err != nil {
+		return err
+	}
+	go func() { failed <- server.Serve(gohub.PaceAccept(l)) }() // ends with Shutdown below
 	select {
 	case err := <-failed:
 		return err

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package pace
+
+import "runtime"
+
+func look() { runtime.Gosched() }
