@@ -228,12 +228,6 @@ func (s *MemoryStore) Rooms(ctx context.Context, tenant, user string) ([]RoomSta
 		}
 		list[i] = s.state(l.Room, user, l.Seen)
 	}
-	n := 0
-	slices.SortFunc(list, func(a, b RoomState) int {
-		if n++; n%1024 == 0 {
-			pace.Yield()
-		}
-		return cmp.Compare(a.Room.Name, b.Room.Name)
-	})
+	slices.SortFunc(list, func(a, b RoomState) int { return cmp.Compare(a.Room.Name, b.Room.Name) })
 	return list, nil
 }

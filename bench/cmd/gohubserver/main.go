@@ -14,7 +14,6 @@ import (
 	"errors"
 	"flag"
 	"log"
-	"net"
 	"net/http"
 	"os/signal"
 	"sync/atomic"
@@ -144,11 +143,7 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := make(chan error, 1)
-	l, err := net.Listen("tcp", server.Addr)
-	if err != nil {
-		return err
-	}
-	go func() { failed <- server.Serve(gohub.PaceAccept(l)) }() // ends with Shutdown below
+	go func() { failed <- server.ListenAndServe() }() // ends with Shutdown below
 	select {
 	case err := <-failed:
 		return err
