@@ -360,6 +360,7 @@ func TestEmptyRoom(t *testing.T) {
 	v := newStage(t, nil).visit("alice", "/?room=new")
 	require.NotNil(t, v.boot.Since)
 	assert.Zero(t, *v.boot.Since)
+	assert.Equal(t, []bootRoom{}, v.boot.Rooms, "none, and not null")
 	assert.True(t, v.one(t, "div#log").has("empty"))
 	assert.Len(t, v.one(t, "ul#rooms").all("li.room"), 3, "it is in the list while it is looked at")
 }
