@@ -119,6 +119,7 @@ func TestFirstPaint(t *testing.T) {
 	s.say("bob", "general", "not the server", ofKind("notice"))
 	last := s.say("alice", "general", "bye")
 	s.mark("bob", "general", last.Seq, first.Seq)
+	s.mark("alice", "general", last.Seq+1, 0) // who does not count for herself
 
 	v := s.visit("alice", "/")
 	require.Equal(t, http.StatusOK, v.status)
