@@ -1,12 +1,17 @@
 // One message on screen. The server has rendered some, the rest is made of its template.
 
 import { $, fromTemplate, paintAvatar, setText } from './dom.js';
-import { boot, dateAndTime, midnight, t, time } from './i18n.js';
+import { boot, midnight, t, time } from './i18n.js';
 import { onlyEmoji, textOf, write } from './text.js';
 import { paintTicks } from './ticks.js';
 
 export const timeOf = (m) => (m.seq === Infinity ? m.written : m.seq / 1000);
-export const dayOf = (m) => midnight(timeOf(m));
+
+// dayOf is reckoned once, for it takes a while.
+export function dayOf(m) {
+  if (m.dated !== m.seq) Object.assign(m, { dated: m.seq, midnight: midnight(timeOf(m)) });
+  return m.midnight;
+}
 
 // A notice is a message to oneself; from others it would pass for the server's words.
 export const isNotice = (m) => m.kind === 'notice' && m.sender === boot.user && m.to === m.sender;
@@ -28,7 +33,7 @@ export function adopt() {
     const words = parts.bubble.textContent;
     const m = { id, room: boot.room, seq: Number(seq), sender, kind, body: { text: kind === 'me' ? words.slice(sender.length + 3) : words } };
     if (to) m.to = to;
-    for (const a of parts.bubble.querySelectorAll('a')) a.tabIndex = -1;
+    for (const e of [element, ...parts.bubble.querySelectorAll('a')]) e.tabIndex = -1;
     parts.bubble.classList.toggle('big', onlyEmoji(words));
     return Object.assign(m, { element, parts, words, style: styleOf(m), ticked: `${state} 0` });
   });
@@ -40,6 +45,7 @@ const partsOf = (element) => Object.fromEntries(['avatar', 'name', 'only', 'bubb
 export function paint(m, { direct, follows, lastOwn, state, readers }) {
   if (!m.element) {
     m.element = fromTemplate('message');
+    m.element.tabIndex = -1;
     m.parts = partsOf(m.element);
     paintAvatar(m.parts.avatar, m.sender);
     setText(m.parts.name, m.sender === boot.user ? t('message.you') : m.sender);
@@ -69,11 +75,10 @@ export function paint(m, { direct, follows, lastOwn, state, readers }) {
     if (m.seq !== Infinity) element.dataset.seq = m.seq;
     const ms = timeOf(m);
     parts.time.dateTime = new Date(ms).toISOString();
-    parts.time.title = dateAndTime(ms);
     setText(parts.time, time(ms));
   }
-  element.classList.toggle('follows', follows);
-  element.classList.toggle('last-own', lastOwn);
+  if (m.follows !== follows) element.classList.toggle('follows', (m.follows = follows));
+  if (m.lastOwn !== lastOwn) element.classList.toggle('last-own', (m.lastOwn = lastOwn));
   if (m.sender === boot.user && !isNotice(m)) paintTicks(m, state, readers);
   return element;
 }

@@ -3,18 +3,25 @@
 const KEYS = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 };
 
 // rove does so for what selector finds in container, now and later. columns: what ↓ and ↑ jump over, where it
-// is a grid. The returned function has item be the stop; without one, the stop stays, or the first becomes it.
-export function rove(container, selector, { columns = 1, vertical = false } = {}) {
+// is a grid. fresh: the place in the Tab order that items have when they come; if that is -1, they need no look. The
+// returned function has item be the stop; without one the stop stays, or the first becomes it (the last of fresh ones).
+export function rove(container, selector, { columns = 1, vertical = false, fresh = 0 } = {}) {
   const items = () => [...container.querySelectorAll(selector)];
   let current;
 
   function stop(item) {
-    if (!item?.isConnected || !container.contains(item)) item = undefined;
-    const all = items();
-    current = item ?? (current?.isConnected ? current : all[0]);
-    for (const e of all) {
-      const index = e === current ? 0 : -1;
-      if (e.tabIndex !== index || !e.hasAttribute('tabindex')) e.tabIndex = index;
+    if (!container.contains(item)) item = undefined;
+    const before = current;
+    if (item || !container.contains(current)) current = item ?? items().at(fresh);
+    if (fresh === -1) {
+      if (current === before) return;
+      if (before) before.tabIndex = -1;
+      if (current) current.tabIndex = 0;
+    } else {
+      for (const e of items()) {
+        const index = e === current ? 0 : -1;
+        if (e.tabIndex !== index || !e.hasAttribute('tabindex')) e.tabIndex = index;
+      }
     }
   }
 
