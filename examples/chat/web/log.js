@@ -2,13 +2,11 @@
 // ones begin. Whatever changes, the whole is put in order once a frame; elements that are there are kept.
 
 import { MOST } from './conversation.js';
-import { $, arrange, fromTemplate, oncePerFrame, setText } from './dom.js';
+import { $, arrange, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
 import { boot, dateAndTime, day, t } from './i18n.js';
-import { dayOf, isNotice, paint, timeOf } from './message.js';
-import { rove } from './roving.js';
+import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
-import { stateOf } from './ticks.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
 

@@ -1,7 +1,6 @@
 // The rooms: which there are, which is on screen, what is unread in all of them.
 
-import { $, kept, setText, soon } from './dom.js';
-import { announce } from './announce.js';
+import { $, announce, kept, setText, soon } from './dom.js';
 import { notice } from './connection.js';
 import { Conversation, directWith } from './conversation.js';
 import { emit, on } from './events.js';
