@@ -71,15 +71,14 @@ function draw() {
   if (!shown) return;
   const { timeline } = shown;
   trim();
-  const wanted = elementsOf(shown);
-  const release = wanted.at(-1) === list.lastElementChild ? undefined : scroll.hold(); // what comes above moves nothing
-  arrange(list, wanted);
+  const release = scroll.hold();
+  arrange(list, elementsOf(shown));
   $('earlier').hidden = !timeline.more || !timeline.first;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
   $('beginning').hidden = timeline.more;
   setText($('beginning'), none ? t('log.empty') : shown.other === undefined ? t('log.beginning', { room: shown.title }) : t('log.beginning.direct', { user: shown.other }));
-  release?.();
+  release();
   stop();
   scroll.settle();
 }
