@@ -14,11 +14,14 @@ NODE_TESTS := clients/js tests/protocol tests/browser
 # Modules of their own below this one: measured peers, larger examples. The tools are not ours to test.
 NESTED := $(patsubst ./%/go.mod,%,$(shell find . -mindepth 2 -name go.mod \
 	-not -path '*/node_modules/*' -not -path './tools/*' | sort))
-TOOL_MODULES := tools tools/golangci
+TOOL_MODULES := tools tools/golangci tools/templ
 
 # Linters come with module files of their own, so that nobody who imports gohub meets their dependencies.
 STATICCHECK := go tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 GOLANGCI := go tool -modfile=$(CURDIR)/tools/golangci/go.mod golangci-lint
+
+# templ makes Go of the chat's *.templ; what it makes is committed, so that go run needs no tool.
+TEMPL := go tool -modfile=$(CURDIR)/tools/templ/go.mod templ
 
 # Each module is checked as its users get it, without the workspace that joins them here.
 export GOWORK := off
@@ -98,11 +101,18 @@ cluster: ## three chat servers that are one, with a Redis and a Postgres of thei
 	@dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; go build -o "$$dir/localcluster" ./internal/localcluster && "$$dir/localcluster"
 
 ##
+## Generating
+
+.PHONY: generate
+generate: ## the Go files of the *.templ files
+	$(TEMPL) generate -log-level warn -path examples
+
+##
 ## Linters
 
 .PHONY: lint
 lint: ## every linter over every module; shows all findings before it fails
-	@$(MAKE) --keep-going quick-checks fix-check tidy-check staticcheck golangci
+	@$(MAKE) --keep-going quick-checks fix-check tidy-check generate-check staticcheck golangci
 
 .PHONY: fix-check
 fix-check: ## go fix has nothing left to modernise
@@ -111,6 +121,10 @@ fix-check: ## go fix has nothing left to modernise
 .PHONY: tidy-check
 tidy-check: ## every go.mod and go.sum says what go mod tidy would say
 	@$(call in-each,. $(NESTED) $(TOOL_MODULES),go mod tidy -diff)
+
+.PHONY: generate-check
+generate-check: ## the generated files are those of their sources
+	@echo "== templ generate -check" && $(TEMPL) generate -check -log-level error -path examples
 
 .PHONY: staticcheck
 staticcheck:

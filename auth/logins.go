@@ -329,6 +329,37 @@ func (l *Logins) ended(ctx context.Context, who gohub.Identity) {
 	}
 }
 
+// Peek tells whose login the refresh cookie of a request is of, and changes
+// nothing: for a page that is rendered for a user whose access token has run
+// out meanwhile, and which refreshes it by a POST of its script. It takes what
+// Refresh would take, from requests of any method, so let nothing but reading
+// rest on it. The identity is as of the last refresh and has no ExpiresAt;
+// LoginConfig.Recheck is not asked. An error is an [*gohub.Error]: unauthorized
+// where nobody is logged in, unavailable if that cannot be said now.
+func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
+	token, refusal := oneCookie(r, l.cookie)
+	if refusal != nil {
+		return gohub.Identity{}, refusal
+	}
+	id, secret, ok := refreshToken(token)
+	if !ok {
+		return gohub.Identity{}, errLoggedIn
+	}
+	f, err := l.cfg.Families.Get(r.Context(), id)
+	now, hash := time.Now(), sha256.Sum256(secret[:])
+	switch {
+	case errors.Is(err, ErrNoFamily):
+		return gohub.Identity{}, errLoggedIn
+	case err != nil:
+		return gohub.Identity{}, l.away("a login could not be looked up", err)
+	case !now.Before(f.Expires):
+		return gohub.Identity{}, errLoggedIn
+	case hash == f.Current, hash == f.Previous && now.Sub(f.Rotated) < l.cfg.Grace:
+		return f.Who, nil
+	}
+	return gohub.Identity{}, errLoggedIn
+}
+
 // Logout ends the login that the cookies are of, and clears them: 204, also
 // for who was not logged in.
 func (l *Logins) Logout(w http.ResponseWriter, r *http.Request) {

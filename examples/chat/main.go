@@ -108,8 +108,12 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, fmt.Errorf("-origins: %w", err)
 	}
+	files, err := newStatic()
+	if err != nil {
+		return nil, err
+	}
 	hub, err = gohub.New(gohub.Config{
-		Authenticator: users,
+		Authenticator: withDevice(users),
 		Store:         past.store,
 		Broker:        others.broker,
 		Node:          conf.node,
@@ -127,9 +131,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	mux.HandleFunc("/login", logins.Login)
 	mux.HandleFunc("/refresh", logins.Refresh)
-	mux.HandleFunc("/logout", logins.Logout)
 	mux.HandleFunc("GET /healthz", answer(hub.Health, "ok"))
 	mux.HandleFunc("GET /readyz", answer(hub.Ready, "ready"))
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -142,9 +144,8 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 		problem{http.StatusNotFound, "there is nothing here"}.write(w)
 	})
 	routeCluster(mux, hub, users)
-	if err := routeFiles(mux); err != nil {
-		return nil, err
-	}
+	files.route(mux)
+	(&pages{hub, past.store, files, users, logins, conf.tls}).route(mux)
 
 	a.handler = withSecurityHeaders(conf, cors(mux))
 	return a, nil

@@ -1,36 +1,26 @@
 package main
 
 import (
-	"crypto/sha256"
-	"embed"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"io/fs"
 	"net/http"
-	"path"
 	"strings"
 )
 
-//go:embed web
-var webFiles embed.FS
-
 // securityHeaders are those of every answer. The policy lets the page load its
 // own files and talk to its own server and, of several, the other nodes, to
-// which negotiate may send it, and nothing else; its forms are sent by its
-// script. Trusted Types turn any use of innerHTML into an error. There is no
+// which negotiate may send it, and nothing else. Trusted Types turn any use of innerHTML into an error. There is no
 // Strict-Transport-Security: at localhost it would be for every port and every
 // other program there; for a host of its own the proxy in front sets it.
 func securityHeaders(conf config) map[string]string {
 	connect := []string{"'self'"}
 	if conf.redis != "" { // the other nodes' pages may connect here, and this one's there
 		for _, origin := range conf.origins {
-			connect = append(connect, strings.Replace(origin, "http", "ws", 1))
+			connect = append(connect, origin, strings.Replace(origin, "http", "ws", 1))
 		}
 	}
 	return map[string]string{
 		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(connect, " ") + "; " +
-			"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 		"X-Content-Type-Options":       "nosniff",
 		"Referrer-Policy":              "same-origin",
 		"Cross-Origin-Opener-Policy":   "same-origin",
@@ -39,6 +29,11 @@ func securityHeaders(conf config) map[string]string {
 	}
 }
 
+// ofDocuments are those that say something of a document alone, and nothing of a
+// script or a style sheet: at an address where nothing else is, they are left out.
+// Two dozen files would otherwise carry more of them than of themselves.
+var ofDocuments = []string{"Content-Security-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy", "Referrer-Policy"}
+
 func withSecurityHeaders(conf config, next http.Handler) http.Handler {
 	headers := securityHeaders(conf)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,54 +41,6 @@ func withSecurityHeaders(conf config, next http.Handler) http.Handler {
 			w.Header().Set(name, value)
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-// contentTypes is fixed here because what mime finds out differs between
-// systems, and a browser told "nosniff" runs no script of another type.
-var contentTypes = map[string]string{
-	".html": "text/html; charset=utf-8",
-	".css":  "text/css; charset=utf-8",
-	".js":   "text/javascript; charset=utf-8",
-	".svg":  "image/svg+xml",
-}
-
-// routeFiles serves each file under web at its name, and pages without
-// their ".html": index.html at "/".
-// Browsers ask each time and get 304 while a file has not changed.
-func routeFiles(mux *http.ServeMux) error {
-	root, err := fs.Sub(webFiles, "web")
-	if err != nil {
-		return err
-	}
-	return fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(root, name)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		etag := `"` + hex.EncodeToString(sum[:8]) + `"`
-		contentType, ok := contentTypes[path.Ext(name)]
-		if !ok {
-			return fmt.Errorf("no content type for %s", name)
-		}
-		route := "GET /" + name
-		switch name {
-		case "index.html":
-			route = "GET /{$}"
-		case "cluster.html":
-			route = "GET /cluster"
-		}
-		mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", contentType)
-			w.Header().Set("ETag", etag)
-			w.Header().Set("Cache-Control", "no-cache")
-			http.ServeFileFS(w, r, root, name)
-		})
-		return nil
 	})
 }
 

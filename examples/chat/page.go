@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gohub/gohub"
+)
+
+const (
+	pageMessages = 50                      // on the first paint
+	pagePreviews = 30                      // of rooms; the script fetches the others
+	patience     = 1500 * time.Millisecond // for all that the page asks for
+	together     = 5 * time.Minute         // between messages of one sender under one heading
+)
+
+// presets are rooms that everybody is in; the first is shown unless another is
+// asked for.
+var presets = []string{"general", "random"}
+
+// A page is what the templates show.
+type page struct {
+	*locale
+	*static
+	Theme string
+	Back  string // this page's address
+
+	Me            personView
+	Title         string
+	Subtitle      string
+	Beginning     string
+	Count         string
+	First         string // seq of the first message
+	Preset        bool   // the room cannot be left
+	Complete      bool   // everything was there
+	Closed        bool   // the room asked for is not open to this user; another one is shown
+	Notice        string // at the top
+	Rooms, Direct []roomView
+	People        []personView
+	Lines         []line
+	Boot          boot
+}
+
+// boot is what the script begins with; docs of the fields are what it may rely on.
+type boot struct {
+	User     string            `json:"user"`
+	Expires  int64             `json:"expires"` // Unix ms at which the access cookie ends; 0: renew it first
+	Now      int64             `json:"now"`     // of this server, Unix ms
+	Lang     string            `json:"lang"`
+	Theme    string            `json:"theme"`
+	Room     string            `json:"room"`       // on screen
+	Since    *int64            `json:"since"`      // join with this; null: nothing is known
+	More     bool              `json:"more"`       // there is something before the first message
+	Seen     int64             `json:"seen"`       // how far this user has read
+	Marks    marks             `json:"marks"`      // how far anybody else has got
+	Others   map[string]marks  `json:"watermarks"` // of each of them, the furthest 200
+	Rooms    []bootRoom        `json:"rooms"`      // the user's list; null: not known
+	Presets  []string          `json:"presets"`
+	Commands []bootCommand     `json:"commands"`
+	Strings  map[string]phrase `json:"strings"`
+	Limits   limits            `json:"limits"`
+	Complete bool              `json:"complete"`
+}
+
+type marks struct {
+	Delivered int64 `json:"delivered"`
+	Seen      int64 `json:"seen"`
+}
+
+type bootRoom struct {
+	Room   string `json:"room"`
+	Head   int64  `json:"head"`
+	Seen   int64  `json:"seen"`
+	Unread int    `json:"unread"`
+}
+
+type bootCommand struct {
+	Name  string `json:"name"`
+	Usage string `json:"usage"`
+	Help  string `json:"help"`
+}
+
+type limits struct {
+	Text int `json:"text"` // characters of a message
+	Page int `json:"page"` // messages of a page of history
+	Room int `json:"room"` // characters of a room's name
+}
+
+// blank is a page without a user's data.
+func (s *pages) blank(r *http.Request) *page {
+	return &page{locale: localeOf(r), static: s.static, Theme: themeOf(r), Back: r.URL.RequestURI(), Complete: true}
+}
+
+// known is what was found out for a page, each part by itself.
+type known struct {
+	rooms    []gohub.RoomState
+	messages []gohub.Message // ascending
+	more     bool
+	read     bool // messages and more are right
+	marks    []gohub.Watermark
+	here     gohub.PresencePage // in the room
+	online   gohub.PresencePage // in the room of everybody
+	last     map[string]gohub.Message
+}
+
+// build makes the page of who. It takes as long as patience at most: what cannot
+// be had until then is left out, and the script catches up.
+func (s *pages) build(r *http.Request, who gohub.Identity) *page {
+	p := s.blank(r)
+	room, open := s.roomOf(r.Context(), who, r.FormValue("room"))
+	if !open {
+		p.Closed = true
+		room = gohub.RoomID{Tenant: who.Tenant, Name: presets[0]}
+	}
+	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64)
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	k, complete := s.ask(ctx, who, room, max(before, 0))
+	p.Complete = complete
+	switch {
+	case p.Closed:
+		p.Notice = p.T("room.closed")
+	case !complete:
+		p.Notice = p.T("connection.incomplete")
+	}
+	p.show(who, room, k, zoneOf(r))
+	return p
+}
+
+// roomOf is the room of that name if who may join it: the rules of the hub.
+func (s *pages) roomOf(ctx context.Context, who gohub.Identity, name string) (gohub.RoomID, bool) {
+	if name == "" {
+		name = presets[0]
+	}
+	room := gohub.RoomID{Tenant: who.Tenant, Name: name}
+	_, _, direct := room.Direct()
+	if !validRoom(name) || strings.HasPrefix(name, "@") != direct {
+		return room, false
+	}
+	return room, gohub.ListedRooms(ctx, who, room) == nil // as the hub has no MayJoin of its own
+}
+
+// validRoom holds names to what the protocol allows for rooms.
+func validRoom(s string) bool {
+	if s == "" || len(s) > 128 {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._:@,-", c)
+	})
+}
+
+// ask asks for everything at once. Whatever fails is missing, and complete is
+// false.
+func (s *pages) ask(ctx context.Context, who gohub.Identity, room gohub.RoomID, before int64) (k known, complete bool) {
+	var wg sync.WaitGroup
+	var errs [5]error
+	k.last = map[string]gohub.Message{}
+	wg.Go(func() {
+		k.rooms, errs[0] = s.store.Rooms(ctx, who.Tenant, who.User)
+		if errs[0] == nil {
+			k.rooms = append([]gohub.RoomState{}, k.rooms...) // none is not the same as not known
+			errs[1] = s.previews(ctx, who, room, &k)
+		}
+	})
+	wg.Go(func() {
+		k.messages, k.more, errs[2] = s.newest(ctx, who, room, before, pageMessages)
+		k.read = errs[2] == nil
+	})
+	wg.Go(func() { k.marks, errs[3] = s.store.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 200}) })
+	wg.Go(func() {
+		k.here, errs[4] = s.hub.Presence(ctx, room, "", 200)
+		if k.online = k.here; room.Name != presets[0] && errs[4] == nil {
+			k.online, errs[4] = s.hub.Presence(ctx, gohub.RoomID{Tenant: who.Tenant, Name: presets[0]}, "", 200)
+		}
+	})
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return k, false
+		}
+	}
+	return k, true
+}
+
+// newest reads a room's newest messages before a seq (0: all), as who sees it.
+func (s *pages) newest(ctx context.Context, who gohub.Identity, room gohub.RoomID, before int64, limit int) (ms []gohub.Message, more bool, err error) {
+	q := gohub.Query{Room: room, Viewer: who.User, Before: before, Limit: limit + 1, Newest: true}
+	for m, err := range s.hub.History(ctx, q) {
+		if err != nil {
+			return nil, false, err
+		}
+		if len(ms) == limit {
+			more = true
+			break
+		}
+		ms = append(ms, m)
+	}
+	slices.Reverse(ms)
+	return ms, more, nil
+}
+
+// previews reads the last message of the rooms that are listed: of those where
+// something happened last.
+func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.RoomID, k *known) error {
+	var names []string
+	recent := slices.Clone(k.rooms)
+	slices.SortStableFunc(recent, func(a, b gohub.RoomState) int { return cmp.Compare(b.Head, a.Head) })
+	for _, r := range recent[:min(len(recent), pagePreviews)] {
+		names = append(names, r.Room.Name)
+	}
+	for _, name := range append(slices.Clone(presets), shown.Name) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	var mu sync.Mutex // of k.last and first
+	var first error
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, 8) // at once, so that one page does not fill the store's pool
+	for _, name := range names {
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			ms, _, err := s.newest(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name}, 0, 1)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				first = err
+			} else if len(ms) > 0 {
+				k.last[name] = ms[0]
+			}
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// roomHref is the address of a page that shows a room.
+func roomHref(name string) string { return "/?room=" + url.QueryEscape(name) }
+
+// zoneOf is the browser's time zone if its script has told: else UTC, and the
+// script puts the times right.
+func zoneOf(r *http.Request) *time.Location {
+	if c, err := r.Cookie(zoneCookie); err == nil && len(c.Value) < 64 {
+		name, _ := url.QueryUnescape(c.Value)
+		if zone, err := time.LoadLocation(name); err == nil && name != "Local" {
+			return zone
+		}
+	}
+	return time.UTC
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"errors"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/a-h/templ"
+
+	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/auth"
+)
+
+// pages serves what is seen in a browser, also in one without JavaScript: the
+// chat as of now, and what its forms are sent to.
+type pages struct {
+	hub    *gohub.Hub
+	store  gohub.Store
+	static *static
+	users  *auth.Authenticator
+	logins *auth.Logins
+	secure bool // for cookies
+}
+
+func (s *pages) route(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", s.chat)
+	mux.HandleFunc("/login", s.login)
+	mux.HandleFunc("/logout", s.logout)
+	mux.HandleFunc("POST /settings", s.settings)
+}
+
+// chat answers with the chat of whoever is logged in, else with the login.
+// The access cookie lives for minutes, the refresh cookie for weeks; a page that
+// comes with the latter alone is shown as well, and its script renews both. The
+// server does not do that here: the answer to a GET may be thrown away, by a
+// prefetch or an impatient reader, and with it a refresh token that then counts
+// as stolen.
+func (s *pages) chat(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	who, err := s.users.Authenticate(r)
+	if err != nil {
+		who, err = s.logins.Peek(r.WithContext(ctx))
+	}
+	if err == nil {
+		p, status := s.build(r, who), http.StatusOK
+		if p.Closed {
+			status = http.StatusForbidden
+		}
+		render(w, r, status, chatPage(p))
+		return
+	}
+	p, status, problem := s.blank(r), http.StatusOK, ""
+	if e, ok := errors.AsType[*gohub.Error](err); !ok || e.Code != gohub.CodeUnauthorized {
+		status, problem = http.StatusServiceUnavailable, p.T("login.unavailable")
+	}
+	render(w, r, status, loginPage(p, "", problem))
+}
+
+// login is that of auth. A browser that sent the form gets a page: the chat, or
+// the form again and why.
+func (s *pages) login(w http.ResponseWriter, r *http.Request) {
+	if !wantsPage(r) {
+		s.logins.Login(w, r)
+		return
+	}
+	answer := &headless{ResponseWriter: w, status: http.StatusOK}
+	s.logins.Login(answer, r)
+	p := s.blank(r)
+	p.Back = localAddress(r.PostForm.Get("back"))
+	problem := "login.unavailable"
+	switch answer.status {
+	case http.StatusOK:
+		w.Header().Del("Content-Type")
+		http.Redirect(w, r, p.Back, http.StatusSeeOther)
+		return
+	case http.StatusBadRequest:
+		problem = "login.invalid"
+	}
+	render(w, r, answer.status, loginPage(p, r.PostForm.Get("user"), p.T(problem)))
+}
+
+// logout is that of auth, and leads a browser back to the login.
+func (s *pages) logout(w http.ResponseWriter, r *http.Request) {
+	if !wantsPage(r) {
+		s.logins.Logout(w, r)
+		return
+	}
+	answer := &headless{ResponseWriter: w, status: http.StatusOK}
+	s.logins.Logout(answer, r)
+	w.Header().Del("Content-Type")
+	if answer.status == http.StatusNoContent {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	p := s.blank(r)
+	p.Back = "/"
+	render(w, r, answer.status, loginPage(p, "", p.T("login.unavailable")))
+}
+
+// settings keeps the theme and the language that a form names, in cookies that
+// the script may read and set as well.
+func (s *pages) settings(w http.ResponseWriter, r *http.Request) {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		problem{http.StatusForbidden, "pages of this origin may not do that"}.write(w)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	if err := r.ParseForm(); err != nil {
+		problem{http.StatusBadRequest, "the request could not be read"}.write(w)
+		return
+	}
+	var langs []string
+	for _, l := range locales {
+		langs = append(langs, l.Lang)
+	}
+	for _, c := range []struct {
+		field, cookie string
+		allowed       []string
+	}{{"theme", themeCookie, themes}, {"lang", langCookie, langs}} {
+		if value := r.PostForm.Get(c.field); slices.Contains(c.allowed, value) {
+			http.SetCookie(w, &http.Cookie{ //nolint:gosec // the script may read it, and Secure is of TLS
+				Name: c.cookie, Value: value, Path: "/", MaxAge: 365 * 24 * 60 * 60, Secure: s.secure, SameSite: http.SameSiteLaxMode,
+			})
+		}
+	}
+	if wantsPage(r) {
+		http.Redirect(w, r, localAddress(r.PostForm.Get("back")), http.StatusSeeOther)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// wantsPage tells a browser that goes somewhere from a script and from curl.
+func wantsPage(r *http.Request) bool {
+	return r.Method == http.MethodPost && strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// localAddress is the address if it is one of the page's, and else the page's
+// own: nobody is led elsewhere by a link that somebody made.
+func localAddress(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Path != "/" {
+		return "/"
+	}
+	return (&url.URL{Path: "/", RawQuery: u.RawQuery}).String()
+}
+
+// headless keeps what a handler answers but the headers.
+type headless struct {
+	http.ResponseWriter
+	status int
+}
+
+func (h *headless) WriteHeader(status int)      { h.status = status }
+func (h *headless) Write(b []byte) (int, error) { return len(b), nil }
+
+// render answers with a page. It depends on cookies, and is never cached.
+// Compressed pages tell by their length what repeats in them; a name of random
+// length in front of each blurs that.
+func render(w http.ResponseWriter, r *http.Request, status int, c templ.Component) {
+	var html bytes.Buffer
+	if err := c.Render(r.Context(), &html); err != nil {
+		problem{http.StatusServiceUnavailable, "the page could not be made"}.write(w)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Add("Vary", "Accept-Encoding")
+	out := html.Bytes()
+	if takesGzip(r) {
+		var b bytes.Buffer
+		zip := gzip.NewWriter(&b)
+		zip.Name = (rand.Text() + rand.Text())[:mathrand.IntN(52)]
+		_, _ = zip.Write(out) // a Buffer takes everything
+		_ = zip.Close()
+		h.Set("Content-Encoding", "gzip")
+		out = b.Bytes()
+	}
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	w.WriteHeader(status)
+	_, _ = w.Write(out) // fails only when the client is gone
+}

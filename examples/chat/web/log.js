@@ -1,0 +1,135 @@
+// What is in the log: the messages of the conversation on screen, with the days between them and where the new
+// ones begin. Whatever changes, the whole is put in order once a frame; elements that are there are kept.
+
+import { MOST } from './conversation.js';
+import { $, arrange, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
+import { on } from './events.js';
+import { boot, dateAndTime, day, t } from './i18n.js';
+import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
+import * as scroll from './scroll.js';
+
+const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
+
+const log = $('log');
+const list = $('messages');
+let shown; // the conversation on screen
+let divider;
+let days = new Map(); // midnight → heading
+let stop = () => {};
+
+export const conversation = () => shown;
+
+export function startLog() {
+  divider = $('divider') ?? fromTemplate('divider');
+  for (const e of list.querySelectorAll('.day')) { // the server's
+    const [year, month, date] = e.querySelector('time').dateTime.split('-').map(Number);
+    days.set(new Date(year, month - 1, date).getTime(), e);
+  }
+  stop = rove(list, '.message', { vertical: true, fresh: -1 });
+  // The links of a message are within reach while it is the stop of the Tab key.
+  let current;
+  list.addEventListener('focusin', (e) => {
+    const message = e.target.closest('.message');
+    if (message === current) return;
+    for (const a of current?.querySelectorAll('a') ?? []) a.tabIndex = -1;
+    for (const a of message?.querySelectorAll('a') ?? []) a.tabIndex = 0;
+    current = message;
+  });
+  list.addEventListener('pointerover', ({ target }) => { // the whole date, for who wants to know
+    if (target.matches('.message time') && !target.title) target.title = dateAndTime(Date.parse(target.dateTime));
+  });
+  on('changed', (c) => c === shown && redraw());
+  on('marks', (c) => c === shown && redraw());
+  on('unread', (c) => c === shown && redraw());
+  scroll.startScroll();
+}
+
+// show puts a conversation on screen: where its new messages begin, or at its end.
+export function show(conversation) {
+  const first = !shown;
+  shown = conversation;
+  scroll.quiet();
+  scroll.stick(true);
+  if (!first) {
+    list.replaceChildren();
+    days = new Map();
+  }
+  draw();
+  scroll.toStart(divider.isConnected ? divider : undefined);
+  shown.prime().then(() => {
+    if (shown !== conversation) return;
+    scroll.quiet();
+    draw();
+    if (!scroll.touched()) scroll.toStart(divider.isConnected ? divider : undefined);
+    stop(list.querySelector('.message:last-of-type') ?? undefined);
+  });
+}
+
+const redraw = oncePerFrame(draw);
+
+function draw() {
+  if (!shown) return;
+  const { timeline } = shown;
+  trim();
+  const release = scroll.hold();
+  arrange(list, elementsOf(shown));
+  $('earlier').hidden = !timeline.more || !timeline.first;
+  const none = timeline.messages.length === 0 && !timeline.more;
+  log.classList.toggle('empty', none);
+  $('beginning').hidden = timeline.more;
+  setText($('beginning'), none ? t('log.empty') : shown.other === undefined ? t('log.beginning', { room: shown.title }) : t('log.beginning.direct', { user: shown.other }));
+  release();
+  stop();
+  scroll.settle();
+}
+
+// trim lets messages go where there are too many, far away from what is in view.
+function trim() {
+  const { messages } = shown.timeline;
+  if (messages.length <= MOST) return;
+  shown.trim(scroll.following() ? Infinity : messages.findIndex((m) => m.element === scroll.inView()));
+}
+
+// elementsOf gives what shall be in the log, in order.
+function elementsOf(conversation) {
+  const { timeline, me, marks, other } = conversation;
+  const { messages } = timeline;
+  const wanted = [];
+  const readers = [...marks].filter(([user]) => user !== me).map(([, mark]) => mark.seen).sort((a, b) => a - b);
+  const theirs = other === undefined ? undefined : marks.get(other) ?? (conversation.name === boot.room ? boot.marks : undefined);
+  const lastOwn = messages.findLast((m) => m.sender === me && !isNotice(m));
+  let isNew = conversation.divider === undefined;
+  let passed = 0; // of readers, those who have not got to the message at hand
+  let before, beforeDay;
+  for (const m of messages) {
+    const today = dayOf(m);
+    const newDay = today !== beforeDay;
+    if (newDay) wanted.push(dayHeading(today));
+    const begins = !isNew && m.seq > conversation.divider && m.sender !== me;
+    if (begins) {
+      isNew = true;
+      wanted.push(divider);
+    }
+    while (passed < readers.length && readers[passed] < m.seq) passed++;
+    const follows = !newDay && !begins && before.sender === m.sender && before.kind === m.kind && before.to === m.to && timeOf(m) - timeOf(before) < TOGETHER;
+    wanted.push(paint(m, {
+      direct: other !== undefined,
+      follows,
+      lastOwn: m === lastOwn,
+      state: stateOf(m, theirs),
+      readers: other === undefined && m.seq !== Infinity ? readers.length - passed : 0,
+    }));
+    before = m;
+    beforeDay = today;
+  }
+  return wanted;
+}
+
+function dayHeading(midnight) {
+  let e = days.get(midnight);
+  if (!e) days.set(midnight, (e = fromTemplate('day')));
+  const heading = e.querySelector('time');
+  heading.dateTime = new Date(midnight - 60_000 * new Date(midnight).getTimezoneOffset()).toISOString().slice(0, 10);
+  setText(heading, day(midnight));
+  return e;
+}

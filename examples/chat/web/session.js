@@ -1,0 +1,57 @@
+// Who is logged in, in cookies that scripts cannot see: renewing that before it ends, and ending it together with the
+// other tabs, which share them.
+
+import { $ } from './dom.js';
+import { boot } from './i18n.js';
+
+const tabs = new BroadcastChannel('gohub-chat');
+let ends = boot.expires && Date.now() + boot.expires - boot.now; // by our clock, which need not be the server's; 0: at once
+
+// token is what the client asks before each connection, and with renew when the login has ended or is about to.
+export async function token(renew) {
+  if (renew || ends < Date.now()) await renewLogin();
+  return { expires: ends };
+}
+
+// The server may have forgotten its logins in a restart. As a name is all it takes, the page does not trouble
+// anybody with that.
+async function renewLogin() {
+  let res = await fetch('/refresh', { method: 'POST' });
+  if (res.status === 401 || res.status === 403) {
+    res = await fetch('/login', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ user: boot.user }),
+    });
+  }
+  if (!res.ok) throw new Error(`the login cannot be renewed: ${res.status}`);
+  const { user, expires } = await res.json();
+  if (user !== boot.user) location.reload(); // another tab logged in as someone else
+  ends = Date.now() + expires - Date.parse(res.headers.get('Date'));
+}
+
+export function startSession(client) {
+  tabs.onmessage = ({ data }) => data !== boot.user && location.reload();
+  tabs.postMessage(boot.user);
+  client.on('state', ({ name, code }) => {
+    if (name === 'connected' && client.user !== boot.user) location.reload();
+    if (name === 'closed' && code === 4501) location.reload(); // to the login
+  });
+  $('logout').addEventListener('submit', async (e) => {
+    e.preventDefault();
+    client.close();
+    await fetch('/logout', { method: 'POST' }).catch(() => {});
+    tabs.postMessage('');
+    location.replace('/');
+  });
+}
+
+// device names this tab, so that a copy of it (Duplicate) takes its place instead of standing beside it.
+export function device() {
+  const fresh = [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, '0')).join('');
+  try {
+    return (sessionStorage['gohub-chat device'] ??= `tab-${fresh}`);
+  } catch {
+    return `tab-${fresh}`; // no storage: every load is another
+  }
+}
