@@ -11,17 +11,18 @@ import { buildGo, buildNext, candidates, ours, resident } from './lib/candidates
 import { builds } from './lib/builds.mjs'
 import { open, visit } from './lib/page.mjs'
 import { scroll } from './lib/scroll.mjs'
+import { sizes } from './lib/size.mjs'
 import { print } from './lib/table.mjs'
 import { prose, talkers } from './lib/talk.mjs'
 
 const options = {
   help: ['', 'this list'],
-  phase: ['load', 'load, scroll, memory or build'],
+  phase: ['load', 'load, scroll, memory, build or size'],
   rounds: ['7', 'each page so often, in turns'],
   cpu: ['1,4', 'how many times slower than it is; for load'],
   only: ['templ,next,htmx', 'which of ours'],
   pages: ['50', 'open pages; for memory'],
-  out: ['', 'a JSON file to which the figures are added'],
+  out: ['', 'a JSON file to which the figures are added; all of them are printed'],
   skip: ['', 'anything: what was built last is measured'],
   url: ['', 'another page, which runs already'],
   login: ['/login', 'where a name is posted, as a form; its answer sets the cookies'],
@@ -72,7 +73,8 @@ async function inTurns (f) {
   ending.push(() => browser.close())
   for (const { target, talk } of running) await visit(browser, target, talk, { cpu: 1 }) // nobody is cold
   for (let round = 0; round < Number(args.rounds); round++) {
-    for (const { target, talk, samples } of running) samples.push(await f(browser, target, talk))
+    const order = [...running.slice(round % running.length), ...running.slice(0, round % running.length)]
+    for (const { target, talk, samples } of order) samples.push(await f(browser, target, talk))
   }
   return Object.fromEntries(running.map(({ name, samples }) => [name, samples]))
 }
@@ -114,21 +116,27 @@ const phases = {
     }
     return { memory: samples }
   },
-  build: async () => ({ build: await builds(dir, Number(args.rounds)) })
+  build: async () => ({ build: builds(dir, Number(args.rounds)) }),
+  size: async () => ({ size: sizes() })
 }
 
 try {
-  if (!args.url && args.phase !== 'build') {
+  if (!args.url && !['build', 'size'].includes(args.phase)) {
     for (const name of ['templ', 'htmx', 'hub']) buildGo(dir, name)
     if (!args.skip) buildNext()
   }
   const figures = await phases[args.phase]()
   if (args.out) {
     const old = existsSync(args.out) ? JSON.parse(readFileSync(args.out, 'utf8')) : {}
-    for (const [title, columns] of Object.entries(figures)) old[title] = { ...old[title], ...columns }
+    for (const [title, columns] of Object.entries(figures)) {
+      old[title] ??= {}
+      for (const [name, samples] of Object.entries(columns)) old[title][name] = [...old[title][name] ?? [], ...samples]
+    }
     writeFileSync(args.out, JSON.stringify(old, null, 1))
+    print(Object.fromEntries(Object.keys(figures).map(title => [title, old[title]])))
+  } else {
+    print(figures)
   }
-  print(figures)
 } finally {
   for (const end of ending.reverse()) await end()
 }

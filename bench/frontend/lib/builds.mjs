@@ -34,7 +34,7 @@ function next () {
   return figures
 }
 
-export async function builds (dir, rounds) {
+export function builds (dir, rounds) {
   const samples = { templ: [], next: [], htmx: [] }
   for (let round = 0; round < rounds; round++) {
     samples.templ.push(go(dir, 'templ'))

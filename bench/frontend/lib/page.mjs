@@ -56,7 +56,9 @@ export async function open (browser, target, { cpu = 1, user = 'viewer' } = {}) 
     return metrics.find(m => m.name === 'TaskDuration').value * 1000
   }
   await page.goto(target.url, { waitUntil: 'load' })
-  await page.waitForFunction(() => window.evaluation.live, null, { timeout: 20_000 })
+  await page.waitForFunction(() => window.evaluation.live, null, { timeout: 20_000, polling: 20 }).catch(async err => {
+    throw Error(`${target.url} is not live, ${frames.count} frames came: ${await page.innerText('body')}`, { cause: err })
+  })
   return { page, context, cdp, bytes, frames, busy, close: () => context.close() }
 }
 
