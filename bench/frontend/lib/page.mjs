@@ -34,7 +34,8 @@ export async function open (browser, target, { cpu = 1, user = 'viewer' } = {}) 
     return { name: c.slice(0, at), value: c.slice(at + 1), domain: hostname, path: '/' }
   }))
   const page = await context.newPage()
-  page.on('pageerror', err => { throw err })
+  const errors = []
+  page.on('pageerror', err => errors.push(err.message))
   const cdp = await context.newCDPSession(page)
   const bytes = { script: 0, document: 0, stylesheet: 0, other: 0, total: 0, requests: 0 }
   const frames = { count: 0, bytes: 0 }
@@ -59,7 +60,7 @@ export async function open (browser, target, { cpu = 1, user = 'viewer' } = {}) 
   await page.waitForFunction(() => window.evaluation.live, null, { timeout: 20_000, polling: 20 }).catch(async err => {
     throw Error(`${target.url} is not live, ${frames.count} frames came: ${await page.innerText('body')}`, { cause: err })
   })
-  return { page, context, cdp, bytes, frames, busy, close: () => context.close() }
+  return { page, cdp, bytes, frames, busy, errors, close: () => context.close() }
 }
 
 /** Everything about one load, as flat figures. */
@@ -90,6 +91,7 @@ export async function visit (browser, target, talk, { cpu, messages = 200, rate 
     result['200 messages: blocking, ms'] = blocked(flood)
     result['200 messages: long tasks'] = flood.length
     result['200 messages: frames, bytes'] = frames.bytes - before.bytes
+    if (opened.errors.length) throw Error(opened.errors.join('\n'))
     return result
   } finally {
     await opened.close()

@@ -16,7 +16,6 @@ export default function Chat({ url, user, first }: { url: string, user: string, 
   }
 
   const status = new Map(unsent.map(u => [u.id, u.status]))
-  const shown = new Set(messages.slice(-unsent.length || messages.length).map(m => m.id))
   return (
     <>
       <header>
@@ -27,7 +26,7 @@ export default function Chat({ url, user, first }: { url: string, user: string, 
       <div id="log" role="log" tabIndex={0} aria-label="Messages">
         <ol id="rows">
           {messages.map(m => <Row key={m.id} sender={m.sender} text={m.body?.text} seq={m.seq} status={status.get(m.id) ?? 'saved'} own={m.sender === user} />)}
-          {unsent.filter(u => !shown.has(u.id)).map(u => <Row key={u.id} sender={user} text={u.body?.text} status={u.status} own />)}
+          {unsent.filter(u => !messages.some(m => m.id === u.id)).map(u => <Row key={u.id} sender={user} text={u.body?.text} status={u.status} own />)}
         </ol>
       </div>
       <p id="typing">{typing.length ? typing.join(', ') + ' …' : ''}</p>
