@@ -92,6 +92,12 @@ chaos: ## a cluster of three under random faults for DURATION=10m (SEED=number, 
 	GOHUB_REQUIRE_SERVICES=1 GOHUB_CHAOS_DURATION=$(DURATION) GOHUB_CHAOS_SEED=$(SEED) GOHUB_CHAOS_CLIENTS=$(CLIENTS) \
 		scripts/leave-nothing.sh go test -v -count=1 -timeout=0 ./internal/chaos
 
+# Not in `make test`: 370 MB of packages, and a build, for one example.
+.PHONY: nextjs
+nextjs: ## builds examples/nextjs and has two people talk there
+	@scripts/need.sh go node npm chromium
+	@scripts/leave-nothing.sh scripts/node-test.sh examples/nextjs
+
 ##
 ## Trying things
 
