@@ -22,6 +22,7 @@ GOLANGCI := go tool -modfile=$(CURDIR)/tools/golangci/go.mod golangci-lint
 
 # templ makes Go of the chat's *.templ; what it makes is committed, so that go run needs no tool.
 TEMPL := go tool -modfile=$(CURDIR)/tools/templ/go.mod templ
+TEMPL_DIRS := examples bench/frontend
 
 # Each module is checked as its users get it, without the workspace that joins them here.
 export GOWORK := off
@@ -111,7 +112,7 @@ cluster: ## three chat servers that are one, with a Redis and a Postgres of thei
 
 .PHONY: generate
 generate: ## the Go files of the *.templ files
-	$(TEMPL) generate -log-level warn -path examples
+	for dir in $(TEMPL_DIRS); do $(TEMPL) generate -log-level warn -path $$dir; done
 
 ##
 ## Linters
@@ -130,7 +131,7 @@ tidy-check: ## every go.mod and go.sum says what go mod tidy would say
 
 .PHONY: generate-check
 generate-check: ## the generated files are those of their sources
-	@echo "== templ generate -check" && $(TEMPL) generate -check -log-level error -path examples
+	@for dir in $(TEMPL_DIRS); do echo "== templ generate -check in $$dir" && $(TEMPL) generate -check -log-level error -path $$dir; done
 
 .PHONY: staticcheck
 staticcheck:
