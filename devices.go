@@ -63,22 +63,36 @@ func (c *Client) claim() Claim {
 
 // claim gives a session that is about to be registered its generation, if it
 // can be had in time. registered is to be called when it is, or is not to be.
-func (d *devices) claim(c *Client) (registered func()) {
+//
+// there: its client is. Else the session is not to be registered, nor has it
+// been claimed: this process may have been stopped for longer than the client
+// waits, which is with another hub then. So that it may be stopped at any time,
+// the claim is void claimWait after the look at the client, and a session
+// without one is as old as the look before its registration.
+func (d *devices) claim(c *Client) (registered func(), there bool) {
 	h := d.hub
-	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
-		return func() {}
+	c.since = time.Now() // before the look
+	if c.conn.Gone() {
+		return func() {}, false
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, claimWait)
+	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
+		return func() {}, true
+	}
+	ctx, cancel := context.WithDeadline(h.ctx, c.since.Add(claimWait))
 	defer cancel()
 	done, err := d.enter(ctx, c)
 	if err == nil {
 		c.gen, err = h.dir.Claim(ctx, c.claim())
 	}
-	if err != nil {
-		c.gen = 0
-		h.log.Debug("a session starts unclaimed", "session", c.id, "user", c.who.User, "err", err)
+	if err == nil {
+		return done, true
 	}
-	return done
+	c.gen, c.since = 0, time.Now()
+	if c.conn.Gone() {
+		return done, false
+	}
+	h.log.Debug("a session starts unclaimed", "session", c.id, "user", c.who.User, "err", err)
+	return done, true
 }
 
 // enter waits for c's turn to be claimed. done is to be called in any case.

@@ -99,7 +99,14 @@ func serveNode(text string) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/ws", hub.Handler())
+	var handshakes atomic.Int64 // that have been dealt with
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		hub.Handler().ServeHTTP(w, r)
+		handshakes.Add(1)
+	})
+	mux.HandleFunc("GET /handshakes", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(handshakes.Load())
+	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if hub.Ready() != nil || hub.Health() != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)

@@ -82,7 +82,17 @@ type raw struct {
 
 func dialRaw(w *world, x *node, user, room string) *raw {
 	w.t.Helper()
-	ws, _, err := websocket.Dial(w.t.Context(), "ws://"+*x.addr.Load()+"/ws?user="+user, &websocket.DialOptions{HTTPClient: w.http})
+	r := dialURL(w, "ws://"+*x.addr.Load()+"/ws?user="+user)
+	require.Eventually(w.t, func() bool {
+		r.send(map[string]any{"type": "join", "room": room, "since": 0})
+		return r.expect("joined", "error").Type == "joined" // not while Redis' first generation begins
+	}, 10*time.Second, 100*time.Millisecond)
+	return r
+}
+
+func dialURL(w *world, url string) *raw {
+	w.t.Helper()
+	ws, _, err := websocket.Dial(w.t.Context(), url, &websocket.DialOptions{HTTPClient: w.http})
 	require.NoError(w.t, err)
 	r := &raw{w.t, ws, make(chan frame, 1000)} // more than ever comes
 	done := make(chan struct{})
@@ -91,10 +101,6 @@ func dialRaw(w *world, x *node, user, room string) *raw {
 		read(context.Background(), ws, r.frames)
 	}()
 	w.t.Cleanup(func() { _ = ws.CloseNow(); <-done })
-	require.Eventually(w.t, func() bool {
-		r.send(map[string]any{"type": "join", "room": room, "since": 0})
-		return r.expect("joined", "error").Type == "joined" // not while Redis' first generation begins
-	}, 10*time.Second, 100*time.Millisecond)
 	return r
 }
 
