@@ -127,6 +127,20 @@ func serveNode(text string) error {
 		}
 		_ = json.NewEncoder(w).Encode(page.Users)
 	})
+	mux.HandleFunc("GET /everybody", func(w http.ResponseWriter, r *http.Request) {
+		all := map[string][]string{}
+		for _, room := range r.URL.Query()["room"] {
+			page, err := hub.Presence(r.Context(), gohub.RoomID{Tenant: tenant, Name: room}, "", 1000)
+			if err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			for _, u := range page.Users {
+				all[room] = append(all[room], u.User)
+			}
+		}
+		_ = json.NewEncoder(w).Encode(all)
+	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -65,12 +65,20 @@ func TestRedisDown(t *testing.T) {
 	w.settle(30 * time.Second)
 	w.judge()
 	t.Logf("all nodes acked again %v after Redis was back", took)
-	most := 2 * time.Second
-	if raceEnabled {
-		most *= 2 // everything is slower
-	}
-	assert.Positive(t, took)
-	assert.Less(t, took, most)
+	w.assertRecovery(took)
+}
+
+// A node dies, and those who were there and do not come back are gone in time.
+func TestUsersOfADeadNodeAreGone(t *testing.T) {
+	t.Parallel()
+	o := ordinary()
+	o.rests = true
+	w := newWorld(t, 1, o)
+	w.goesOn(20, 30*time.Second)
+	w.aNodeDies(t.Context(), w.nodes[0])
+	w.goesOn(20, 30*time.Second)
+	w.settle(30 * time.Second)
+	w.judge()
 }
 
 // A raw connection, for some messages.
