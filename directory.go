@@ -57,6 +57,7 @@ type Directory interface {
 	// once, in their order, those of some users in one call. The newest name of a
 	// user holds. It returns how many users there are then, on all nodes. After
 	// an error some of it may have been done; it does no harm to say it again.
+	// After Leave it is ErrUnavailable, and nobody comes.
 	//
 	// again: this had been announced before, and was forgotten. Then nobody is
 	// told of users whom others still take to be there.

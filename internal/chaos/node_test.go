@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -289,12 +290,33 @@ func (x *node) freeze() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	_, err = bufio.NewReader(out).ReadString('\n')
+	if _, err = bufio.NewReader(out).ReadString('\n'); err == nil {
+		x.awaitStop()
+	}
 	x.thaw = func() error {
 		_ = in.Close()
 		return cmd.Wait()
 	}
 	return err
+}
+
+// awaitStop waits until all threads of the process have stopped: some run on for
+// a moment on a busy machine.
+func (x *node) awaitStop() {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", x.cmd.Process.Pid))
+		if err != nil || len(threads) == 0 {
+			time.Sleep(100 * time.Millisecond) // this system does not say
+			return
+		}
+		if !slices.ContainsFunc(threads, func(path string) bool {
+			b, err := os.ReadFile(path)
+			_, state, _ := strings.Cut(string(b), ") ")
+			return err == nil && !strings.HasPrefix(state, "T")
+		}) {
+			return
+		}
+	}
 }
 
 // get asks one of the node's pages for JSON.
