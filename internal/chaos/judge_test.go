@@ -42,8 +42,11 @@ func (w *world) judge() *verdict {
 	v := &verdict{examples: map[string][]string{}, acked: int(w.acks.Load())}
 	stored := map[string][]gohub.Message{}
 	at := map[*message]int64{}
+	pool, err := pgxpool.New(w.t.Context(), w.db)
+	require.NoError(w.t, err)
+	defer pool.Close()
 	for _, room := range w.rooms() {
-		stored[room] = w.stored(room)
+		stored[room] = w.storedIn(pool, room)
 		v.stored += len(stored[room])
 		w.judgeStored(v, stored[room], at)
 	}
@@ -77,6 +80,11 @@ func (w *world) stored(room string) (all []gohub.Message) {
 	pool, err := pgxpool.New(w.t.Context(), w.db)
 	require.NoError(w.t, err)
 	defer pool.Close()
+	return w.storedIn(pool, room)
+}
+
+func (w *world) storedIn(pool *pgxpool.Pool, room string) (all []gohub.Message) {
+	w.t.Helper()
 	s, err := postgres.New(w.t.Context(), pool, postgres.Options{})
 	require.NoError(w.t, err)
 	q := gohub.Query{Room: gohub.RoomID{Tenant: tenant, Name: room}, Limit: 5000}

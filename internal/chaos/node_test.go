@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -129,16 +130,24 @@ func serveNode(text string) error {
 		_ = json.NewEncoder(w).Encode(page.Users)
 	})
 	mux.HandleFunc("GET /everybody", func(w http.ResponseWriter, r *http.Request) {
-		all := map[string][]string{}
+		all, failed := map[string][]string{}, false
+		var mu sync.Mutex // guards both
+		var wg sync.WaitGroup
 		for _, room := range r.URL.Query()["room"] {
-			page, err := hub.Presence(r.Context(), gohub.RoomID{Tenant: tenant, Name: room}, "", 1000)
-			if err != nil {
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return
-			}
-			for _, u := range page.Users {
-				all[room] = append(all[room], u.User)
-			}
+			wg.Go(func() {
+				page, err := hub.Presence(r.Context(), gohub.RoomID{Tenant: tenant, Name: room}, "", 1000)
+				mu.Lock()
+				defer mu.Unlock()
+				failed = failed || err != nil
+				for _, u := range page.Users {
+					all[room] = append(all[room], u.User)
+				}
+			})
+		}
+		wg.Wait()
+		if failed {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
 		}
 		_ = json.NewEncoder(w).Encode(all)
 	})
@@ -182,7 +191,7 @@ func newNode(tb testing.TB, n int, redisAddr, database string, direct bool) *nod
 	cfg, err := pgxpool.ParseConfig(database)
 	require.NoError(tb, err)
 	x.pg = newProxy(tb, net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port))))
-	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=12", x.pg.addr(), cfg.ConnConfig.Database)
+	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=10", x.pg.addr(), cfg.ConnConfig.Database)
 	if !direct {
 		redisAddr = x.redis.addr()
 	}

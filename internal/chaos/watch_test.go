@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,7 +33,10 @@ func (w *world) judgePresenceNow(ctx context.Context, nodes ...*node) (wrong []s
 	asked := time.Now()
 	shown := make([]map[string][]string, len(nodes))
 	for i, x := range nodes {
-		if err := x.get(ctx, "/everybody?"+url.Values{"room": rooms}.Encode(), &shown[i]); err != nil {
+		switch err := x.get(ctx, "/everybody?"+url.Values{"room": rooms}.Encode(), &shown[i]); {
+		case errors.Is(err, context.DeadlineExceeded): // a busy machine: that says nothing
+			return nil, 0
+		case err != nil:
 			return []string{err.Error()}, 0
 		}
 	}
@@ -85,11 +89,14 @@ func (w *world) judgePresenceNow(ctx context.Context, nodes ...*node) (wrong []s
 // presenceFor. It gives how much was wrong at most.
 func (w *world) quiet(ctx context.Context, what string, since time.Time, d time.Duration, nodes ...*node) (most int) {
 	var lastWrong time.Time
-	looks, told := 0, 0
+	looks, told, late := 0, 0, 0
 	for time.Since(since) < d && ctx.Err() == nil {
 		began := time.Now()
 		wrong, n := w.judgePresenceNow(ctx, nodes...)
 		looks += n
+		if n > 0 && began.Sub(since) > presenceFor {
+			late++
+		}
 		if most = max(most, len(wrong)); len(wrong) > 0 {
 			lastWrong = began
 		}
@@ -98,6 +105,9 @@ func (w *world) quiet(ctx context.Context, what string, since time.Time, d time.
 			w.t.Errorf("presence, %v after %s: %d wrong: %s", began.Sub(since).Round(time.Millisecond), what, len(wrong), strings.Join(wrong[:min(len(wrong), 8)], "; "))
 		}
 		sleep(ctx, 500*time.Millisecond)
+	}
+	if late == 0 && told == 0 {
+		w.t.Errorf("presence could not be looked at, from %v after %s on", presenceFor, what)
 	}
 	after := time.Duration(0)
 	if !lastWrong.IsZero() {
