@@ -292,7 +292,7 @@ func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Clai
 		})
 	}
 	// One that can never be claimed is not before the same ones each time.
-	rand.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] })
+	rand.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] }) //nolint:gosec // fairness, no secret
 	for _, c := range late {
 		if ctx.Err() != nil {
 			break
