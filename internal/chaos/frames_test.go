@@ -94,9 +94,11 @@ func (c *client) refused(f *frame) {
 			p.reask = at
 		case p.retry.IsZero() && slices.ContainsFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }):
 			p.retry = at
-			if p.opening { // in vain: joins it by its name
+			if p.opening { // whether it is in there is not known: it begins anew, and joins by name
 				p.wake(true)
-				p.again = at
+				c.leave()
+				c.pause = max(c.pause, backoff)
+				return
 			}
 		}
 	}

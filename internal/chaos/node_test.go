@@ -191,7 +191,7 @@ func newNode(tb testing.TB, n int, redisAddr, database string, direct bool) *nod
 	cfg, err := pgxpool.ParseConfig(database)
 	require.NoError(tb, err)
 	x.pg = newProxy(tb, net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port))))
-	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=10", x.pg.addr(), cfg.ConnConfig.Database)
+	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=6", x.pg.addr(), cfg.ConnConfig.Database)
 	if !direct {
 		redisAddr = x.redis.addr()
 	}
