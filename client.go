@@ -38,7 +38,7 @@ type Client struct {
 
 	// Of its user's shard, from register on; see devices.
 	gen   int64     // newer than all sessions of the device with a lower one; 0: not claimed; below 0: nor that, and it has to be above that, without its sign
-	since time.Time // when it was registered
+	since time.Time // when it began: its client was seen to be there
 
 	moving sync.Mutex // held by a join from beginning to end: one at a time
 

@@ -1,8 +1,10 @@
 package gohub
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,22 +65,36 @@ func (c *Client) claim() Claim {
 
 // claim gives a session that is about to be registered its generation, if it
 // can be had in time. registered is to be called when it is, or is not to be.
-func (d *devices) claim(c *Client) (registered func()) {
+//
+// there: its client is. Else the session is not to be registered, nor has it
+// been claimed: this process may have been stopped for longer than the client
+// waits, which is with another hub then. So that it may be stopped at any time,
+// the claim is void claimWait after the look at the client, and a session
+// without one is as old as the look before its registration.
+func (d *devices) claim(c *Client) (registered func(), there bool) {
 	h := d.hub
-	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
-		return func() {}
+	c.since = time.Now() // before the look
+	if c.conn.Gone() {
+		return func() {}, false
 	}
-	ctx, cancel := context.WithTimeout(h.ctx, claimWait)
+	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
+		return func() {}, true
+	}
+	ctx, cancel := context.WithDeadline(h.ctx, c.since.Add(claimWait))
 	defer cancel()
 	done, err := d.enter(ctx, c)
 	if err == nil {
 		c.gen, err = h.dir.Claim(ctx, c.claim())
 	}
-	if err != nil {
-		c.gen = 0
-		h.log.Debug("a session starts unclaimed", "session", c.id, "user", c.who.User, "err", err)
+	if err == nil {
+		return done, true
 	}
-	return done
+	c.gen, c.since = 0, time.Now()
+	if c.conn.Gone() {
+		return done, false
+	}
+	h.log.Debug("a session starts unclaimed", "session", c.id, "user", c.who.User, "err", err)
+	return done, true
 }
 
 // enter waits for c's turn to be claimed. done is to be called in any case.
@@ -214,15 +230,16 @@ func (d *devices) look(ctx context.Context, part int) error {
 	late, held := d.held(part, all)
 	claimed, err := d.claimLate(ctx, late)
 	held = append(held, claimed...)
-	for len(held) > 0 && err == nil {
+	var failed error // of these: a claim that cannot be made keeps nobody else's from being looked at
+	for len(held) > 0 && failed == nil {
 		n := min(claimBatch, len(held))
-		err = d.ask(ctx, held[:n])
+		failed = d.ask(ctx, held[:n])
 		held = held[n:]
 	}
-	if err != nil && all {
+	if failed != nil && all {
 		d.all.Store(true)
 	}
-	return err
+	return cmp.Or(failed, err)
 }
 
 // held lists the sessions that are to be claimed, and the claims to look at.
@@ -247,9 +264,11 @@ func (d *devices) held(part int, all bool) (late []*Client, held []Claim) {
 }
 
 // claimLate claims sessions that could not be when they began, and gives what
-// it has claimed. It gives up at the first error.
+// it has claimed. It gives up after claimsLate errors: as soon as all that are
+// under way have failed.
 func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Claim, err error) {
-	var mu sync.Mutex // guards claimed and err
+	var mu sync.Mutex // guards claimed, err and failures
+	failures := 0
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -260,9 +279,11 @@ func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Clai
 				claim, e := d.claimAgain(ctx, c)
 				mu.Lock()
 				switch {
-				case e != nil && err == nil:
-					err = e
-					cancel()
+				case e != nil:
+					err = cmp.Or(err, e)
+					if failures++; failures == claimsLate {
+						cancel()
+					}
 				case e == nil && claim.Gen > 0:
 					claimed = append(claimed, claim)
 				}
@@ -270,6 +291,8 @@ func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Clai
 			}
 		})
 	}
+	// One that can never be claimed is not before the same ones each time.
+	rand.Shuffle(len(late), func(i, j int) { late[i], late[j] = late[j], late[i] }) //nolint:gosec // fairness, no secret
 	for _, c := range late {
 		if ctx.Err() != nil {
 			break

@@ -259,6 +259,44 @@ func TestLostOrderIsHealed(t *testing.T) {
 	}
 }
 
+// A claim that can never be made keeps no other session from being looked at,
+// nor claimed.
+func TestAClaimThatAlwaysFails(t *testing.T) {
+	inCluster(t, 2, func(t *testing.T, c *cluster) {
+		c.links[0].deaf.Store(true)
+		down := true
+		c.dirs[0].set(func() {
+			c.dirs[0].before = func(cl gohub.Claim) error {
+				if down && cl.User != "alice" || cl.User == "mallory" {
+					return gohub.ErrUnavailable
+				}
+				return nil
+			}
+		})
+		old := c.hubs[0].dial(phone)
+		for n := range 40 {
+			c.hubs[0].dial(fmt.Sprint("user=mallory&device=d", n))
+		}
+		var late []*user
+		for n := range 20 {
+			late = append(late, c.hubs[0].dial(fmt.Sprint("user=bob&device=d", n)))
+		}
+		now := c.hubs[1].dial(phone)
+		pass(2 * time.Minute)
+		replaced(t, old)
+		c.dirs[0].set(func() { down = false })
+		pass(5 * time.Minute)
+		for n := range late { // claimed: it is known who is newer
+			c.hubs[1].dial(fmt.Sprint("user=bob&device=d", n))
+		}
+		pass(2 * time.Minute)
+		for _, u := range late {
+			replaced(t, u)
+		}
+		stays(t, now)
+	})
+}
+
 // After trouble with the Broker or the Directory it takes a second.
 func TestLostOrdersAreLookedForAfterTrouble(t *testing.T) {
 	for name, trouble := range map[string]func(c *cluster){

@@ -33,7 +33,9 @@ type Directory interface {
 	// same one. Empty: not known now.
 	Nodes() []Node
 
-	// Claim makes c's session the one of its user and device. The
+	// Claim makes c's session the one of its user and device. By ctx's deadline
+	// it is made, or never will be, even if this process is stopped meanwhile
+	// or the network holds it up: by then its client may be elsewhere. The
 	// generation it returns is higher than every earlier one of theirs, even if
 	// all was forgotten meanwhile, and is never 0. For a session that has been
 	// claimed already and is still the device's, as where an answer was lost,
@@ -55,6 +57,7 @@ type Directory interface {
 	// once, in their order, those of some users in one call. The newest name of a
 	// user holds. It returns how many users there are then, on all nodes. After
 	// an error some of it may have been done; it does no harm to say it again.
+	// After Leave it is ErrUnavailable, and nobody comes.
 	//
 	// again: this had been announced before, and was forgotten. Then nobody is
 	// told of users whom others still take to be there.

@@ -25,6 +25,7 @@ func (d *MemoryDirectory) Node() Directory { return &memoryNode{d: d} }
 
 // A memoryNode is one hub's view.
 type memoryNode struct {
-	d   *MemoryDirectory
-	run *memoryRun // guarded by d.mu; nil: it has left
+	d    *MemoryDirectory
+	run  *memoryRun // guarded by d.mu, as left; nil: there is none
+	left bool
 }

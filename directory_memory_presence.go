@@ -35,6 +35,7 @@ func (n *memoryNode) listen(l Listener) {
 	n.d.mu.Lock()
 	defer n.d.mu.Unlock()
 	n.d.presence.listeners[n] = l
+	n.left = false
 	n.started()
 }
 
@@ -51,6 +52,7 @@ func (n *memoryNode) leave() {
 	n.d.mu.Lock()
 	defer n.d.mu.Unlock()
 	delete(n.d.presence.listeners, n)
+	n.left = true
 	if run := n.run; run != nil {
 		n.run = nil
 		time.AfterFunc(presenceGrace, func() { n.d.end(run) })
@@ -78,6 +80,9 @@ func (n *memoryNode) Announce(ctx context.Context, room RoomID, users []PresentU
 	}
 	n.d.mu.Lock()
 	defer n.d.mu.Unlock()
+	if n.left {
+		return 0, fmt.Errorf("%w: this node has left", ErrUnavailable)
+	}
 	return n.d.announce(n.started(), room, users, again), nil
 }
 

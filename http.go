@@ -125,6 +125,11 @@ func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 	return who, nil, nil
 }
 
+// errAbandoned: the client is gone before its session has begun. While this
+// process was stopped, or very late, it has given up, and has the session that
+// counts elsewhere by now.
+var errAbandoned = errors.New("the client has given up")
+
 // connect answers the handshake and starts the session, which takes over its
 // place. link is from before who was authenticated.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link *revoked, place *pass) {
@@ -144,11 +149,13 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		h.refuse(w, r, errInternal)
 		return
 	}
-	conn, err := wsconn.Accept(w, r, &h.conns)
-	if err != nil {
-		if l, ok := h.cfg.RateLimiter.(endedLimiter); ok {
+	defer func() {
+		if l, ok := h.cfg.RateLimiter.(endedLimiter); ok && !started {
 			l.Ended(who, limit, 0)
 		}
+	}()
+	conn, err := wsconn.Accept(w, r, &h.conns)
+	if err != nil {
 		h.notUpgraded(w, r, err)
 		return
 	}
@@ -165,10 +172,13 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		Durable:  h.store.Durable(),
 		Time:     time.Now().UnixMilli(),
 	}))
-	registered := h.devices.claim(c)
-	err = h.register(c)
+	registered, there := h.devices.claim(c)
+	if err = errAbandoned; there {
+		err = h.register(c)
+	}
 	registered()
 	if err != nil {
+		h.log.Debug("a handshake has come to nothing", "remote", h.ClientAddr(r), "user", who.User, "err", err)
 		c.close(CloseRestart, goodbye)
 		conn.Finish()
 		h.gone(c)

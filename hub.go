@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gohub/gohub/internal/wsconn"
 )
@@ -495,7 +494,6 @@ func (h *Hub) register(c *Client) error {
 	list := make([]*Client, len(old), len(old)+1)
 	copy(list, old)
 	s.users[key] = append(list, c)
-	c.since = time.Now()
 	for _, o := range old {
 		if c.gen <= 0 && c.who.Device != "" && o.who.Device == c.who.Device {
 			c.gen = min(c.gen, o.gen, -o.gen)

@@ -202,6 +202,9 @@ var presenceCases = []struct {
 		p.nodes = p.nodes[1:]
 		left := time.Now()
 		a.leave()
+		if _, err := a.Directory.Announce(p.Context(), p.room, []gohub.PresentUser{user("dave", 1)}, false); !errors.Is(err, gohub.ErrUnavailable) {
+			p.Errorf("Announce after Leave: %v, want ErrUnavailable", err)
+		}
 		a.stop()
 		p.lists(user("alice", 1), user("bob", 2))
 		b.says(false, user("carol", 1))

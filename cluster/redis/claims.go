@@ -30,8 +30,14 @@ const (
 // claimText gives a session its generation.
 //
 //	KEYS the device
-//	ARGV session, its age in µs or "" for now, life in ms, what it shall be above with an age
+//	ARGV session, its age in µs or "" for now, life in ms, what it shall be above with an age,
+//	     the server's time in µs after which it is not wanted any more, or ""
+//
+// It answers false if it comes too late.
 var claimText = loadable(`
+local time = redis.call('TIME')
+local gen = time[1] * 1000000 + time[2]
+if ARGV[5] ~= '' and gen > tonumber(ARGV[5]) then return false end
 local known = redis.call('GET', KEYS[1])
 local old = 0
 if known then
@@ -39,8 +45,6 @@ if known then
 	old = tonumber(string.sub(known, 1, at - 1))
 	if string.sub(known, at + 1) == ARGV[1] then return string.sub(known, 1, at - 1) end
 end
-local time = redis.call('TIME')
-local gen = time[1] * 1000000 + time[2]
 if ARGV[2] == '' then
 	gen = math.max(gen, old + 1)
 else
@@ -95,21 +99,37 @@ func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancel()
 	key, _ := b.keys.device(&c)
+	until := b.until(ctx) // before the age: this process may be stopped in between
 	age := ""
 	if !c.Since.IsZero() {
 		age = digits(max(0, time.Since(c.Since).Microseconds()))
 	}
-	args := []string{c.Session, age, digits(claimLife.Milliseconds()), digits(c.Gen)}
+	args := []string{c.Session, age, digits(claimLife.Milliseconds()), digits(c.Gen), until}
 	call := b.client.B().Evalsha().Sha1(claimText.sha).Numkeys(1).Key(key).Arg(args...).Build()
 	answer := b.client.Do(ctx, call)
 	if forgot(answer.Error()) {
 		answer = b.client.Do(ctx, b.client.B().Eval().Script(claimText.text).Numkeys(1).Key(key).Arg(args...).Build())
 	}
 	gen, err := answer.AsInt64()
+	if rueidis.IsRedisNil(err) {
+		return 0, fmt.Errorf("%w: claim: it reached Redis too late", gohub.ErrUnavailable)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: claim: %w", gohub.ErrUnavailable, err)
 	}
 	return gen, nil
+}
+
+// until is ctx's deadline by the server's clock, as the last beat showed it, or
+// a little earlier: by as much as the beat's answer took. "": it is not known.
+// A clock of the server's that is set ahead makes it too early until the next beat.
+func (b *Broker) until(ctx context.Context) string {
+	deadline, bound := ctx.Deadline()
+	_, l, err := b.running(ctx)
+	if err != nil || !bound {
+		return ""
+	}
+	return digits(l.beat + deadline.Sub(l.heard).Microseconds())
 }
 
 // Lost compares claims with what Redis knows, a call of a script for each

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub/gohub"
@@ -278,4 +279,43 @@ func TestSignalsKeepRoomForOrders(t *testing.T) {
 	require.Len(t, n.signals, 768)
 	b.Signal(gohub.Target{Tenant: "t"}, []byte("order"))
 	require.Len(t, n.signals, 769)
+}
+
+// A claim that was held up on its way until nobody waits for it any more, as by
+// a process that is stopped, is none: newer sessions have been claimed since.
+func TestALateClaimIsVoid(t *testing.T) {
+	s := redistest.New(t)
+	p := prefix()
+	line := newLine(t, s.Addr())
+	client, err := rueidis.NewClient(Defaults(rueidis.ClientOption{InitAddress: []string{line.addr()}, ForceSingleClient: true}))
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	b, err := New(t.Context(), client, Options{Prefix: p, Logger: quiet()})
+	require.NoError(t, err)
+	runs(t, b, new(recorder))
+	_, err = b.Claim(t.Context(), gohub.Claim{User: "bob", Device: "phone", Session: "first"}) // Redis knows the script
+	require.NoError(t, err)
+
+	line.held.Lock()
+	goOn := sync.OnceFunc(line.held.Unlock)
+	t.Cleanup(goOn)
+	for session, since := range map[string]time.Time{"given up": {}, "late and given up": time.Now()} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err = b.Claim(ctx, gohub.Claim{User: "alice", Device: "phone", Session: session, Since: since})
+		cancel()
+		require.ErrorIs(t, err, gohub.ErrUnavailable)
+	}
+	other := broker(t, s, p)
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "the newest"}
+	c.Gen, err = other.Claim(t.Context(), c)
+	require.NoError(t, err)
+	time.Sleep(200 * time.Millisecond) // they are not wanted any more
+	goOn()
+	require.Eventually(t, func() bool { // behind it, on the same connection
+		_, err := b.Claim(t.Context(), gohub.Claim{User: "carol", Device: "phone", Session: "s"})
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	lost, err := other.Lost(t.Context(), []gohub.Claim{c})
+	require.NoError(t, err)
+	require.Empty(t, lost)
 }

@@ -47,9 +47,10 @@ type node struct {
 // timing.stale.
 type lease struct {
 	gen   string
-	beat  int64  // µs of the server's clock
-	owner string // of what this node announces
-	quiet bool   // what it announces again was known to others
+	beat  int64     // µs of the server's clock
+	heard time.Time // when its answer came
+	owner string    // of what this node announces
+	quiet bool      // what it announces again was known to others
 }
 
 func newNode(b *Broker, r gohub.Receiver) *node {
@@ -224,7 +225,7 @@ func (n *node) beat(ctx context.Context, gen string) error {
 		n.epoch, n.quiet = n.epoch+1, false
 		return n.beat(ctx, gen)
 	}
-	if !n.lease.CompareAndSwap(held, &lease{gen, now, owner, n.quiet}) {
+	if !n.lease.CompareAndSwap(held, &lease{gen, now, time.Now(), owner, n.quiet}) {
 		return nil // an alarm came meanwhile
 	}
 	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one

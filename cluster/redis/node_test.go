@@ -196,6 +196,9 @@ func TestFullServer(t *testing.T) {
 	require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
 	_, err := s.Do("CONFIG", "SET", "maxmemory", "1mb") // what a publish needs for itself is free again
 	require.NoError(t, err)
+	alice := []gohub.PresentUser{{User: "alice", Sessions: 1}}
+	_, err = b.Announce(t.Context(), message("").Room, alice, false)
+	require.ErrorIs(t, err, gohub.ErrUnavailable, "presence takes no memory that is not there, either")
 	beat := b.node.lease.Load().beat
 	require.Eventually(t, func() bool { return b.node.lease.Load().beat > beat+2*b.t.beat.Microseconds() }, patience, time.Millisecond, "beats go on")
 	ms, _ := readLog(t, b)
@@ -203,6 +206,9 @@ func TestFullServer(t *testing.T) {
 	_, err = s.Do("CONFIG", "SET", "maxmemory", "0")
 	require.NoError(t, err)
 	publish(t, b, 0, message("goes on"))
+	n, err := b.Announce(t.Context(), message("").Room, alice, false)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
 }
 
 // However far ahead a room is, the next generation is above it, on every node.

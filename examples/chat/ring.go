@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/gohub/gohub"
 )
@@ -31,57 +32,104 @@ type ringNode struct {
 	Without []int `json:"without"`
 }
 
-// viewRing draws the ring of nodes: not as it lies, but with the slices of a node
-// side by side, so that one sees how many they are and where they would go.
-func viewRing(self string, nodes []gohub.Node) (ringView, error) {
+// A picture is what all requests share until a node comes or goes.
+type picture struct {
+	of      []gohub.RingNode
+	ring    []int
+	share   []float64
+	without [][]int
+}
+
+// pictures keeps the last one: each takes a ring for every node.
+type pictures struct {
+	mu   sync.Mutex // guards last; held while it is drawn
+	last *picture
+}
+
+// view is what there is to be seen now.
+func (p *pictures) view(self string, nodes []gohub.Node) (ringView, error) {
 	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n gohub.Node) bool { return n.Leaving })
 	v := ringView{Node: self, Nodes: make([]ringNode, len(nodes)), Ring: []int{}}
 	if len(nodes) == 0 {
 		return v, nil
 	}
-	now, err := owners(nodes, -1)
+	now, err := p.of(nodes)
 	if err != nil {
 		return v, err
 	}
-	without := make([][]int, len(nodes))
+	v.Ring = now.ring
 	for i, n := range nodes {
-		v.Nodes[i] = ringNode{Name: n.Name, URL: n.URL, Sessions: n.Sessions, Without: []int{}}
-		if without[i], err = owners(nodes, i); err != nil {
-			return v, err
+		v.Nodes[i] = ringNode{Name: n.Name, URL: n.URL, Sessions: n.Sessions, Share: now.share[i], Without: now.without[i]}
+	}
+	return v, nil
+}
+
+// of gives the picture of nodes, which is the last one while there are no others.
+func (p *pictures) of(nodes []gohub.Node) (*picture, error) {
+	points := make([]gohub.RingNode, len(nodes))
+	for i, n := range nodes {
+		points[i] = gohub.RingNode{Name: n.Name, Weight: n.Weight}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last != nil && slices.Equal(p.last.of, points) {
+		return p.last, nil
+	}
+	now, err := drawRing(points)
+	if err != nil {
+		return nil, err
+	}
+	p.last = now
+	return now, nil
+}
+
+// drawRing draws the ring: not as it lies, but with the slices of a node side by
+// side, so that one sees how many they are and where they would go.
+func drawRing(points []gohub.RingNode) (*picture, error) {
+	now, err := owners(points, -1)
+	if err != nil {
+		return nil, err
+	}
+	p := &picture{of: points, share: make([]float64, len(points)), without: make([][]int, len(points))}
+	without := make([][]int, len(points))
+	for i := range points {
+		p.without[i] = []int{}
+		if without[i], err = owners(points, i); err != nil {
+			return nil, err
 		}
 	}
 	order := make([]int, ringSlices)
 	for i, owner := range now {
 		order[i] = i
-		v.Nodes[owner].Share += 1.0 / ringSlices
+		p.share[owner] += 1.0 / ringSlices
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		heir := without[now[a]]
 		return cmp.Or(cmp.Compare(now[a], now[b]), cmp.Compare(heir[a], heir[b]))
 	})
 	for _, slice := range order {
-		v.Ring = append(v.Ring, now[slice])
-		for i := range nodes {
-			if len(nodes) > 1 {
-				v.Nodes[i].Without = append(v.Nodes[i].Without, without[i][slice])
+		p.ring = append(p.ring, now[slice])
+		for i := range points {
+			if len(points) > 1 {
+				p.without[i] = append(p.without[i], without[i][slice])
 			}
 		}
 	}
-	return v, nil
+	return p, nil
 }
 
 // owners gives the node of each slice, by place, on a ring without one of them;
 // -1: with all. Nobody owns anything on a ring without nodes: -1.
-func owners(nodes []gohub.Node, without int) ([]int, error) {
+func owners(points []gohub.RingNode, without int) ([]int, error) {
 	var ring gohub.Ring
 	place := map[string]int{}
-	var points []gohub.RingNode
-	for i, n := range nodes {
+	var others []gohub.RingNode
+	for i, n := range points {
 		if place[n.Name] = i; i != without {
-			points = append(points, gohub.RingNode{Name: n.Name, Weight: n.Weight})
+			others = append(others, n)
 		}
 	}
-	if err := ring.Set(points...); err != nil {
+	if err := ring.Set(others...); err != nil {
 		return nil, err
 	}
 	of := make([]int, ringSlices)
@@ -96,12 +144,13 @@ func owners(nodes []gohub.Node, without int) ([]int, error) {
 
 // routeCluster serves the state of the cluster to those who have logged in.
 func routeCluster(mux *http.ServeMux, hub *gohub.Hub, users gohub.Authenticator) {
+	var ring pictures
 	mux.HandleFunc("GET /cluster.json", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := users.Authenticate(r); err != nil {
 			problem{http.StatusUnauthorized, "log in to see this"}.write(w)
 			return
 		}
-		v, err := viewRing(hub.Node().Name, hub.Nodes())
+		v, err := ring.view(hub.Node().Name, hub.Nodes())
 		if err != nil {
 			problem{http.StatusInternalServerError, "the ring cannot be drawn"}.write(w)
 			return

@@ -11,7 +11,7 @@ import (
 
 func TestViewRing(t *testing.T) {
 	nodes := []gohub.Node{{Name: "a", Sessions: 3}, {Name: "b", URL: "ws://b/ws"}, {Name: "c"}, {Name: "gone", Leaving: true}}
-	v, err := viewRing("b", nodes)
+	v, err := new(pictures).view("b", nodes)
 	require.NoError(t, err)
 	assert.Equal(t, "b", v.Node)
 	require.Len(t, v.Nodes, 3)
@@ -35,13 +35,33 @@ func TestViewRing(t *testing.T) {
 	assert.InDelta(t, 1, sum, 1e-9)
 	assert.IsIncreasing(t, []int{v.Ring[0], v.Ring[ringSlices/2], v.Ring[ringSlices-1]}, "side by side")
 
-	alone, err := viewRing("a", nodes[:1])
+	alone, err := new(pictures).view("a", nodes[:1])
 	require.NoError(t, err)
 	assert.InDelta(t, 1, alone.Nodes[0].Share, 1e-9)
 	assert.Empty(t, alone.Nodes[0].Without)
-	none, err := viewRing("a", nil)
+	none, err := new(pictures).view("a", nil)
 	require.NoError(t, err)
 	assert.Empty(t, none.Ring)
-	_, err = viewRing("a", []gohub.Node{{Name: "a"}, {Name: "a"}})
+	_, err = new(pictures).view("a", []gohub.Node{{Name: "a"}, {Name: "a"}})
 	assert.Error(t, err, "two of a name")
+}
+
+// A request costs no rings while the nodes are the same.
+func TestPictureIsKept(t *testing.T) {
+	var ring pictures
+	nodes := []gohub.Node{{Name: "a"}, {Name: "b"}}
+	first, err := ring.of(nodes)
+	require.NoError(t, err)
+	nodes[0].Sessions = 7
+	same, err := ring.of(nodes)
+	require.NoError(t, err)
+	require.Same(t, first, same)
+	v, err := ring.view("a", nodes)
+	require.NoError(t, err)
+	require.Equal(t, 7, v.Nodes[0].Sessions)
+	nodes[0].Weight = 2
+	other, err := ring.of(nodes)
+	require.NoError(t, err)
+	require.NotSame(t, first, other)
+	require.Greater(t, other.share[0], first.share[0])
 }

@@ -51,14 +51,22 @@ func TestChaos(t *testing.T) {
 		seed = fromEnv(t, envSeed, newSeed())
 		o = options{clients: int(fromEnv(t, envClients, 300)), rooms: 30, roomsEach: 3, every: time.Second, stay: 20 * time.Second}
 	}
-	o.breaks = true
+	o.breaks, o.rests = true, true
 	t.Logf("seed %d", seed)
 	w := newWorld(t, seed, o)
 	w.goesOn(20, 30*time.Second)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	if d > 0 {
-		w.storm(t.Context(), rng, d/2, 30, 2*time.Second, false)
-		w.storm(t.Context(), rng, d/2, 30, 2*time.Second, true)
+		// Faults for most of the time, and between them what needs some quiet:
+		// a node's death and Redis' absence, and presence after all of that.
+		stormy := max(d-3*time.Minute, d/4) / 2
+		w.storm(t.Context(), rng, stormy, 30, 2*time.Second, false)
+		w.quiet(t.Context(), "faults, one at a time", time.Now(), presenceFor+5*time.Second, w.nodes...)
+		w.aNodeDies(t.Context(), w.nodes[rng.IntN(len(w.nodes))])
+		w.goesOn(20, 30*time.Second)
+		w.redisIsAway(t.Context(), time.Minute)
+		w.storm(t.Context(), rng, stormy, 30, 2*time.Second, true)
+		w.quiet(t.Context(), "faults, two at a time", time.Now(), presenceFor+5*time.Second, w.nodes...)
 	} else {
 		for i, k := range []kind{
 			killNode, killSubscriptions, partition("Redis", redisProxy), killRedis, partition("Postgres", pgProxy),

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-
-	"github.com/gohub/gohub"
 )
 
 const (
@@ -30,7 +28,7 @@ const (
 )
 
 // A message is a publish, as everybody knows it; there is one of each.
-type message struct{ room, id, sender string }
+type message struct{ room, id, sender, to string }
 
 // A sighting is a message where a client was shown it.
 type sighting struct {
@@ -42,7 +40,8 @@ type sighting struct {
 // A place is what a client knows of a room.
 type place struct {
 	name   string
-	joined bool // on the connection there is
+	peer   string // a direct room's other user; empty: it is an ordinary room
+	joined bool   // on the connection there is
 	again  time.Time
 	last   int64
 	seen   []sighting
@@ -51,6 +50,13 @@ type place struct {
 	gaps   []gap
 	gapEnd bool      // the next message ends the last of gaps
 	reask  time.Time // for gaps; zero: that is under way, or there are none
+
+	// A direct room's; see direct_test.go.
+	dormant bool // this client has not heard of it yet
+	opening bool // by a publish that is under way
+	hole    bool // what lies before the next message is not here
+	from    int64
+	since   atomic.Int64 // when it was joined, ns since 1970; negative: when that ended
 }
 
 // A gap is what "truncated" left out: more than after, less than before.
@@ -59,7 +65,8 @@ type gap struct{ after, before int64 }
 type publish struct {
 	Type  string `json:"type"`
 	ID    string `json:"id"`
-	Room  string `json:"room"`
+	Room  string `json:"room,omitempty"`
+	To    string `json:"to,omitempty"`
 	Body  string `json:"body"`
 	Retry bool   `json:"retry,omitempty"`
 
@@ -70,11 +77,14 @@ type ack struct {
 	m   *message
 	seq int64
 	at  time.Time
+	to  string // as it was sent
 }
 
 // frame is what a hub sends, as far as it matters here.
 type frame struct {
 	Type, ID, Room, Sender, Code, Node string
+	To, From                           string
+	Rooms                              []frame
 	Seq                                int64
 	Ref                                int64
 	RetryMS                            int64 `json:"retry_ms"`
@@ -102,14 +112,21 @@ type client struct {
 	move      time.Time // to another node
 	next      time.Time // publish
 	number    int
+	told      bool // to move
 	goaways   []time.Duration
 	problems  []string
 	acked     []ack
 	firstSeqs map[string]int64
 
-	tail    []atomic.Int64 // what place.last is, for others
-	waits   atomic.Int64   // unacked
-	closes  atomic.Int64   // connections that ended without the client's doing
+	askRooms   time.Time // not before; zero: there is no need to
+	finalAsked bool      // at the end
+	finalGot   bool      // the answer to that
+
+	tail    []atomic.Int64 // the last message for all in each place
+	joined  atomic.Int64   // places; those that are to be joined
+	wanted  atomic.Int64
+	waits   atomic.Int64 // unacked
+	closes  atomic.Int64 // connections that ended without the client's doing
 	replies [4]atomic.Int64
 }
 
@@ -128,6 +145,12 @@ func newClient(w *world, n int) *client {
 	}
 	for i := range w.o.roomsEach {
 		c.places = append(c.places, &place{name: roomName((n + i*(1+w.o.rooms/w.o.roomsEach)) % w.o.rooms)})
+	}
+	if d := newDirect(n, w.o.clients); d != nil {
+		c.places = append(c.places, d)
+	}
+	for _, p := range c.places {
+		p.since.Store(-1)
 	}
 	c.tail = make([]atomic.Int64, len(c.places))
 	return c
@@ -185,7 +208,7 @@ func (c *client) connect(ctx context.Context) bool {
 	}
 	c.pause = min(max(2*c.pause, backoff), backoffMost)
 	x := c.elsewhere()
-	ok := c.dial(ctx, x)
+	ok := c.dial(ctx, x, false)
 	c.node = x // next time another
 	return ok
 }
@@ -208,9 +231,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// dial makes a connection to x the one there is; what was there is left, and
-// only its acks still count.
-func (c *client) dial(ctx context.Context, x *node) bool {
+// dial makes a connection to x the one there is. What was there is left, or
+// with twin stays open until the hubs end it, which is their business.
+func (c *client) dial(ctx context.Context, x *node, twin bool) bool {
 	short, cancel := context.WithTimeout(ctx, dialFor)
 	defer cancel()
 	url := fmt.Sprintf("ws://%s/ws?user=%s&device=%s", *x.addr.Load(), c.user, c.device)
@@ -220,25 +243,64 @@ func (c *client) dial(ctx context.Context, x *node) bool {
 	}
 	c.w.connects(x)
 	ws.SetReadLimit(-1)
+	if twin && c.conn != nil {
+		c.w.twin(c, c.conn, c.frames)
+		c.conn = nil
+	}
 	c.leave()
 	c.conn, c.node, c.welcomed = ws, x, false
 	c.heard, c.asked = time.Now(), time.Time{}
 	c.move = time.Now().Add(c.w.o.stay/2 + c.spread(c.w.o.stay))
-	c.pause = 0
+	c.pause, c.told = 0, false
 	c.frames = make(chan frame, 64)
 	for _, p := range c.places {
-		p.joined, p.again = false, time.Time{}
+		p.again = time.Time{}
 		p.gapEnd = false
+		p.wake(p.opening || len(p.outbox) > 0)
 		for _, o := range p.outbox {
 			o.Retry = true
 		}
+	}
+	c.askRooms, c.finalAsked = time.Time{}, c.finalGot
+	if slices.ContainsFunc(c.places, func(p *place) bool { return p.dormant }) {
+		c.askRooms = time.Now()
 	}
 	c.w.readers.Go(func() { read(ctx, ws, c.frames) })
 	return true
 }
 
+// in notes whether a client is in a place.
+func (c *client) in(p *place, joined bool) {
+	if p.joined = joined; joined != (p.since.Load() > 0) {
+		now := time.Now().UnixNano()
+		if !joined {
+			now = -now
+		}
+		p.since.Store(now)
+	}
+	c.count()
+}
+
+// count says how many places it is in, and in how many it will be.
+func (c *client) count() {
+	in, wanted := int64(0), int64(0)
+	for _, p := range c.places {
+		if p.joined {
+			in++
+		}
+		if p.joined || !p.dormant || !c.finalGot {
+			wanted++
+		}
+	}
+	c.joined.Store(in)
+	c.wanted.Store(wanted)
+}
+
 // leave gives conn up for a successor.
 func (c *client) leave() {
+	for _, p := range c.places {
+		c.in(p, false)
+	}
 	if c.conn != nil {
 		_ = c.conn.CloseNow()
 		c.conn = nil
@@ -289,15 +351,32 @@ func (c *client) lost(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		c.closes.Add(1)
 		switch code := websocket.CloseStatus(err); {
-		case code == 4500:
-			// A handshake of this client that it had given up came through late.
+		case code == 4500: // and it has no newer one
 			c.replies[replyReplaced].Add(1)
+			c.problem("closed with 4500 on %s, though it is the newest: %v", c.node.name, err)
 		case code >= 4500, code == 1007, code == 1009, code == 1008:
 			c.problem("closed with %d: %v", code, err)
 		}
 	}
 	c.leave()
 	c.pause = max(c.pause, backoff)
+	switch {
+	case c.w.mourns.Load() && c.rng.IntN(4) > 0:
+		c.rest(ctx, presenceFor+10*time.Second)
+	case c.rng.IntN(4) == 0:
+		c.rest(ctx, c.awhile())
+	}
+}
+
+func (c *client) awhile() time.Duration { return 3*time.Second + c.spread(20*time.Second) }
+
+// rest keeps away for a while, as people do, where the world has such.
+func (c *client) rest(ctx context.Context, d time.Duration) {
+	for end := time.Now().Add(d); c.w.o.rests && !c.w.stays.Load() && time.Now().Before(end); {
+		if c.w.over.Load() || !sleep(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
 }
 
 // act does what is due.
@@ -317,17 +396,29 @@ func (c *client) act(ctx context.Context) {
 		if !c.send(ctx, map[string]any{"type": "ping"}) {
 			return
 		}
-	case now.After(c.move):
+	case now.After(c.move) && (c.told || !c.w.stays.Load()):
 		// The node has said so, or as people do who walk around. The new
-		// connection comes first.
+		// connection comes first, or somebody goes away for a while.
 		c.move = now.Add(time.Second)
-		c.dial(ctx, c.elsewhere())
+		if !c.told && c.w.o.rests && c.rng.IntN(4) == 0 {
+			c.leave()
+			c.rest(ctx, c.awhile())
+			return
+		}
+		c.dial(ctx, c.elsewhere(), !c.told && c.rng.IntN(2) == 0)
 		return
+	case c.w.over.Load() && !c.finalAsked: // for invites that were lost
+		c.finalAsked, c.askRooms = true, now
+	case !c.askRooms.IsZero() && now.After(c.askRooms):
+		c.askRooms = time.Time{}
+		if !c.send(ctx, map[string]any{"type": "rooms", "ref": refRooms}) || !c.eavesdrop(ctx) {
+			return
+		}
 	}
 	for i, p := range c.places {
-		if !p.joined && now.After(p.again) {
+		if !p.joined && !p.dormant && !p.opening && now.After(p.again) {
 			p.again = now.Add(time.Hour) // or as the answer says
-			p.gapEnd = false
+			p.gapEnd, p.hole = false, false
 			if !c.send(ctx, map[string]any{"type": "join", "room": p.name, "since": p.last, "ref": i}) {
 				return
 			}
@@ -345,8 +436,8 @@ func (c *client) act(ctx context.Context) {
 	if !c.w.over.Load() && now.After(c.next) {
 		c.next = now.Add(c.w.o.every/2 + c.spread(c.w.o.every))
 		p := c.places[c.rng.IntN(len(c.places))]
-		if p.joined && p.retry.IsZero() && c.waits.Load() < underWay {
-			o := c.w.publish(c, p.name)
+		if (p.joined || p.dormant && c.askRooms.IsZero()) && p.retry.IsZero() && c.waits.Load() < underWay {
+			o := c.newPublish(p)
 			p.outbox = append(p.outbox, o)
 			c.waits.Add(1)
 			o.at = now
@@ -366,165 +457,6 @@ func (c *client) resend(ctx context.Context, p *place) bool {
 	return true
 }
 
-// take does what a frame asks for.
-func (c *client) take(ctx context.Context, f *frame) {
-	if f.closed != nil {
-		c.lost(ctx, f.closed)
-		return
-	}
-	c.heard, c.asked = time.Now(), time.Time{}
-	p := c.place(f.Room)
-	switch f.Type {
-	case "welcome":
-		c.welcomed, c.pause = true, 0
-		if f.Node != c.node.name {
-			c.problem("%s says that it is %s", c.node.name, f.Node)
-		}
-	case "joined":
-		p.joined = true
-		p.gaps = slices.DeleteFunc(p.gaps, func(g gap) bool { return g.before == 0 }) // begins anew
-		if f.Truncated {
-			p.gaps = append(p.gaps, gap{after: p.last})
-			p.gapEnd = true
-			c.w.truncated.Add(1)
-		}
-		p.retry = time.Time{}
-		if c.fillGaps(ctx, p) {
-			c.resend(ctx, p)
-		}
-	case "message":
-		c.show(ctx, p, f)
-	case "history":
-		c.fill(ctx, p, f)
-	case "ack":
-		c.ack(f)
-	case "goaway":
-		c.goaways = append(c.goaways, time.Duration(f.ReconnectMS)*time.Millisecond)
-		c.move = time.Now().Add(time.Duration(f.ReconnectMS) * time.Millisecond)
-	case "error":
-		c.refused(f)
-	}
-}
-
-func (c *client) refused(f *frame) {
-	wait := time.Duration(f.RetryMS) * time.Millisecond
-	switch f.Code {
-	case "unavailable":
-		c.replies[replyUnavailable].Add(1)
-	case "busy":
-		c.replies[replyBusy].Add(1)
-	case "draining":
-		c.replies[replyDraining].Add(1)
-		if c.move.After(time.Now().Add(time.Second)) {
-			c.move = time.Now() // somewhere else
-		}
-	case "not_joined": // what was sent before it had been refused to join
-	default:
-		c.problem("error %q for id %q, ref %d", f.Code, f.ID, f.Ref)
-	}
-	at := time.Now().Add(wait)
-	for i, p := range c.places {
-		switch {
-		case f.ID == "" && f.Ref == int64(i): // a join
-			p.joined, p.again = false, at
-		case f.ID == "" && slices.ContainsFunc(p.gaps, func(g gap) bool { return g.before == f.Ref }):
-			p.reask = at
-		case p.retry.IsZero() && slices.ContainsFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }):
-			p.retry = at
-		}
-	}
-}
-
-// show takes a message of the stream.
-func (c *client) show(ctx context.Context, p *place, f *frame) {
-	m := c.w.message(f)
-	switch {
-	case f.Seq <= p.last:
-		c.w.doubled.Add(1)
-		c.problem("%s: was shown %d %s of %s after %d", p.name, f.Seq, f.ID, f.Sender, p.last)
-		return
-	case !p.joined:
-		c.problem("%s: was shown %d before joined", p.name, f.Seq)
-	}
-	if p.gapEnd {
-		p.gapEnd = false
-		g := &p.gaps[len(p.gaps)-1]
-		g.before = f.Seq
-		c.ask(ctx, p, *g)
-	}
-	p.last = f.Seq
-	c.tail[slices.Index(c.places, p)].Store(f.Seq)
-	p.seen = append(p.seen, sighting{f.Seq, m, 'l'})
-}
-
-// fillGaps asks for all that "truncated" has left out and is not here yet.
-func (c *client) fillGaps(ctx context.Context, p *place) bool {
-	p.reask = time.Time{}
-	for _, g := range p.gaps {
-		if g.before != 0 && !c.ask(ctx, p, g) {
-			return false
-		}
-	}
-	return true
-}
-
-// ask asks for a page of what "truncated" left out.
-func (c *client) ask(ctx context.Context, p *place, g gap) bool {
-	return c.send(ctx, map[string]any{"type": "history", "room": p.name, "after": g.after, "limit": 200, "ref": g.before})
-}
-
-func (c *client) fill(ctx context.Context, p *place, f *frame) {
-	i := slices.IndexFunc(p.gaps, func(g gap) bool { return g.before == f.Ref })
-	if i < 0 {
-		return // asked for twice
-	}
-	g := &p.gaps[i]
-	done := !f.More
-	for i := range f.Messages {
-		x := &f.Messages[i]
-		if x.Seq <= g.after {
-			continue // asked for twice
-		}
-		if x.Seq >= g.before {
-			done = true
-			break
-		}
-		g.after = x.Seq
-		p.seen = append(p.seen, sighting{x.Seq, c.w.message(x), 'h'})
-	}
-	if done {
-		p.gaps = slices.Delete(p.gaps, i, i+1)
-		return
-	}
-	c.ask(ctx, p, *g)
-}
-
-func (c *client) ack(f *frame) {
-	if first, again := c.firstSeqs[f.ID]; again {
-		if first != f.Seq {
-			c.problem("acked at %d and at %d: %s", first, f.Seq, f.ID)
-		}
-		return
-	}
-	p := c.place(f.Room)
-	if i := slices.IndexFunc(p.outbox, func(o *publish) bool { return o.ID == f.ID }); i >= 0 {
-		for sent := p.outbox[i].at.UnixNano(); ; {
-			if fresh := c.node.fresh.Load(); sent <= fresh || c.node.fresh.CompareAndSwap(fresh, sent) {
-				break
-			}
-		}
-		p.outbox = slices.Delete(p.outbox, i, i+1)
-		c.waits.Add(-1)
-	} else {
-		c.problem("an ack for what it has not sent: %s", f.ID)
-	}
-	c.firstSeqs[f.ID] = f.Seq
-	f.Sender = c.user
-	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now()})
-	c.node.acks.Add(1)
-	c.w.acks.Add(1)
-}
-
 // body is what a message says: mostly little.
 func (c *client) body() string {
 	c.number++
@@ -537,8 +469,4 @@ func (c *client) body() string {
 
 func newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-}
-
-func newPublish(c *client, room string) *publish {
-	return &publish{Type: "publish", ID: gohub.NewID(), Room: room, Body: c.body()}
 }

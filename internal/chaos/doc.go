@@ -4,8 +4,9 @@
 //
 // A node is this test's binary once more (node_test.go) and reaches Redis and
 // Postgres through proxies of its own (proxy_test.go). Clients keep to
-// docs/protocol.md and note all they see (client_test.go). faults_test.go draws
-// faults from a seed, judge_test.go holds the notes against the database, and
+// docs/protocol.md and note all they see (client_test.go, frames_test.go, direct_test.go).
+// faults_test.go draws faults from a seed, judge_test.go holds the notes against
+// the database, watch_test.go presence against where clients are, and
 // scenarios_test.go has the failures that need an exact course.
 //
 // `make chaos SEED=n DURATION=10m` runs it for long; docs/cluster.md says what

@@ -22,6 +22,7 @@ import (
 type verdict struct {
 	acked, stored, lost int
 	gaps, doubles       int // never allowed
+	private, privates   int // private messages that others know of; how many there were
 	reordered, late     int // allowed where docs/cluster.md says so
 	examples            map[string][]string
 }
@@ -41,14 +42,19 @@ func (w *world) judge() *verdict {
 	v := &verdict{examples: map[string][]string{}, acked: int(w.acks.Load())}
 	stored := map[string][]gohub.Message{}
 	at := map[*message]int64{}
-	for n := range w.o.rooms {
-		room := roomName(n)
-		stored[room] = w.stored(room)
+	pool, err := pgxpool.New(w.t.Context(), w.db)
+	require.NoError(w.t, err)
+	defer pool.Close()
+	for _, room := range w.rooms() {
+		stored[room] = w.storedIn(pool, room)
 		v.stored += len(stored[room])
 		w.judgeStored(v, stored[room], at)
 	}
 	w.judgeAcks(v, at)
 	w.judgeSeqs(v)
+	if n := w.told(replyReplaced); n > 0 {
+		w.t.Errorf("%d sessions were replaced that were the newest of their device", n)
+	}
 	for _, c := range w.clients {
 		for _, p := range c.places {
 			w.judgeView(v, c, p, stored[p.name], at)
@@ -74,6 +80,11 @@ func (w *world) stored(room string) (all []gohub.Message) {
 	pool, err := pgxpool.New(w.t.Context(), w.db)
 	require.NoError(w.t, err)
 	defer pool.Close()
+	return w.storedIn(pool, room)
+}
+
+func (w *world) storedIn(pool *pgxpool.Pool, room string) (all []gohub.Message) {
+	w.t.Helper()
 	s, err := postgres.New(w.t.Context(), pool, postgres.Options{})
 	require.NoError(w.t, err)
 	q := gohub.Query{Room: gohub.RoomID{Tenant: tenant, Name: room}, Limit: 5000}
@@ -92,7 +103,10 @@ func (w *world) stored(room string) (all []gohub.Message) {
 func (w *world) judgeStored(v *verdict, ms []gohub.Message, at map[*message]int64) {
 	last := int64(0)
 	for i := range ms {
-		m := w.message(&frame{Room: ms[i].Room.Name, ID: ms[i].ID, Sender: ms[i].Sender})
+		m := w.message(&frame{Room: ms[i].Room.Name, ID: ms[i].ID, Sender: ms[i].Sender, To: ms[i].To})
+		if m.to != ms[i].To || m.sender != ms[i].Sender {
+			v.fails(&v.private, "stored for others than it was shown to", "%s %s: %q, stored %q", m.room, m.id, m.to, ms[i].To)
+		}
 		if first, twice := at[m]; twice {
 			v.fails(&v.doubles, "stored twice", "%s %s at %d and at %d", m.room, m.id, first, ms[i].Seq)
 		}
@@ -101,6 +115,9 @@ func (w *world) judgeStored(v *verdict, ms []gohub.Message, at map[*message]int6
 		}
 		last = ms[i].Seq
 		at[m] = last
+		if ms[i].To != "" || ms[i].Room.Name[0] == '@' {
+			v.privates++
+		}
 	}
 }
 
@@ -118,6 +135,8 @@ func (w *world) judgeAcks(v *verdict, at map[*message]int64) {
 				v.fails(&v.lost, "acked and stored elsewhere", "%s %s of %s acked at %d, stored at %d", a.m.room, a.m.id, c.name(), a.seq, seq)
 			case a.m.sender != c.user:
 				v.fails(&v.lost, "stored for somebody else", "%s %s of %s", a.m.room, a.m.id, a.m.sender)
+			case a.m.to != a.to:
+				v.fails(&v.private, "not as private as it was sent", "%s %s to %q, sent to %q", a.m.room, a.m.id, a.m.to, a.to)
 			}
 		}
 	}
@@ -150,9 +169,17 @@ func (w *world) judgeSeqs(v *verdict) {
 	}
 }
 
-// judgeView: from its first join, at since 0, to the last that it was shown a
-// client has had every stored message, where it is stored, and nothing else.
-func (w *world) judgeView(v *verdict, c *client, p *place, stored []gohub.Message, at map[*message]int64) {
+// judgeView: from its first join, at since 0 or where an invite says, to the last that it was shown a
+// client has had every stored message that is for it, where it is stored, and nothing else.
+func (w *world) judgeView(v *verdict, c *client, p *place, all []gohub.Message, at map[*message]int64) {
+	stored := slices.DeleteFunc(slices.Clone(all), func(m gohub.Message) bool {
+		return !m.VisibleTo(c.user) || m.Seq <= p.from
+	})
+	for _, s := range p.seen {
+		if s.m.to != "" && s.m.to != c.user && s.m.sender != c.user {
+			v.fails(&v.private, "private, and shown to a third", "%s in %s: %s of %s to %s", c.name(), p.name, s.m.id, s.m.sender, s.m.to)
+		}
+	}
 	seen := slices.Clone(p.seen)
 	slices.SortStableFunc(seen, func(a, b sighting) int { return cmp.Compare(a.seq, b.seq) })
 	had := make(map[*message]int64, len(seen)) // the newest copy's seq
@@ -257,8 +284,13 @@ func (w *world) report(v *verdict) {
 	}
 	fmt.Fprintf(&b, "%d acked, %d stored, %d lost, %d duplicated, %d missing\n", v.acked, v.stored, v.lost, v.doubles+int(w.doubled.Load()), v.gaps)
 	fmt.Fprintf(&b, "%d reordered (seen again at a higher seq) and %d late (seen in history only), summed over clients: allowed, Redis had forgotten\n", v.reordered, v.late)
-	fmt.Fprintf(&b, "%d connections, %d of them broken, %d repeats, %d resumes truncated; %d unavailable, %d busy, %d draining; %d replaced by an older handshake",
-		moves, closes, w.repeats.Load(), w.truncated.Load(), replies[replyUnavailable], replies[replyBusy], replies[replyDraining], replies[replyReplaced])
+	fmt.Fprintf(&b, "%d messages were private or in direct rooms, %d seen by others; %d joins of others' direct rooms refused\n", v.privates, v.private, w.kept.Load())
+	fmt.Fprintf(&b, "%d connections, %d of them broken, %d repeats, %d resumes truncated; %d unavailable, %d busy, %d draining\n",
+		moves, closes, w.repeats.Load(), w.truncated.Load(), replies[replyUnavailable], replies[replyBusy], replies[replyDraining])
+	fmt.Fprintf(&b, "%d sessions replaced (4500) by a newer one that their client had asked for, %d others", w.asked.Load(), replies[replyReplaced])
+	for _, line := range w.presence {
+		fmt.Fprintf(&b, "\n%s", line)
+	}
 	w.t.Log(b.String())
 }
 

@@ -15,8 +15,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -99,7 +101,14 @@ func serveNode(text string) error {
 		return err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/ws", hub.Handler())
+	var handshakes atomic.Int64 // that have been dealt with
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		hub.Handler().ServeHTTP(w, r)
+		handshakes.Add(1)
+	})
+	mux.HandleFunc("GET /handshakes", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(handshakes.Load())
+	})
 	mux.HandleFunc("GET /ready", func(w http.ResponseWriter, _ *http.Request) {
 		if hub.Ready() != nil || hub.Health() != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -119,6 +128,28 @@ func serveNode(text string) error {
 			return
 		}
 		_ = json.NewEncoder(w).Encode(page.Users)
+	})
+	mux.HandleFunc("GET /everybody", func(w http.ResponseWriter, r *http.Request) {
+		all, failed := map[string][]string{}, false
+		var mu sync.Mutex // guards both
+		var wg sync.WaitGroup
+		for _, room := range r.URL.Query()["room"] {
+			wg.Go(func() {
+				page, err := hub.Presence(r.Context(), gohub.RoomID{Tenant: tenant, Name: room}, "", 1000)
+				mu.Lock()
+				defer mu.Unlock()
+				failed = failed || err != nil
+				for _, u := range page.Users {
+					all[room] = append(all[room], u.User)
+				}
+			})
+		}
+		wg.Wait()
+		if failed {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(all)
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,7 +191,7 @@ func newNode(tb testing.TB, n int, redisAddr, database string, direct bool) *nod
 	cfg, err := pgxpool.ParseConfig(database)
 	require.NoError(tb, err)
 	x.pg = newProxy(tb, net.JoinHostPort(cfg.ConnConfig.Host, strconv.Itoa(int(cfg.ConnConfig.Port))))
-	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=12", x.pg.addr(), cfg.ConnConfig.Database)
+	url := fmt.Sprintf("postgres://postgres@%s/%s?sslmode=disable&pool_max_conns=6", x.pg.addr(), cfg.ConnConfig.Database)
 	if !direct {
 		redisAddr = x.redis.addr()
 	}
@@ -268,12 +299,33 @@ func (x *node) freeze() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	_, err = bufio.NewReader(out).ReadString('\n')
+	if _, err = bufio.NewReader(out).ReadString('\n'); err == nil {
+		x.awaitStop()
+	}
 	x.thaw = func() error {
 		_ = in.Close()
 		return cmd.Wait()
 	}
 	return err
+}
+
+// awaitStop waits until all threads of the process have stopped: some run on for
+// a moment on a busy machine.
+func (x *node) awaitStop() {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", x.cmd.Process.Pid))
+		if err != nil || len(threads) == 0 {
+			time.Sleep(100 * time.Millisecond) // this system does not say
+			return
+		}
+		if !slices.ContainsFunc(threads, func(path string) bool {
+			b, err := os.ReadFile(path)
+			_, state, _ := strings.Cut(string(b), ") ")
+			return err == nil && !strings.HasPrefix(state, "T")
+		}) {
+			return
+		}
+	}
 }
 
 // get asks one of the node's pages for JSON.

@@ -26,6 +26,7 @@ type options struct {
 	settings                  []string      // of Redis
 	breaks                    bool          // Postgres: it needs its own
 	direct                    bool          // no proxy before Redis: who is not there refuses
+	rests                     bool          // clients go away for a while, too
 }
 
 // ordinary is what most tests have.
@@ -46,19 +47,28 @@ type world struct {
 	http    *http.Client
 	going   sync.WaitGroup // the clients
 	stop    context.CancelFunc
+	ended   chan struct{} // closed by stop
 	readers sync.WaitGroup
 
 	overlaps bool                   // two faults may come at a time
 	acked    map[*message]time.Time // made by judge: when
 
-	over      atomic.Bool // nothing new is published
-	large     atomic.Bool // what is published is large
+	over      atomic.Bool  // nothing new is published
+	large     atomic.Bool  // what is published is large
+	stays     atomic.Bool  // clients move only when they are told to
+	mourns    atomic.Bool  // most of those who are cut off stay away for long
+	kept      atomic.Int64 // joins of others' direct rooms that were refused
+	asked     atomic.Int64 // sessions that were replaced because their client had made a newer one
 	acks      atomic.Int64
 	repeats   atomic.Int64
 	doubled   atomic.Int64
 	truncated atomic.Int64
 
-	mu       sync.Mutex // guards all below
+	twins    sync.WaitGroup
+	presence []string // what was measured of it
+
+	mu       sync.Mutex     // guards all below
+	open     map[string]int // older connections of a device that are not closed yet, by user
 	messages map[[2]string]*message
 	came     map[*node][]time.Time // connections
 	happened []*fault
@@ -70,7 +80,8 @@ func newWorld(t *testing.T, seed uint64, o options) *world {
 	t.Helper()
 	w := &world{
 		t: t, o: o, seed: seed, http: newHTTP(),
-		messages: map[[2]string]*message{}, came: map[*node][]time.Time{},
+		messages: map[[2]string]*message{}, came: map[*node][]time.Time{}, open: map[string]int{},
+		ended: make(chan struct{}),
 	}
 	w.redis = redistest.New(t, o.settings...)
 	if o.breaks {
@@ -90,8 +101,10 @@ func newWorld(t *testing.T, seed uint64, o options) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	w.stop = sync.OnceFunc(func() {
 		cancel()
+		close(w.ended)
 		w.going.Wait()
 		w.readers.Wait()
+		w.twins.Wait()
 	})
 	t.Cleanup(w.stop)
 	for n := range o.clients {
@@ -108,8 +121,6 @@ func (w *world) ready(x *node) {
 	require.Eventually(w.t, func() bool { return x.get(w.t.Context(), "/ready", nil) == nil }, 30*time.Second, 10*time.Millisecond, x.name)
 }
 
-func (w *world) publish(c *client, room string) *publish { return newPublish(c, room) }
-
 // message is the one that a frame is about.
 func (w *world) message(f *frame) *message {
 	w.mu.Lock()
@@ -117,7 +128,7 @@ func (w *world) message(f *frame) *message {
 	key := [2]string{f.Room, f.ID}
 	m := w.messages[key]
 	if m == nil {
-		m = &message{f.Room, f.ID, f.Sender}
+		m = &message{f.Room, f.ID, f.Sender, f.To}
 		w.messages[key] = m
 	}
 	return m
@@ -178,6 +189,9 @@ func (w *world) settle(within time.Duration) {
 		}
 		behind := 0
 		for _, c := range w.clients {
+			if c.joined.Load() < c.wanted.Load() {
+				behind++
+			}
 			for i, p := range c.places {
 				if c.tail[i].Load() < heads[p.name] {
 					behind++

@@ -23,3 +23,14 @@ func writeFD(fd uintptr, p []byte) (int, error) {
 		}
 	}
 }
+
+// goneFD looks whether the next read would find the end, without reading.
+func goneFD(fd uintptr) bool {
+	var p [1]byte
+	for {
+		n, _, err := syscall.Recvfrom(int(fd), p[:], syscall.MSG_PEEK)
+		if err != syscall.EINTR {
+			return n == 0 && err == nil || err != nil && err != syscall.EAGAIN
+		}
+	}
+}

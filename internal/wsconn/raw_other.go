@@ -12,3 +12,6 @@ var errNoRaw = errors.New("not supported")
 
 func readFD(uintptr, []byte) (int, error)  { return 0, errNoRaw }
 func writeFD(uintptr, []byte) (int, error) { return 0, errNoRaw }
+
+// goneFD knows nothing.
+func goneFD(uintptr) bool { return false }
