@@ -85,8 +85,8 @@ func loadable(text string) script {
 // device is the key of a claim, in its partition.
 func (k keyspace) device(c *gohub.Claim) (key string, part int) {
 	name := strconv.Itoa(len(c.Tenant)) + ":" + c.Tenant + ":" + strconv.Itoa(len(c.User)) + ":" + c.User + ":" + c.Device
-	part = partition(name)
-	return k.tagged(part) + "dev:" + name, part
+	part = k.partition(name)
+	return k[part].device(name), part
 }
 
 // Claim gives a session its generation; see [gohub.Directory]. Redis forgets
@@ -156,7 +156,7 @@ type lostCall struct {
 }
 
 func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
-	var open [partitions]*lostCall
+	open := make([]*lostCall, len(b.keys))
 	for i := range held {
 		key, part := b.keys.device(&held[i])
 		c := open[part]

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -59,9 +60,12 @@ func patient(bs ...*Broker) {
 func prefix() string { return "t" + strconv.FormatUint(rand.Uint64(), 36) }
 
 func isLeased(b *Broker) bool {
-	_, _, err := b.running(context.Background())
-	return err == nil
+	n, err := b.running(context.Background())
+	return err == nil && !slices.ContainsFunc(n.parts, func(p *part) bool { return p.lease.Load() == nil })
 }
+
+// the gives the part of a server alone.
+func the(b *Broker) *part { return b.node.parts[0] }
 
 // runs runs r on b until the test ends, or stop is called, and waits until it
 // is served.
