@@ -119,12 +119,7 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 	defer cancel()
 	calls := b.lostCalls(held)
 	answers := b.lostAnswers(ctx, calls, false)
-	for _, a := range answers {
-		if forgot(a.Error()) { // some may have been done: that does no harm
-			answers = b.lostAnswers(ctx, calls, true)
-			break
-		}
-	}
+	var failure error
 	var lost []gohub.Claim
 	for i, a := range answers {
 		gens, err := a.AsStrSlice()
@@ -132,7 +127,8 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 			err = fmt.Errorf("%d answers to %d claims", len(gens), len(calls[i].claims))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: lost: %w", gohub.ErrUnavailable, err)
+			failure = fmt.Errorf("%w: lost: %w", gohub.ErrUnavailable, err)
+			continue // others may be on another server
 		}
 		for j, s := range gens {
 			if s == "" {
@@ -145,7 +141,7 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 			lost = append(lost, c)
 		}
 	}
-	return lost, nil
+	return lost, failure
 }
 
 // A lostCall is one call of lostText.
@@ -172,18 +168,31 @@ func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
 	return calls
 }
 
-func (b *Broker) lostAnswers(ctx context.Context, calls []*lostCall, load bool) []rueidis.RedisResult {
+// lostAnswers makes the calls. A server that does not know the script is sent
+// its text.
+func (b *Broker) lostAnswers(ctx context.Context, calls []*lostCall, text bool) []rueidis.RedisResult {
 	if len(calls) == 0 {
 		return nil
 	}
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, c := range calls {
 		n := int64(len(c.keys))
-		if load && i == 0 { // the others find it loaded
+		if text {
 			cmds[i] = b.client.B().Eval().Script(lostText.text).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
 			continue
 		}
 		cmds[i] = b.client.B().Evalsha().Sha1(lostText.sha).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
 	}
-	return b.client.DoMulti(ctx, cmds...)
+	answers := b.client.DoMulti(ctx, cmds...)
+	var again []*lostCall
+	var places []int
+	for i, a := range answers {
+		if !text && forgot(a.Error()) {
+			again, places = append(again, calls[i]), append(places, i)
+		}
+	}
+	for i, a := range b.lostAnswers(ctx, again, true) {
+		answers[places[i]] = a
+	}
+	return answers
 }

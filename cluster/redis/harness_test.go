@@ -19,7 +19,10 @@ import (
 	"github.com/gohub/gohub/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A cluster client closes what it needs no more five seconds later.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+}
 
 const patience = 20 * time.Second
 
@@ -44,7 +47,12 @@ func quiet() *slog.Logger {
 // forgotten it waits for other nodes only for a moment: see patient.
 func broker(tb testing.TB, s *redistest.Server, prefix string) *Broker {
 	tb.Helper()
-	b, err := New(context.Background(), connect(tb, s), Options{Prefix: prefix, Logger: quiet()})
+	return brokerOn(tb, connect(tb, s), prefix)
+}
+
+func brokerOn(tb testing.TB, client rueidis.Client, prefix string) *Broker {
+	tb.Helper()
+	b, err := New(context.Background(), client, Options{Prefix: prefix, Logger: quiet()})
 	require.NoError(tb, err)
 	b.t.grace, b.t.hold = 100*time.Millisecond, 200*time.Millisecond
 	return b

@@ -70,7 +70,7 @@ func (n *node) listed(p *part, nodes []gohub.Node) {
 		if first == p {
 			break
 		}
-		if first.home && time.Since(first.state.Load().good) < b.t.absent {
+		if is := first.state.Load(); first.home && is.err == nil && time.Since(is.good) < b.t.absent/2 {
 			return
 		}
 	}

@@ -20,7 +20,7 @@ const (
 // Announce says who is in a room here, 256 users in one call of a script; see
 // [gohub.Directory].
 func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, again bool) (count int, err error) {
-	p, l, err := b.at(ctx, roomKey(room))
+	p, l, err := b.inTouch(ctx, room)
 	if err != nil {
 		return 0, err
 	}
@@ -35,6 +35,18 @@ func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.
 		}
 	}
 	return count, nil
+}
+
+// inTouch is at for what a hub does all the time for all of its rooms, which
+// shall not wait for a server that has not answered the last beat.
+func (b *Broker) inTouch(ctx context.Context, room gohub.RoomID) (*part, *lease, error) {
+	p, l, err := b.at(ctx, roomKey(room))
+	if err == nil {
+		if last := p.state.Load().err; last != nil {
+			return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, last)
+		}
+	}
+	return p, l, err
 }
 
 func (p *part) announce(ctx context.Context, l *lease, id gohub.RoomID, users []gohub.PresentUser, quiet bool) (count int, err error) {
@@ -60,7 +72,7 @@ func (p *part) announce(ctx context.Context, l *lease, id gohub.RoomID, users []
 // Present lists who is in a room; see [gohub.Directory]. It takes time for the
 // page alone, however many users there are.
 func (b *Broker) Present(ctx context.Context, room gohub.RoomID, cursor string, limit int) (gohub.PresencePage, error) {
-	p, l, err := b.at(ctx, roomKey(room))
+	p, l, err := b.inTouch(ctx, room)
 	if err != nil {
 		return gohub.PresencePage{}, err
 	}

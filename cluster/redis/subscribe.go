@@ -217,9 +217,12 @@ func (s *subscriptions) end() {
 // listens keeps the subscriptions; it ends with ctx.
 func (p *part) listens(ctx context.Context) {
 	pause := 10 * time.Millisecond
+	at := ""
 	for ctx.Err() == nil {
 		began := time.Now()
-		p.listen(ctx)
+		if at = p.listen(ctx, at); at != "" {
+			continue
+		}
 		if time.Since(began) > time.Second {
 			pause = 10 * time.Millisecond
 		}
@@ -231,14 +234,26 @@ func (p *part) listens(ctx context.Context) {
 	}
 }
 
+// dedicate takes a connection to the server at that address, which is where
+// another one has said that the partition is, or to where the client takes it to
+// be: it learns of that within a second.
+func (p *part) dedicate(at string) (rueidis.DedicatedClient, func()) {
+	if at != "" {
+		if server := p.b.client.Nodes()[at]; server != nil {
+			return server.Dedicate()
+		}
+	}
+	return p.b.client.Dedicate()
+}
+
 // listen subscribes everything on a new connection and returns when that has
-// ended.
-func (p *part) listen(ctx context.Context) {
+// ended: with an address, if it was to the wrong server.
+func (p *part) listen(ctx context.Context, at string) (moved string) {
 	s := &p.subs
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	s.heard.Store(clock())
-	client, release := p.b.client.Dedicate()
+	client, release := p.dedicate(at)
 	defer release()
 	// The connection goes back to the client's pool without our subscriptions,
 	// or rather not at all.
@@ -250,7 +265,16 @@ func (p *part) listen(ctx context.Context) {
 	// This makes the connection. A replica of a Redis Cluster would take a
 	// subscription, and bring less than all: it refuses this.
 	if err := client.Do(ctx, client.B().Exists().Key(p.keys.meta()).Build()).Error(); err != nil {
-		return
+		re, ok := rueidis.IsRedisErr(err)
+		if !ok {
+			return ""
+		}
+		if moved, ok := re.IsMoved(); ok && at == "" {
+			return moved
+		}
+		if _, ok := re.IsAsk(); !ok { // it is being moved, and still here for subscriptions
+			return ""
+		}
 	}
 	s.mu.Lock()
 	s.giveUp = giveUp
@@ -273,12 +297,12 @@ func (p *part) listen(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return ""
 		case err := <-ended:
 			if ctx.Err() == nil {
 				p.log.Warn("the connection of the subscriptions has ended", "err", err)
 			}
-			return
+			return ""
 		case <-s.more:
 		}
 		s.mu.Lock()
@@ -289,7 +313,7 @@ func (p *part) listen(ctx context.Context) {
 		}
 		s.mu.Unlock()
 		if !send(ctx, client, dropped, wanted) {
-			return
+			return ""
 		}
 	}
 }
