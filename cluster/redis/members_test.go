@@ -441,7 +441,7 @@ func TestClaim(t *testing.T) {
 	for _, d := range []doomed{
 		{l.owner, "", n.n.name, "1 1"},              // it has beaten since
 		{l.owner, "", n.n.name, ""},                 // or has come back
-		{owner: l.owner, is: "left 1"},            // or is another one
+		{owner: l.owner, is: "left 1"},              // or is another one
 		{owner: ownerName(n.n.name, 0), is: "gone"}, // or is not there
 	} {
 		require.NoError(t, n.reap(t.Context(), l, d))

@@ -65,6 +65,7 @@ type part struct {
 type lease struct {
 	gen   string
 	beat  int64  // µs of the server's clock
+	least int64  // no Seq of a publish with it is below: the highest beat there was, of any server
 	owner string // of what this node announces
 	quiet bool   // what it announces again was known to others
 }
@@ -295,7 +296,7 @@ func (p *part) beat(ctx context.Context, gen string) error {
 		p.epoch, p.quiet = p.epoch+1, false
 		return p.beat(ctx, gen)
 	}
-	if !p.lease.CompareAndSwap(held, &lease{gen, now, owner, p.quiet}) {
+	if !p.lease.CompareAndSwap(held, &lease{gen, now, p.owed.next(now), owner, p.quiet}) {
 		return nil // an alarm came meanwhile
 	}
 	p.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one

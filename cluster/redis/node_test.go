@@ -381,6 +381,27 @@ func TestASilentNodeIsRefused(t *testing.T) {
 	require.Eventually(t, func() bool { return announce() == nil }, patience, time.Millisecond)
 }
 
+// The clock of the server that serves now is behind that of the one before: what
+// is ordered is not taken for stored.
+func TestAClockThatIsBehind(t *testing.T) {
+	s, p := redistest.New(t), prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	a.t.beat, b.t.beat = 20*time.Millisecond, 20*time.Millisecond
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	o := the(b).owed
+	ahead := time.Now().Add(time.Minute).UnixMicro()
+	o.mu.Lock()
+	o.now.beat = ahead
+	o.mu.Unlock()
+	require.Eventually(t, func() bool { return the(b).lease.Load().least >= ahead }, patience, time.Millisecond)
+	m := publish(t, b, 0, message("1"))
+	time.Sleep(10 * b.t.beat)
+	ms, base := readLog(t, b)
+	assert.Equal(t, []gohub.Message{m}, ms)
+	assert.Less(t, base, m.Seq, "it is not stored")
+}
+
 func TestOrphans(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()

@@ -75,7 +75,7 @@ func (p *part) publish(ctx context.Context, floor int64, msgs []gohub.Message) [
 func (p *part) publishCommand(l *lease, floor int64, msgs []gohub.Message) rueidis.Completed {
 	room := roomKey(msgs[0].Room)
 	args := make([]string, 0, 6+3*len(msgs))
-	args = append(args, l.gen, digits(l.beat), digits(l.beat+p.b.t.stale.Microseconds()), digits(max(floor, 0)), room, p.n.dedup)
+	args = append(args, l.gen, digits(l.least), digits(l.beat+p.b.t.stale.Microseconds()), digits(max(floor, 0)), room, p.n.dedup)
 	for i := range msgs {
 		m := &msgs[i]
 		frame := make([]byte, 0, 8+len(m.ID)+len(m.Sender)+len(m.To)+len(m.Kind)+len(m.Body))

@@ -29,7 +29,10 @@ func slotOf(t *testing.T, b *Broker, part int) int {
 }
 
 // serverOf is which server of three has a partition at first.
-func serverOf(t *testing.T, b *Broker, part int) int { t.Helper(); return slotOf(t, b, part) * 3 / clusterSlots }
+func serverOf(t *testing.T, b *Broker, part int) int {
+	t.Helper()
+	return slotOf(t, b, part) * 3 / clusterSlots
+}
 
 // stormPart is where a room of a storm is.
 func stormPart(t *testing.T, b *Broker, room int) int {
@@ -178,7 +181,9 @@ func replicaServes(s *redistest.Server) bool {
 // A server is down, or frozen, and none takes its place: its rooms are
 // unavailable, and those of the others go on as if nothing were.
 func TestClusterWithoutOneServer(t *testing.T) {
-	for name, away := range map[string]struct{ begin, end func(s *redistest.Server) error }{
+	for name, away := range map[string]struct {
+		begin, end func(s *redistest.Server) error
+	}{
 		"down":   {(*redistest.Server).Kill9, (*redistest.Server).Start},
 		"frozen": {(*redistest.Server).Freeze, (*redistest.Server).Thaw},
 	} {
