@@ -1,4 +1,5 @@
-// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server:
+// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server
+// or a Redis Cluster:
 // hubs in several processes behave as one. Each room has one order, every
 // message reaches all hubs that have members in it, an id is ordered once
 // however many hubs it is sent to, and a device of a user has one session.
@@ -7,15 +8,18 @@
 //	broker, err := redis.New(ctx, client, redis.Options{})
 //	hub, err := gohub.New(gohub.Config{Broker: broker, Store: store, …})
 //
-// All hubs of a cluster use the same server, the same Options.Prefix, and a
+// All hubs of a cluster use the same server or servers, the same Options.Prefix, and a
 // Store that they share. The client stays the caller's, who closes it after
 // the hub.
 //
 // Redis carries and orders; it does not keep. What was acked is in the Store,
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
-// itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster.
+// itself. docs/cluster.md says what happens in each kind of failure.
+//
+// On a Redis Cluster the rooms are spread over 32 partitions, each in one slot,
+// and each stands on its own: where a server is away, its rooms are unavailable,
+// and those of the others go on.
 //
 // The Broker is the hubs' [gohub.Directory] as well, by which they know each
 // other and who is in a room, send sessions to where they belong, and take each
