@@ -364,14 +364,13 @@ func (p *part) recover(ctx context.Context, gen string) (string, error) {
 // load loads the scripts where the partition is. Only who begins a generation
 // does it.
 func (p *part) load(ctx context.Context) error {
-	c := p.b.client
-	// A command without a key goes where the others of the call go.
-	cmds := []rueidis.Completed{c.B().Exists().Key(p.keys.meta()).Build()}
-	for _, sc := range p.scripts.all() {
-		cmds = append(cmds, c.B().ScriptLoad().Script(sc.text).Build())
+	client, release, err := p.reach(ctx)
+	if err != nil {
+		return err
 	}
-	for _, r := range c.DoMulti(ctx, cmds...) {
-		if err := r.Error(); err != nil {
+	defer release()
+	for _, sc := range p.scripts.all() {
+		if err := client.Do(ctx, client.B().ScriptLoad().Script(sc.text).Build()).Error(); err != nil {
 			return err
 		}
 	}

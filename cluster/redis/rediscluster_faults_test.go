@@ -277,3 +277,71 @@ func TestClusterWithoutOneServer(t *testing.T) {
 		})
 	}
 }
+
+// Each partition has an alarm of its own: that a server has forgotten is not
+// kept from one by another's recovery, which loads scripts there.
+func TestClusterAlarms(t *testing.T) {
+	t.Parallel() // it waits, most of the time
+	c := redistest.NewCluster(t, 3, false)
+	b := brokerOf(t, c, prefix())
+	b.t.beat = 3 * time.Second
+	runs(t, b, new(recorder))
+	before := generations(b)
+	began := func(part int) func() bool {
+		return func() bool { now := generations(b)[part]; return now != "" && now != before[part] }
+	}
+	_, err := c.Masters[0].Do("SCRIPT", "FLUSH")
+	require.NoError(t, err)
+	b.node.parts[0].poke()
+	require.Eventually(t, began(0), patience, time.Millisecond)
+	for part := range before {
+		if serverOf(t, b, part) == 0 {
+			require.Eventually(t, began(part), patience, time.Millisecond, "partition %d", part)
+		}
+	}
+}
+
+// While a partition moves nothing is done in it by halves: publishes are refused,
+// surely. When it has, Redis says so to who listens, who then listens where it
+// is; no probe is needed for that.
+func TestClusterMove(t *testing.T) {
+	t.Parallel() // it waits, most of the time
+	c, p := redistest.NewCluster(t, 3, false), prefix()
+	a, b := brokerOf(t, c, p), brokerOf(t, c, p)
+	a.t.probe, b.t.probe = time.Hour, time.Hour
+	r := new(recorder)
+	runs(t, a, r)
+	runs(t, b, new(recorder))
+	require.NoError(t, a.Subscribe(t.Context(), r, lobby))
+	var before []gohub.Message
+	for range 30 {
+		before = append(before, publish(t, b, 0, message("before")))
+	}
+	require.Eventually(t, func() bool { return r.delivered() == len(before) }, patience, time.Millisecond)
+	part := b.keys.partition(roomKey(lobby))
+	from := serverOf(t, b, part)
+	tries := 0
+	require.NoError(t, c.Move(slotOf(t, b, part), c.Masters[from], c.Masters[(from+1)%3], func() {
+		tries++
+		fresh, again := message("meanwhile"), before[tries%len(before)]
+		again.Seq = 0
+		for _, o := range b.Publish(t.Context(), 0, fresh, again) {
+			require.ErrorIs(t, o.Err, gohub.ErrUnavailable)
+			require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
+		}
+	}))
+	assert.Greater(t, tries, 2)
+	assert.Len(t, before, r.delivered())
+	b.Stored(before...)
+	after := message("after")
+	var o gohub.Ordered
+	require.Eventually(t, func() bool { o = b.Publish(t.Context(), 0, after)[0]; return o.Err == nil }, patience, time.Millisecond)
+	assert.Greater(t, o.Seq, before[len(before)-1].Seq)
+	require.Eventually(t, func() bool { return r.suspected(lobby) == 1 }, patience, time.Millisecond, "it listens where the room is")
+	last := publish(t, b, 0, message("last"))
+	require.Eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.got[len(r.got)-1].ID == last.ID
+	}, patience, time.Millisecond)
+}

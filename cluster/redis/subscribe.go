@@ -217,12 +217,9 @@ func (s *subscriptions) end() {
 // listens keeps the subscriptions; it ends with ctx.
 func (p *part) listens(ctx context.Context) {
 	pause := 10 * time.Millisecond
-	at := ""
 	for ctx.Err() == nil {
 		began := time.Now()
-		if at = p.listen(ctx, at); at != "" {
-			continue
-		}
+		p.listen(ctx)
 		if time.Since(began) > time.Second {
 			pause = 10 * time.Millisecond
 		}
@@ -234,26 +231,47 @@ func (p *part) listens(ctx context.Context) {
 	}
 }
 
-// dedicate takes a connection to the server at that address, which is where
-// another one has said that the partition is, or to where the client takes it to
-// be: it learns of that within a second.
-func (p *part) dedicate(at string) (rueidis.DedicatedClient, func()) {
-	if at != "" {
-		if server := p.b.client.Nodes()[at]; server != nil {
-			return server.Dedicate()
+// reach takes a connection to the server that has the partition. Where the
+// client does not know yet that it has moved, which takes it up to a second, the
+// server says so. A replica would take a subscription, and bring less than all: it
+// refuses this.
+func (p *part) reach(ctx context.Context) (client rueidis.DedicatedClient, release func(), err error) {
+	client, release = p.b.client.Dedicate()
+	for range 2 {
+		err = client.Do(ctx, client.B().Exists().Key(p.keys.meta()).Build()).Error()
+		re, ok := rueidis.IsRedisErr(err)
+		if err == nil || !ok {
+			break
 		}
+		if _, moving := re.IsAsk(); moving { // it is here until all of it has gone
+			return client, release, nil
+		}
+		at, _ := re.IsMoved()
+		server := p.b.client.Nodes()[at]
+		if server == nil {
+			break
+		}
+		release()
+		client, release = server.Dedicate()
 	}
-	return p.b.client.Dedicate()
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return client, release, nil
 }
 
 // listen subscribes everything on a new connection and returns when that has
-// ended: with an address, if it was to the wrong server.
-func (p *part) listen(ctx context.Context, at string) (moved string) {
+// ended.
+func (p *part) listen(ctx context.Context) {
 	s := &p.subs
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	s.heard.Store(clock())
-	client, release := p.dedicate(at)
+	client, release, err := p.reach(ctx)
+	if err != nil {
+		return
+	}
 	defer release()
 	// The connection goes back to the client's pool without our subscriptions,
 	// or rather not at all.
@@ -262,20 +280,6 @@ func (p *part) listen(ctx context.Context, at string) (moved string) {
 		OnMessage:      func(m rueidis.PubSubMessage) { s.message(ctx, m) },
 		OnSubscription: func(c rueidis.PubSubSubscription) { s.confirm(ctx, c) },
 	})
-	// This makes the connection. A replica of a Redis Cluster would take a
-	// subscription, and bring less than all: it refuses this.
-	if err := client.Do(ctx, client.B().Exists().Key(p.keys.meta()).Build()).Error(); err != nil {
-		re, ok := rueidis.IsRedisErr(err)
-		if !ok {
-			return ""
-		}
-		if moved, ok := re.IsMoved(); ok && at == "" {
-			return moved
-		}
-		if _, ok := re.IsAsk(); !ok { // it is being moved, and still here for subscriptions
-			return ""
-		}
-	}
 	s.mu.Lock()
 	s.giveUp = giveUp
 	s.wanted = append(s.wanted[:0], s.signals, s.self)
@@ -297,12 +301,12 @@ func (p *part) listen(ctx context.Context, at string) (moved string) {
 	for {
 		select {
 		case <-ctx.Done():
-			return ""
+			return
 		case err := <-ended:
 			if ctx.Err() == nil {
 				p.log.Warn("the connection of the subscriptions has ended", "err", err)
 			}
-			return ""
+			return
 		case <-s.more:
 		}
 		s.mu.Lock()
@@ -313,7 +317,7 @@ func (p *part) listen(ctx context.Context, at string) (moved string) {
 		}
 		s.mu.Unlock()
 		if !send(ctx, client, dropped, wanted) {
-			return ""
+			return
 		}
 	}
 }
