@@ -46,6 +46,8 @@ func BenchmarkPublish(b *testing.B) {
 	})
 	for _, batch := range []int{1, 16} {
 		b.Run(fmt.Sprintf("many/batch=%d", batch), func(b *testing.B) {
+			_, err := s.Do("CONFIG", "RESETSTAT")
+			require.NoError(b, err)
 			var n atomic.Int64
 			b.SetParallelism(100)
 			b.RunParallel(func(pb *testing.PB) {
@@ -59,6 +61,7 @@ func BenchmarkPublish(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "msg/s")
+			b.ReportMetric(scriptTime(b, br)/float64(b.N), "redis-µs/call")
 		})
 	}
 	b.Run("floor", func(b *testing.B) {

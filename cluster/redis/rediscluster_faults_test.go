@@ -237,6 +237,12 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			carol.ExpectError(gohub.CodeUnavailable)
 			carol.Typing(rooms[1], true)
 			dave.Expect("typing", "user", "carol")
+			n := bs[0].node
+			for i := range 100 {
+				by := n.carrier(gohub.Target{User: fmt.Sprint(i)})
+				assert.NotZero(t, serverOf(t, bs[0], slices.Index(n.parts, by)), "signals go by a server that answers")
+				assert.Same(t, by, n.carrier(gohub.Target{User: fmt.Sprint(i)}))
+			}
 
 			// Nor does who comes and goes where all is well wait for who does so
 			// where it cannot be told.
