@@ -195,6 +195,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			var hubs []*hubtest.Hub
 			for _, node := range []string{"a", "b"} {
 				b := brokerOf(t, c, p)
+				b.t.absent = 3 * time.Second
 				bs = append(bs, b)
 				hubs = append(hubs, hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: b}))
 			}

@@ -46,6 +46,7 @@ func onAll(tb testing.TB, c *redistest.Cluster, words ...string) {
 
 // All suites hold on three servers, with 32 partitions among them.
 func TestClusterSuites(t *testing.T) {
+	t.Parallel() // it waits, most of the time
 	c := redistest.NewCluster(t, 3, false)
 	forget := func(t *testing.T) {
 		t.Helper()
