@@ -261,13 +261,25 @@ func (p *part) reach(ctx context.Context) (client rueidis.DedicatedClient, relea
 	return client, release, nil
 }
 
+// lost has who subscribes from now on wait for the next connection.
+func (s *subscriptions) lost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.rooms {
+		if sub.is {
+			sub.is, sub.before = false, true
+			sub.confirmed = make(chan struct{})
+		}
+	}
+}
+
 // listen subscribes everything on a new connection and returns when that has
 // ended.
 func (p *part) listen(ctx context.Context) {
 	s := &p.subs
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	s.heard.Store(clock())
+	s.lost()
 	client, release, err := p.reach(ctx)
 	if err != nil {
 		return
@@ -280,15 +292,12 @@ func (p *part) listen(ctx context.Context) {
 		OnMessage:      func(m rueidis.PubSubMessage) { s.message(ctx, m) },
 		OnSubscription: func(c rueidis.PubSubSubscription) { s.confirm(ctx, c) },
 	})
+	s.heard.Store(clock())
 	s.mu.Lock()
 	s.giveUp = giveUp
 	s.wanted = append(s.wanted[:0], s.signals, s.self)
 	s.dropped, s.ending = nil, map[string]int{}
-	for channel, sub := range s.rooms {
-		if sub.is {
-			sub.is, sub.before = false, true
-			sub.confirmed = make(chan struct{})
-		}
+	for channel := range s.rooms {
 		s.wanted = append(s.wanted, channel)
 	}
 	s.wake()
