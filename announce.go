@@ -21,7 +21,6 @@ type announcer struct {
 	queue   []*room
 	workers int
 
-	failing atomic.Bool  // the Directory could not be reached last
 	settled atomic.Int64 // Unix ns from which on counts are those of all nodes
 }
 
@@ -37,7 +36,7 @@ func (a *announcer) unsettled() time.Duration {
 	return max(0, time.Until(time.Unix(0, at)))
 }
 
-// push queues the room. While the Directory fails, those who try are enough.
+// push queues the room.
 func (a *announcer) push(r *room) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -48,11 +47,7 @@ func (a *announcer) push(r *room) {
 // grow starts a worker if there is work for one more; mu is held. A hub that
 // has ended announces nothing.
 func (a *announcer) grow() {
-	most := announceWorkers
-	if a.failing.Load() {
-		most = 1
-	}
-	if len(a.queue) > 0 && a.workers < most && a.hub.spawn(a.work) { // ends when the queue is empty, or with the hub
+	if len(a.queue) > 0 && a.workers < announceWorkers && a.hub.spawn(a.work) { // ends when the queue is empty, or with the hub
 		a.workers++
 	}
 }
@@ -73,20 +68,9 @@ func (a *announcer) next() *room {
 }
 
 func (a *announcer) work() {
-	pause := newBackoff()
-	for r := a.next(); r != nil; r = a.next() {
-		err := r.announce(a.hub.ctx)
-		a.failing.Store(err != nil)
-		if err == nil {
-			pause = newBackoff()
-			continue
-		}
-		if !errors.Is(err, ErrUnavailable) {
+	for r := a.next(); r != nil && a.hub.ctx.Err() == nil; r = a.next() {
+		if err := r.announce(a.hub.ctx); err != nil && !errors.Is(err, ErrUnavailable) {
 			a.hub.seldom("members", r.id, err)
-		}
-		a.push(r)
-		if !pause.wait(a.hub.ctx) {
-			return
 		}
 	}
 }
@@ -108,13 +92,30 @@ func (r *room) announceIn(after time.Duration) {
 		r.hub.announcer.push(r)
 		return
 	}
+	r.announceAt(due)
+}
+
+// announceAt has a timer, which holds the room, queue it; mu is held.
+func (r *room) announceAt(due time.Time) {
+	ro := r.roster
 	ro.due = due
-	ro.timer = time.AfterFunc(after, func() {
+	ro.timer = time.AfterFunc(time.Until(due), func() {
 		r.mu.Lock()
 		ro.timer, ro.queued = nil, true
 		r.mu.Unlock()
 		r.hub.announcer.push(r)
 	})
+}
+
+// announceAgain has it announced again after a failure: the Directory may fail
+// for some rooms and not for others, so each waits for itself. mu is held.
+func (r *room) announceAgain() {
+	ro := r.roster
+	if ro.failing == nil {
+		ro.failing = newBackoff()
+	}
+	ro.queued = false
+	r.announceAt(time.Now().Add(ro.failing.step()))
 }
 
 // announced returns when the Directory knows what has been so here when it was
@@ -126,7 +127,7 @@ func (r *room) announced(ctx context.Context) error {
 		r.mu.Unlock()
 		return nil
 	}
-	if r.hub.announcer.failing.Load() {
+	if ro.failing != nil {
 		r.mu.Unlock()
 		return ErrUnavailable
 	}
@@ -145,8 +146,8 @@ func (r *room) announced(ctx context.Context) error {
 }
 
 // announce makes one call of the Directory: it says again what that has
-// forgotten, or what has changed, or asks for the count. An error says that
-// it is to be called again.
+// forgotten, or what has changed, or asks for the count. After an error it is
+// called again.
 func (r *room) announce(ctx context.Context) error {
 	ro, a := r.roster, r.hub.announcer
 	r.mu.Lock()
@@ -179,7 +180,7 @@ func (r *room) announce(ctx context.Context) error {
 	r.mu.Lock()
 	idle := false
 	if err == nil {
-		ro.sending = nil
+		ro.sending, ro.failing = nil, nil
 		if again {
 			ro.renewed = forgotten
 		}
@@ -197,6 +198,7 @@ func (r *room) announce(ctx context.Context) error {
 		ro.sending = nil
 		flushes = append(flushes, ro.flushes...)
 		ro.flushes = nil
+		r.announceAgain()
 	}
 	r.mu.Unlock()
 	for _, f := range flushes {

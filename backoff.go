@@ -14,11 +14,16 @@ type backoff struct{ next, most time.Duration }
 // that is back shall be found within that.
 func newBackoff() *backoff { return &backoff{next: 50 * time.Millisecond, most: time.Second} }
 
-// wait returns false when ctx ended first.
-func (b *backoff) wait(ctx context.Context) bool {
+// step is how long to wait now.
+func (b *backoff) step() time.Duration {
 	d := b.next/2 + rand.N(b.next/2) //nolint:gosec // jitter
 	b.next = min(2*b.next, b.most)
-	t := time.NewTimer(d)
+	return d
+}
+
+// wait returns false when ctx ended first.
+func (b *backoff) wait(ctx context.Context) bool {
+	t := time.NewTimer(b.step())
 	defer t.Stop()
 	select {
 	case <-t.C:

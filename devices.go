@@ -342,10 +342,7 @@ func (d *devices) claimAgain(ctx context.Context, c *Client) (Claim, error) {
 func (d *devices) ask(ctx context.Context, held []Claim) error {
 	ctx, cancel := context.WithTimeout(ctx, claimBeat)
 	defer cancel()
-	lost, err := d.hub.dir.Lost(ctx, held)
-	if err != nil {
-		return err
-	}
+	lost, err := d.hub.dir.Lost(ctx, held) // some, where there is an error
 	for i := range lost {
 		c := d.hub.session(lost[i].Session)
 		if c == nil {
@@ -359,5 +356,5 @@ func (d *devices) ask(ctx context.Context, held []Claim) error {
 			c.close(CloseSessionReplaced, replacedReason)
 		}
 	}
-	return nil
+	return err
 }

@@ -48,7 +48,8 @@ type Directory interface {
 	Claim(ctx context.Context, c Claim) (gen int64, err error)
 	// Lost returns those of held of whose device a higher generation is known,
 	// with that generation. What has been forgotten, or is lower, it writes
-	// anew. What is not held anywhere may be forgotten after some minutes.
+	// anew. What is not held anywhere may be forgotten after some minutes. With
+	// an error, what it returns is so, and may not be all.
 	Lost(ctx context.Context, held []Claim) ([]Claim, error)
 
 	// Announce says how many sessions each of these users has in the room on

@@ -169,6 +169,8 @@ type forgetful struct {
 	self  gohub.Node
 	down  bool
 	calls int
+
+	without string // a room for which it fails
 }
 
 func (d *forgetful) now() gohub.Directory {
@@ -210,14 +212,14 @@ func (d *forgetful) Leave(ctx context.Context, l gohub.Listener) { d.inner.Leave
 func (d *forgetful) Nodes() []gohub.Node                         { return d.inner.Nodes() }
 
 func (d *forgetful) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, again bool) (int, error) {
-	if now := d.now(); now != nil {
+	if now := d.now(); now != nil && room.Name != d.without {
 		return now.Announce(ctx, room, users, again)
 	}
 	return 0, gohub.ErrUnavailable
 }
 
 func (d *forgetful) Present(ctx context.Context, room gohub.RoomID, cursor string, limit int) (gohub.PresencePage, error) {
-	if now := d.now(); now != nil {
+	if now := d.now(); now != nil && room.Name != d.without {
 		return now.Present(ctx, room, cursor, limit)
 	}
 	return gohub.PresencePage{}, gohub.ErrUnavailable
@@ -276,6 +278,28 @@ func TestMembersWhileTheDirectoryIsAway(t *testing.T) {
 			require.Len(t, got, 1, "dave has come and gone")
 		}
 		require.EqualValues(t, 3, carol.ask(frame{"type": "presence", "room": "r"}, "presence")["count"])
+	})
+}
+
+// A Directory may fail for some rooms, as a cluster without one of its servers
+// does. The others' members notice nothing.
+func TestMembersWhileTheDirectoryFailsForOthers(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		d, dirs := forgetfulNodes(2)
+		d[0].without = "bad"
+		w := startNodes(t, dirs...)
+		alice := w[0].as("alice", "r")
+		alice.told()
+		for i := range 20 {
+			w[0].as(fmt.Sprint("unheard-", i), "bad")
+		}
+		pass(time.Minute)
+		for i := range 5 {
+			user := fmt.Sprint("u", i)
+			w[0].as(user, "r")
+			require.Equal(t, members(2+i, []any{user}, nobody), alice.told(), "within a second")
+			require.Equal(t, 2+i, w[0].present(gohub.RoomID{Name: "r"}, "", 0).Count)
+		}
 	})
 }
 

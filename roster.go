@@ -32,6 +32,7 @@ type roster struct {
 	forgotten, renewed int
 	stale              bool // the count is to be asked for: some of what was told was lost
 	flushes            []*flush
+	failing            *backoff // the last call failed; nil: it did not
 
 	timer  *time.Timer // nil: none runs
 	due    time.Time   // when it does

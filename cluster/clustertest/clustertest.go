@@ -154,7 +154,23 @@ func (r *run) start(b gohub.Broker) *node {
 		time.Sleep(time.Millisecond)
 	}
 	b.Unsubscribe(n, probe)
+	if err := ready(b, r.f.Patience); err != nil {
+		r.Fatalf("Ready after Run began: %v", err)
+	}
 	return n
+}
+
+// ready waits until a Broker that says so serves all rooms, and not only some.
+func ready(b gohub.Broker, patience time.Duration) error {
+	says, ok := b.(interface{ Ready() error })
+	if !ok {
+		return nil
+	}
+	err := says.Ready()
+	for deadline := time.Now().Add(patience); err != nil && time.Now().Before(deadline); err = says.Ready() {
+		time.Sleep(time.Millisecond)
+	}
+	return err
 }
 
 func (r *run) room(name string) gohub.RoomID { return gohub.RoomID{Tenant: r.unique, Name: name} }

@@ -337,6 +337,9 @@ func (p *presence) start(x PresenceNode) *presenceNode {
 	for deadline := time.Now().Add(p.f.Patience); ; time.Sleep(time.Millisecond) {
 		err := x.Broker.Subscribe(p.Context(), n, p.room)
 		if err == nil {
+			if err := ready(x.Broker, p.f.Patience); err != nil {
+				p.Fatalf("Ready after Run began: %v", err)
+			}
 			return n
 		}
 		if !errors.Is(err, gohub.ErrUnavailable) || time.Now().After(deadline) {

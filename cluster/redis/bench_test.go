@@ -3,6 +3,7 @@
 package redis
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -45,6 +46,8 @@ func BenchmarkPublish(b *testing.B) {
 	})
 	for _, batch := range []int{1, 16} {
 		b.Run(fmt.Sprintf("many/batch=%d", batch), func(b *testing.B) {
+			_, err := s.Do("CONFIG", "RESETSTAT")
+			require.NoError(b, err)
 			var n atomic.Int64
 			b.SetParallelism(100)
 			b.RunParallel(func(pb *testing.PB) {
@@ -58,6 +61,7 @@ func BenchmarkPublish(b *testing.B) {
 				}
 			})
 			b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "msg/s")
+			b.ReportMetric(scriptTime(b, br)/float64(b.N), "redis-µs/call")
 		})
 	}
 	b.Run("floor", func(b *testing.B) {
@@ -182,5 +186,59 @@ func BenchmarkTicket(b *testing.B) {
 				once(b, n.Add(1))
 			}
 		})
+	})
+}
+
+// BenchmarkDelivery has what one hub publishes reach another: ns/op is from the
+// call of Publish until Deliver on the other one, one message after the other
+// and 200 at a time.
+func BenchmarkDelivery(b *testing.B) {
+	s := redistest.New(b)
+	p := prefix()
+	from, to := broker(b, s, p), broker(b, s, p)
+	r := &follows{prevs: make(chan int64, 1024)}
+	runs(b, from, new(recorder))
+	runs(b, to, r)
+	room := func(i int) gohub.RoomID { return gohub.RoomID{Tenant: "acme", Name: fmt.Sprint("room-", i%200)} }
+	for i := range 200 {
+		require.NoError(b, to.Subscribe(b.Context(), r, room(i)))
+	}
+	body := make([]byte, 128)
+	publish := func(i int) {
+		m := gohub.Message{Room: room(i), ID: gohub.NewID(), Sender: "alice", Kind: "chat", Binary: true, Body: body}
+		o := from.Publish(context.Background(), 0, m)[0]
+		if o.Err != nil {
+			b.Error(o.Err)
+			return
+		}
+		m.Seq = o.Seq
+		from.Stored(m)
+	}
+	b.Run("alone", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			publish(i)
+			<-r.prevs
+		}
+	})
+	b.Run("many", func(b *testing.B) {
+		waiting := make(chan int)
+		for range 200 {
+			go func() { // ends with waiting
+				for i := range waiting {
+					publish(i)
+				}
+			}()
+		}
+		b.ResetTimer()
+		go func() { // ends with the last
+			for i := range b.N {
+				waiting <- i
+			}
+			close(waiting)
+		}()
+		for range b.N {
+			<-r.prevs
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
 	})
 }

@@ -89,8 +89,8 @@ func loadable(text string) script {
 // device is the key of a claim, in its partition.
 func (k keyspace) device(c *gohub.Claim) (key string, part int) {
 	name := strconv.Itoa(len(c.Tenant)) + ":" + c.Tenant + ":" + strconv.Itoa(len(c.User)) + ":" + c.User + ":" + c.Device
-	part = partition(name)
-	return k.tagged(part) + "dev:" + name, part
+	part = k.partition(name)
+	return k[part].device(name), part
 }
 
 // Claim gives a session its generation; see [gohub.Directory]. Redis forgets
@@ -98,8 +98,8 @@ func (k keyspace) device(c *gohub.Claim) (key string, part int) {
 func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancel()
-	key, _ := b.keys.device(&c)
-	until := b.until(ctx) // before the age: this process may be stopped in between
+	key, part := b.keys.device(&c)
+	until := b.until(ctx, part) // before the age: this process may be stopped in between
 	age := ""
 	if !c.Since.IsZero() {
 		age = digits(max(0, time.Since(c.Since).Microseconds()))
@@ -120,13 +120,17 @@ func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	return gen, nil
 }
 
-// until is ctx's deadline by the server's clock, as the last beat showed it, or
+// until is ctx's deadline by the clock of a partition's server, as the last beat showed it, or
 // a little earlier: by as much as the beat's answer took. "": it is not known.
 // A clock of the server's that is set ahead makes it too early until the next beat.
-func (b *Broker) until(ctx context.Context) string {
+func (b *Broker) until(ctx context.Context, part int) string {
 	deadline, bound := ctx.Deadline()
-	_, l, err := b.running(ctx)
+	n, err := b.running(ctx)
 	if err != nil || !bound {
+		return ""
+	}
+	l := n.parts[part].lease.Load()
+	if l == nil {
 		return ""
 	}
 	return digits(l.beat + deadline.Sub(l.heard).Microseconds())
@@ -139,12 +143,7 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 	defer cancel()
 	calls := b.lostCalls(held)
 	answers := b.lostAnswers(ctx, calls, false)
-	for _, a := range answers {
-		if forgot(a.Error()) { // some may have been done: that does no harm
-			answers = b.lostAnswers(ctx, calls, true)
-			break
-		}
-	}
+	var failure error
 	var lost []gohub.Claim
 	for i, a := range answers {
 		gens, err := a.AsStrSlice()
@@ -152,7 +151,8 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 			err = fmt.Errorf("%d answers to %d claims", len(gens), len(calls[i].claims))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: lost: %w", gohub.ErrUnavailable, err)
+			failure = fmt.Errorf("%w: lost: %w", gohub.ErrUnavailable, err)
+			continue // others may be on another server
 		}
 		for j, s := range gens {
 			if s == "" {
@@ -165,7 +165,7 @@ func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, e
 			lost = append(lost, c)
 		}
 	}
-	return lost, nil
+	return lost, failure
 }
 
 // A lostCall is one call of lostText.
@@ -176,7 +176,7 @@ type lostCall struct {
 }
 
 func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
-	var open [partitions]*lostCall
+	open := make([]*lostCall, len(b.keys))
 	for i := range held {
 		key, part := b.keys.device(&held[i])
 		c := open[part]
@@ -192,18 +192,31 @@ func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
 	return calls
 }
 
-func (b *Broker) lostAnswers(ctx context.Context, calls []*lostCall, load bool) []rueidis.RedisResult {
+// lostAnswers makes the calls. A server that does not know the script is sent
+// its text.
+func (b *Broker) lostAnswers(ctx context.Context, calls []*lostCall, text bool) []rueidis.RedisResult {
 	if len(calls) == 0 {
 		return nil
 	}
 	cmds := make([]rueidis.Completed, len(calls))
 	for i, c := range calls {
 		n := int64(len(c.keys))
-		if load && i == 0 { // the others find it loaded
+		if text {
 			cmds[i] = b.client.B().Eval().Script(lostText.text).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
 			continue
 		}
 		cmds[i] = b.client.B().Evalsha().Sha1(lostText.sha).Numkeys(n).Key(c.keys...).Arg(c.args...).Build()
 	}
-	return b.client.DoMulti(ctx, cmds...)
+	answers := b.client.DoMulti(ctx, cmds...)
+	var again []*lostCall
+	var places []int
+	for i, a := range answers {
+		if !text && forgot(a.Error()) {
+			again, places = append(again, calls[i]), append(places, i)
+		}
+	}
+	for i, a := range b.lostAnswers(ctx, again, true) {
+		answers[places[i]] = a
+	}
+	return answers
 }

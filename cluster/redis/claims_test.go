@@ -276,9 +276,9 @@ func TestSignalsKeepRoomForOrders(t *testing.T) {
 	for range 2000 {
 		b.Signal(gohub.Target{Room: "r", User: "alice"}, []byte("receipt"))
 	}
-	require.Len(t, n.signals, 768)
+	require.Len(t, n.parts[0].signals, 768)
 	b.Signal(gohub.Target{Tenant: "t"}, []byte("order"))
-	require.Len(t, n.signals, 769)
+	require.Len(t, n.parts[0].signals, 769)
 }
 
 // A claim that was held up on its way until nobody waits for it any more, as by

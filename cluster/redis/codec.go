@@ -9,44 +9,6 @@ import (
 	"github.com/gohub/gohub"
 )
 
-// partitions is how many parts the rooms are spread over by hash. Each part's
-// keys have a hash tag of their own, so that a Redis Cluster could spread them.
-// The number is part of the keys: another one is another cluster.
-const partitions = 256
-
-// roomKey names a room inside its partition. The tenant's length comes first,
-// so that no tenant can be mistaken for another's room.
-func roomKey(id gohub.RoomID) string {
-	return strconv.Itoa(len(id.Tenant)) + ":" + id.Tenant + ":" + id.Name
-}
-
-// partition is the FNV-1a hash of a room's key, cut to partitions.
-func partition(roomKey string) int {
-	h := uint32(2166136261)
-	for i := range len(roomKey) {
-		h = (h ^ uint32(roomKey[i])) * 16777619
-	}
-	return int(h % partitions)
-}
-
-// keyspace makes the names of keys and channels.
-type keyspace struct{ prefix string }
-
-// tagged is what the keys of a partition begin with.
-func (k keyspace) tagged(part int) string {
-	return k.prefix + ":{" + strconv.Itoa(part) + "}:"
-}
-
-func (k keyspace) nodes() string           { return k.prefix + ":nodes" }
-func (k keyspace) owners() string          { return k.prefix + ":owners" }
-func (k keyspace) recovery() string        { return k.prefix + ":recovery" }
-func (k keyspace) signals() string         { return k.prefix + ":signals" }
-func (k keyspace) node(node string) string { return k.prefix + ":node:" + node }
-func (k keyspace) ticket(id string) string { return k.prefix + ":ticket:" + id }
-func (k keyspace) room(roomKey string) string {
-	return k.tagged(partition(roomKey)) + "room:" + roomKey
-}
-
 var errFrame = errors.New("redis: a frame that this version cannot read")
 
 const (

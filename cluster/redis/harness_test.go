@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -18,7 +19,10 @@ import (
 	"github.com/gohub/gohub/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// A cluster client closes what it needs no more five seconds later.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+}
 
 const patience = 20 * time.Second
 
@@ -43,7 +47,12 @@ func quiet() *slog.Logger {
 // forgotten it waits for other nodes only for a moment: see patient.
 func broker(tb testing.TB, s *redistest.Server, prefix string) *Broker {
 	tb.Helper()
-	b, err := New(context.Background(), connect(tb, s), Options{Prefix: prefix, Logger: quiet()})
+	return brokerOn(tb, connect(tb, s), prefix)
+}
+
+func brokerOn(tb testing.TB, client rueidis.Client, prefix string) *Broker {
+	tb.Helper()
+	b, err := New(context.Background(), client, Options{Prefix: prefix, Logger: quiet()})
 	require.NoError(tb, err)
 	b.t.grace, b.t.hold = 100*time.Millisecond, 200*time.Millisecond
 	return b
@@ -59,9 +68,12 @@ func patient(bs ...*Broker) {
 func prefix() string { return "t" + strconv.FormatUint(rand.Uint64(), 36) }
 
 func isLeased(b *Broker) bool {
-	_, _, err := b.running(context.Background())
-	return err == nil
+	n, err := b.running(context.Background())
+	return err == nil && !slices.ContainsFunc(n.parts, func(p *part) bool { return p.lease.Load() == nil })
 }
+
+// the gives the part of a server alone.
+func the(b *Broker) *part { return b.node.parts[0] }
 
 // runs runs r on b until the test ends, or stop is called, and waits until it
 // is served.

@@ -217,9 +217,9 @@ func leavesNothing(t *testing.T, s *redistest.Server, b *Broker, dead *Broker) {
 	require.Eventually(t, func() bool {
 		keys, err := b.client.Do(t.Context(), b.client.B().Keys().Pattern(b.o.Prefix+":*"+dead.node.name+"*").Build()).AsStrSlice()
 		require.NoError(t, err)
-		is, err := b.client.Do(t.Context(), b.client.B().Hgetall().Key(b.keys.owners()).Build()).AsStrMap()
+		is, err := b.client.Do(t.Context(), b.client.B().Hgetall().Key(b.keys[0].owners()).Build()).AsStrMap()
 		require.NoError(t, err)
-		_, there := is[ownerName(dead.node.name, dead.node.epoch)]
+		_, there := is[ownerName(dead.node.name, the(dead).epoch)]
 		return len(keys) == 0 && !there
 	}, patience, 10*time.Millisecond)
 }
@@ -359,7 +359,7 @@ func TestALostConnectionHasTheCountAskedFor(t *testing.T) {
 	v.until(1, []string{"alice"}, nil)
 	// As if it were announced while nobody listens.
 	room := gohub.RoomID{Name: "general"}
-	_, err := p[1].b.node.announce(t.Context(), p[1].b.node.lease.Load(), room, []gohub.PresentUser{{User: "bob", Name: "bob", Sessions: 1}}, true)
+	_, err := the(p[1].b).announce(t.Context(), the(p[1].b).lease.Load(), room, []gohub.PresentUser{{User: "bob", Name: "bob", Sessions: 1}}, true)
 	require.NoError(t, err)
 	_, err = s.Do("CLIENT", "KILL", "TYPE", "pubsub")
 	require.NoError(t, err)
@@ -437,12 +437,12 @@ func TestClaim(t *testing.T) {
 	runs(t, b, new(recorder))
 	_, err := b.Announce(t.Context(), lobby, []gohub.PresentUser{{User: "alice", Sessions: 1}}, false)
 	require.NoError(t, err)
-	n, l := b.node, b.node.lease.Load()
+	n, l := the(b), the(b).lease.Load()
 	for _, d := range []doomed{
-		{l.owner, "", n.name, "1 1"},              // it has beaten since
-		{l.owner, "", n.name, ""},                 // or has come back
-		{owner: l.owner, is: "left 1"},            // or is another one
-		{owner: ownerName(n.name, 0), is: "gone"}, // or is not there
+		{l.owner, "", n.n.name, "1 1"},              // it has beaten since
+		{l.owner, "", n.n.name, ""},                 // or has come back
+		{owner: l.owner, is: "left 1"},              // or is another one
+		{owner: ownerName(n.n.name, 0), is: "gone"}, // or is not there
 	} {
 		require.NoError(t, n.reap(t.Context(), l, d))
 		page, err := b.Present(t.Context(), lobby, "", 0)

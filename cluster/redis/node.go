@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,18 +17,34 @@ import (
 	"github.com/gohub/gohub"
 )
 
-// A node is one Run of a Broker. Its goroutines: beats, which alone changes
-// the lease; listens, which owns the connection of the subscriptions; sends,
-// for signals; and workers, which call the receiver. Run waits for them.
+// A node is one Run of a Broker. Its goroutines are those of its parts, and
+// workers, which call the receiver. Run waits for them.
 type node struct {
-	b     *Broker
-	r     gohub.Receiver
-	name  string // unique to this Run
-	dedup string // its window in ms
-	owed  *owed
+	b       *Broker
+	r       gohub.Receiver
+	name    string // unique to this Run
+	dedup   string // its window in ms
+	parts   []*part
+	workers []chan carried
+	left    atomic.Bool // it has said that it ends
+}
+
+// A part is what a node has to do with one partition: nothing that happens to
+// another one is of consequence here. Its goroutines: beats, which alone changes the
+// lease; listens, which owns the connection of the subscriptions; sends, for
+// signals; and reaps, for what other nodes leave.
+type part struct {
+	n       *node
+	b       *Broker
+	keys    partKeys
+	home    bool // nodes say here who they are
+	scripts scripts
+	log     *slog.Logger
+	owed    *owed
 
 	// lease says that this node may publish and read; nil: it may not.
 	lease   atomic.Pointer[lease]
+	state   atomic.Pointer[state]
 	highest atomic.Int64 // the highest Seq this node knows
 	kick    chan struct{}
 	signals chan string
@@ -40,7 +58,6 @@ type node struct {
 	epoch int
 	quiet bool
 	told  string
-	left  atomic.Bool // it has said that it ends
 }
 
 // A lease is what a beat gives: good until the server's clock says beat plus
@@ -49,8 +66,15 @@ type lease struct {
 	gen   string
 	beat  int64     // µs of the server's clock
 	heard time.Time // when its answer came
+	least int64     // no Seq of a publish with it is below: the highest beat there was, of any server
 	owner string    // of what this node announces
 	quiet bool      // what it announces again was known to others
+}
+
+// A state is how the last beat went. It never changes.
+type state struct {
+	good time.Time // the last that came through; zero: none has
+	err  error     // why the last did not
 }
 
 func newNode(b *Broker, r gohub.Receiver) *node {
@@ -58,75 +82,123 @@ func newNode(b *Broker, r gohub.Receiver) *node {
 		b: b, r: r,
 		name:    b.o.Node + "-" + strings.ToLower(rand.Text()[:10]),
 		dedup:   digits(b.t.dedup.Milliseconds()),
-		owed:    newOwed(),
-		kick:    make(chan struct{}, 1),
-		signals: make(chan string, 1024),
+		workers: employ(min(8, max(2, runtime.GOMAXPROCS(0)))),
 	}
-	n.subs.init(n, min(8, max(2, runtime.GOMAXPROCS(0))))
-	n.watch.seen = map[string]sighting{}
+	for i, keys := range b.keys {
+		p := &part{
+			n: n, b: b, keys: keys, home: b.keys.isHome(i), scripts: b.scripts[i],
+			log:     b.o.Logger.With("node", n.name),
+			owed:    newOwed(),
+			kick:    make(chan struct{}, 1),
+			signals: make(chan string, 1024),
+		}
+		if len(b.keys) > 1 {
+			p.log = p.log.With("partition", i)
+		}
+		p.state.Store(&state{})
+		p.subs.init(p)
+		p.watch.seen = map[string]sighting{}
+		n.parts = append(n.parts, p)
+	}
 	return n
 }
 
+// of is the part that a key belongs to, such as a room's.
+func (n *node) of(key string) *part { return n.parts[n.b.keys.partition(key)] }
+
 func (n *node) run(ctx context.Context) {
 	var wg sync.WaitGroup
-	for _, w := range n.subs.workers {
+	for _, w := range n.workers {
 		wg.Go(func() { n.work(ctx, w) })
 	}
-	wg.Go(func() { n.listens(ctx) })
-	wg.Go(func() { n.sends(ctx) })
-	wg.Go(func() { n.beats(ctx) })
-	wg.Go(func() { n.reaps(ctx) })
+	for _, p := range n.parts {
+		wg.Go(func() { p.listens(ctx) })
+		wg.Go(func() { p.sends(ctx) })
+		wg.Go(func() { p.beats(ctx) })
+		wg.Go(func() { p.reaps(ctx) })
+	}
 	wg.Wait()
 	n.leave() //nolint:contextcheck // ctx has ended
 }
 
-// leave takes this node from the list, unless it leaves messages behind.
+// leave takes this node from the lists, but for those of partitions in which it
+// leaves messages behind.
 func (n *node) leave() {
-	n.lease.Store(nil)
-	if !n.owed.clear() {
-		return
+	c := n.b.client
+	var cmds []rueidis.Completed
+	for _, p := range n.parts {
+		p.lease.Store(nil)
+		if p.owed.clear() {
+			cmds = append(cmds, c.B().Hdel().Key(p.keys.nodes()).Field(n.name).Build())
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(time.Second, n.b.o.Timeout))
 	defer cancel()
-	c := n.b.client
-	_ = c.Do(ctx, c.B().Hdel().Key(n.b.keys.nodes()).Field(n.name).Build()).Error() // or it is silent from now on
+	for _, r := range c.DoMulti(ctx, cmds...) {
+		_ = r.Error() // or it is silent from now on
+	}
+}
+
+// poke makes the next beats come at once.
+func (n *node) poke() {
+	for _, p := range n.parts {
+		p.poke()
+	}
+}
+
+// serves reports why Redis does not serve this part now, or nil.
+func (p *part) serves() error {
+	is := p.state.Load()
+	var why string
+	switch {
+	case p.lease.Load() == nil:
+		why = "Redis does not serve this node"
+	case time.Since(is.good) >= p.b.t.absent:
+		why = fmt.Sprintf("no beat of this node has come through for %v", p.b.t.absent)
+	default:
+		return nil
+	}
+	if is.err != nil {
+		return fmt.Errorf("%w: %s: %w", gohub.ErrUnavailable, why, is.err)
+	}
+	return fmt.Errorf("%w: %s", gohub.ErrUnavailable, why)
 }
 
 // saw notes a Seq, above which a new generation will be.
-func (n *node) saw(seq int64) {
+func (p *part) saw(seq int64) {
 	for {
-		old := n.highest.Load()
-		if seq <= old || n.highest.CompareAndSwap(old, seq) {
+		old := p.highest.Load()
+		if seq <= old || p.highest.CompareAndSwap(old, seq) {
 			return
 		}
 	}
 }
 
 // poke makes the next beat come at once.
-func (n *node) poke() {
+func (p *part) poke() {
 	select {
-	case n.kick <- struct{}{}:
+	case p.kick <- struct{}{}:
 	default:
 	}
 }
 
 // alarm takes the lease l away: Redis may have forgotten.
-func (n *node) alarm(l *lease, why string) {
+func (p *part) alarm(l *lease, why string) {
 	for {
-		now := n.lease.Load()
+		now := p.lease.Load()
 		if now == nil || now.gen != l.gen {
 			return // known already
 		}
-		if n.lease.CompareAndSwap(now, nil) {
-			n.b.o.Logger.Warn("Redis has forgotten: publishes are unavailable until a new generation begins", "node", n.name, "why", why)
-			n.poke()
+		if p.lease.CompareAndSwap(now, nil) {
+			p.log.Warn("Redis has forgotten: publishes are unavailable until a new generation begins", "why", why)
+			p.poke()
 			return
 		}
 	}
 }
 
 // beats keeps the lease; it ends with ctx.
-func (n *node) beats(ctx context.Context) {
+func (p *part) beats(ctx context.Context) {
 	gen := "" // the last generation this node knew
 	var troubled bool
 	tick := time.NewTimer(0)
@@ -136,31 +208,34 @@ func (n *node) beats(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		case <-n.kick:
+		case <-p.kick:
 		}
 		var err error
-		pause := n.b.t.beat
-		if gen == "" || n.lease.Load() == nil {
+		pause := p.b.t.beat
+		if gen == "" || p.lease.Load() == nil {
 			var now string
-			now, err = n.recover(ctx, gen)
+			now, err = p.recover(ctx, gen)
 			if err == nil && now != "" {
 				gen = now
-				n.epoch, n.quiet = n.epoch+1, true
-				err = n.beat(ctx, gen)
+				p.epoch, p.quiet = p.epoch+1, true
+				err = p.beat(ctx, gen)
 			}
 		} else {
-			err = n.beat(ctx, gen)
+			err = p.beat(ctx, gen)
 		}
-		if n.lease.Load() == nil {
+		if err != nil {
+			p.state.Store(&state{p.state.Load().good, err})
+		}
+		if p.lease.Load() == nil {
 			pause = min(pause, 50*time.Millisecond)
 		}
 		if err != nil && ctx.Err() == nil {
-			pause = min(n.b.t.beat, 200*time.Millisecond)
+			pause = min(p.b.t.beat, 200*time.Millisecond)
 			if !troubled {
-				n.b.o.Logger.Warn("Redis does not answer", "node", n.name, "err", err)
+				p.log.Warn("Redis does not answer", "err", err)
 			}
 		} else if troubled {
-			n.b.o.Logger.Info("Redis answers again", "node", n.name)
+			p.log.Info("Redis answers again")
 		}
 		troubled = err != nil
 		tick.Reset(pause)
@@ -168,98 +243,95 @@ func (n *node) beats(ctx context.Context) {
 }
 
 // beat says that this node lives and renews the lease.
-func (n *node) beat(ctx context.Context, gen string) error {
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+func (p *part) beat(ctx context.Context, gen string) error {
+	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
-	held, owner := n.lease.Load(), ownerName(n.name, n.epoch)
+	held, owner := p.lease.Load(), ownerName(p.n.name, p.epoch)
 	low := "" // the first beat: the server's time, before which nothing was published
-	if l := n.owed.low(); l != 0 {
+	if l := p.owed.low(); l != 0 {
 		low = digits(l)
 	}
-	n.watch.turn += n.b.t.sweep
-	c := n.b.client
-	answers := c.DoMulti(ctx,
-		c.B().Info().Section("server").Build(),
-		c.B().Evalsha().Sha1(n.b.scripts.beat.sha).Numkeys(2).Key(n.b.keys.nodes(), n.b.keys.node(n.name)).
-			Arg(gen, n.name, low, n.b.keys.prefix, digits(int64(n.watch.turn%partitions)), digits(int64(n.b.t.sweep)), digits(n.b.t.idle.Microseconds()), owner, n.b.about()).Build())
-	info, err := answers[0].ToString()
-	if err != nil {
-		return err
-	}
-	answer, err := answers[1].ToArray()
+	c := p.b.client
+	answer, err := c.Do(ctx, c.B().Evalsha().Sha1(p.scripts.beat.sha).Numkeys(5).
+		Key(p.keys.meta(), p.keys.heads(), p.keys.nodes(), p.keys.owners(), p.keys.node(p.n.name)).
+		Arg(gen, p.n.name, low, string(p.keys), strconv.Itoa(p.b.t.sweep/len(p.n.parts)), digits(p.b.t.idle.Microseconds()), owner, p.b.about(p.home)).Build()).ToArray()
 	if err != nil {
 		if forgot(err) {
-			n.alarmGen(held, gen, "the server does not know the script")
+			p.alarmGen(held, gen, "the server does not know the script")
 			return nil
 		}
 		return err
 	}
-	if len(answer) < 7 {
-		n.alarmGen(held, gen, "another generation runs")
-		return nil
+	if code, err := intOf(answer, 0); err != nil || code != answerOK {
+		p.alarmGen(held, gen, map[int]string{answerGen: "another generation runs", answerServer: "another server serves"}[code])
+		return err
+	}
+	if len(answer) < 6 {
+		return fmt.Errorf("beat: an answer of %d parts", len(answer))
 	}
 	now, err := answer[1].AsInt64()
 	if err != nil {
 		return err
 	}
-	if run, _ := answer[2].ToString(); run != infoField(info, "run_id") {
-		n.alarmGen(held, gen, "another server serves")
-		return nil
-	}
-	nodes, err := answer[3].AsStrMap()
+	nodes, err := answer[2].AsStrMap()
 	if err != nil {
 		return err
 	}
-	owners, err := answer[4].AsStrMap()
+	owners, err := answer[3].AsStrMap()
 	if err != nil {
 		return err
 	}
-	live, rivals := n.watch.note(nodes, n.name, n.b.t)
-	n.b.listed(live)
+	live, rivals := p.watch.note(nodes, p.n.name, p.b.t)
+	p.state.Store(&state{good: time.Now()})
+	if p.home {
+		p.n.listed(p, live)
+	}
 	for _, other := range rivals {
-		n.b.o.Logger.Error("another hub has this one's Config.Node: clients and tickets go to one of the two", "node", n.name, "other", other)
+		if p == p.n.parts[0] { // once
+			p.log.Error("another hub has this one's Config.Node: clients and tickets go to one of the two", "other", other)
+		}
 	}
-	n.watch.noteOwners(owners, nodes, now, owner)
-	if fresh, _ := answer[5].AsInt64(); !n.left.Load() && (owners[owner] != "" || fresh == 1 && n.told == owner) {
-		n.b.o.Logger.Warn("others took this node for dead: it announces its users again", "node", n.name)
-		n.epoch, n.quiet = n.epoch+1, false
-		return n.beat(ctx, gen)
+	p.watch.noteOwners(owners, nodes, now, owner)
+	if fresh, _ := answer[4].AsInt64(); !p.n.left.Load() && (owners[owner] != "" || fresh == 1 && p.told == owner) {
+		p.log.Warn("others took this node for dead: it announces its users again")
+		p.epoch, p.quiet = p.epoch+1, false
+		return p.beat(ctx, gen)
 	}
-	if !n.lease.CompareAndSwap(held, &lease{gen, now, time.Now(), owner, n.quiet}) {
+	if !p.lease.CompareAndSwap(held, &lease{gen, now, time.Now(), p.owed.next(now), owner, p.quiet}) {
 		return nil // an alarm came meanwhile
 	}
-	n.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
-	n.subs.beaten(n.b.t)
-	if n.told != "" && n.told != owner {
-		n.b.tell(func(l gohub.Listener) { l.Forgotten(n.quiet) })
-	} else if written, _ := answer[6].AsInt64(); written == 1 && n.told == owner {
-		n.b.o.Logger.Warn("this node was taken for dead, and is back", "node", n.name)
+	p.owed.beat(now) // after the lease: a publish that is counted here has this lease or a later one
+	p.subs.beaten(p.b.t)
+	if p.told != "" && p.told != owner {
+		p.b.tell(func(l gohub.Listener) { l.Forgotten(p.quiet) })
+	} else if written, _ := answer[5].AsInt64(); written == 1 && p.told == owner {
+		p.log.Warn("this node was taken for dead, and is back")
 	}
-	n.told = owner
+	p.told = owner
 	return nil
 }
 
 // alarmGen is alarm for a beat, which may be the generation's first.
-func (n *node) alarmGen(l *lease, gen, why string) {
+func (p *part) alarmGen(l *lease, gen, why string) {
 	if l == nil {
 		l = &lease{gen: gen}
 	}
-	n.alarm(l, why)
+	p.alarm(l, why)
 }
 
 // recover asks what generation runs, and takes part in beginning one if none
 // does or it is the one that this node has raised the alarm about. "": not yet.
-func (n *node) recover(ctx context.Context, gen string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+func (p *part) recover(ctx context.Context, gen string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
 	holds := "0"
-	if n.owed.holds() {
+	if p.owed.holds() {
 		holds = "1"
 	}
-	c, prefix := n.b.client, n.b.keys.prefix
-	answer, err := c.Do(ctx, c.B().Eval().Script(alarmText).Numkeys(1).Key(n.b.keys.recovery()).
-		Arg(prefix, gen, rand.Text(), digits(n.highest.Load()), holds,
-			digits(n.b.t.grace.Microseconds()), digits(n.b.t.hold.Microseconds())).Build()).ToArray()
+	c := p.b.client
+	answer, err := c.Do(ctx, c.B().Eval().Script(alarmText).Numkeys(3).Key(p.keys.recovery(), p.keys.meta(), p.keys.never()).
+		Arg(gen, rand.Text(), digits(p.highest.Load()), holds,
+			digits(p.b.t.grace.Microseconds()), digits(p.b.t.hold.Microseconds())).Build()).ToArray()
 	if err != nil {
 		return "", err
 	}
@@ -276,39 +348,51 @@ func (n *node) recover(ctx context.Context, gen string) (string, error) {
 	}
 	// Nobody can publish before begin, so nobody misses the alarm that the
 	// scripts' absence is.
-	info, err := c.Do(ctx, c.B().Info().Section("server").Build()).ToString()
-	if err != nil {
+	if err := p.load(ctx); err != nil {
 		return "", err
 	}
-	if err := n.b.scripts.load(ctx, c); err != nil {
-		return "", err
-	}
-	begun, err := c.Do(ctx, c.B().Eval().Script(beginText).Numkeys(1).Key(n.b.keys.recovery()).
-		Arg(prefix, word, infoField(info, "run_id")).Build()).ToString()
+	begun, err := c.Do(ctx, c.B().Eval().Script(beginText).Numkeys(3).Key(p.keys.recovery(), p.keys.meta(), p.keys.never()).
+		Arg(word).Build()).ToString()
 	if err != nil {
 		return "", err
 	}
 	if begun != "" {
-		n.b.o.Logger.Info("a new generation begins", "node", n.name, "generation", begun)
+		p.log.Info("a new generation begins", "generation", begun)
 	}
 	return begun, nil
 }
 
+// load loads the scripts where the partition is. Only who begins a generation
+// does it.
+func (p *part) load(ctx context.Context) error {
+	client, release, err := p.reach(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	for _, sc := range p.scripts.all() {
+		if err := client.Do(ctx, client.B().ScriptLoad().Script(sc.text).Build()).Error(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sends sends signals, those that wait in one go; it ends with ctx.
-func (n *node) sends(ctx context.Context) {
-	c, channel := n.b.client, n.b.keys.signals()
+func (p *part) sends(ctx context.Context) {
+	c, channel := p.b.client, p.keys.signals()
 	for {
 		var cmds []rueidis.Completed
 		select {
 		case <-ctx.Done():
 			return
-		case s := <-n.signals:
-			cmds = append(cmds, c.B().Publish().Channel(channel).Message(s).Build())
+		case s := <-p.signals:
+			cmds = append(cmds, c.B().Spublish().Channel(channel).Message(s).Build())
 		}
-		for len(n.signals) > 0 && len(cmds) < 256 {
-			cmds = append(cmds, c.B().Publish().Channel(channel).Message(<-n.signals).Build())
+		for len(p.signals) > 0 && len(cmds) < 256 {
+			cmds = append(cmds, c.B().Spublish().Channel(channel).Message(<-p.signals).Build())
 		}
-		do, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+		do, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 		for _, r := range c.DoMulti(do, cmds...) {
 			_ = r.Error() // best effort
 		}

@@ -108,9 +108,9 @@ func TestProbe(t *testing.T) {
 	r := new(recorder)
 	runs(t, b, r)
 	require.NoError(t, b.Subscribe(t.Context(), r, lobby))
-	subs := &b.node.subs
+	subs := &the(b).subs
 	subs.mu.Lock()
-	subs.dropped = append(subs.dropped, b.keys.room(roomKey(lobby)), b.keys.node(b.node.name))
+	subs.dropped = append(subs.dropped, subs.p.keys.room(roomKey(lobby)), subs.self)
 	subs.wake()
 	subs.mu.Unlock()
 	require.Eventually(t, func() bool { return r.suspected(lobby) == 1 }, patience, time.Millisecond)
@@ -131,7 +131,7 @@ func TestUnknownOutcome(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, b.Publish(ctx, 0, cut)[0].Err, gohub.ErrUnknown)
-	assert.False(t, b.node.owed.clear())
+	assert.False(t, the(b).owed.clear())
 	require.NoError(t, s.Thaw())
 	for _, m := range []gohub.Message{m, cut} {
 		var o gohub.Ordered
@@ -141,7 +141,7 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 	ms, _ := readLog(t, b)
 	assert.Len(t, ms, 2)
-	assert.True(t, b.node.owed.clear())
+	assert.True(t, the(b).owed.clear())
 
 	require.NoError(t, s.Kill9())
 	require.Eventually(t, func() bool {
@@ -162,7 +162,7 @@ func TestUnknownOutcomeThatWasDelivered(t *testing.T) {
 	require.Eventually(t, func() bool { return r.delivered() == 1 }, patience, time.Millisecond)
 	b.Stored(m)
 	// As if its answer had been lost, and then it came.
-	n := b.node
+	n := the(b)
 	n.owed.answered(n.owed.begin(1), &m, gohub.Ordered{Err: gohub.ErrUnknown}, true)
 	stolen := m
 	stolen.Sender = "mallory"
@@ -199,8 +199,8 @@ func TestFullServer(t *testing.T) {
 	alice := []gohub.PresentUser{{User: "alice", Sessions: 1}}
 	_, err = b.Announce(t.Context(), message("").Room, alice, false)
 	require.ErrorIs(t, err, gohub.ErrUnavailable, "presence takes no memory that is not there, either")
-	beat := b.node.lease.Load().beat
-	require.Eventually(t, func() bool { return b.node.lease.Load().beat > beat+2*b.t.beat.Microseconds() }, patience, time.Millisecond, "beats go on")
+	beat := the(b).lease.Load().beat
+	require.Eventually(t, func() bool { return the(b).lease.Load().beat > beat+2*b.t.beat.Microseconds() }, patience, time.Millisecond, "beats go on")
 	ms, _ := readLog(t, b)
 	assert.NotEmpty(t, ms)
 	_, err = s.Do("CONFIG", "SET", "maxmemory", "0")
@@ -253,13 +253,13 @@ func TestTheFirstOfAGenerationFollowsAllBefore(t *testing.T) {
 	b := broker(t, s, prefix())
 	r := &follows{prevs: make(chan int64, 2)}
 	runs(t, b, r)
-	old := b.node.lease.Load().gen
+	old := the(b).lease.Load().gen
 	require.NoError(t, b.Subscribe(t.Context(), r, message("").Room))
 	missed := publish(t, b, 0, message("1"))
 	<-r.prevs
 	b.Stored(missed)
 	require.NoError(t, s.FlushAll())
-	require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { l := the(b).lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
 	next := publish(t, b, missed.Seq-1, message("2"))
 	prev := <-r.prevs
 	assert.GreaterOrEqual(t, prev, missed.Seq)
@@ -276,9 +276,9 @@ func TestAnOldGenerationIsRefused(t *testing.T) {
 	a.t.beat = time.Hour
 	runs(t, a, new(recorder))
 	runs(t, b, new(recorder))
-	old := b.node.lease.Load().gen
+	old := the(b).lease.Load().gen
 	require.NoError(t, s.FlushAll())
-	require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { l := the(b).lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
 	m := message("1")
 	require.ErrorIs(t, a.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnavailable)
 	ms, _ := readLog(t, b)
@@ -299,13 +299,13 @@ func TestAlarms(t *testing.T) {
 			b := broker(t, s, prefix())
 			b.t.beat = 10 * time.Millisecond
 			runs(t, b, new(recorder))
-			old := b.node.lease.Load().gen
+			old := the(b).lease.Load().gen
 			if words[1] == "META" {
-				words[1] = b.keys.tagged(0) + "meta"
+				words[1] = b.keys[0].meta()
 			}
 			_, err := s.Do(words...)
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { l := b.node.lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { l := the(b).lease.Load(); return l != nil && l.gen != old }, patience, time.Millisecond)
 		})
 	}
 }
@@ -343,7 +343,7 @@ func TestLogsLetGoOfWhatAllHaveStored(t *testing.T) {
 func TestIdleRoomsGo(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
-	b.t.beat, b.t.idle, b.t.sweep = 10*time.Millisecond, 200*time.Millisecond, partitions
+	b.t.beat, b.t.idle = 10*time.Millisecond, 200*time.Millisecond
 	runs(t, b, new(recorder))
 	b.Stored(publish(t, b, 0, message("stored")))
 	time.Sleep(5 * b.t.beat) // what comes now is another beat's
@@ -352,7 +352,7 @@ func TestIdleRoomsGo(t *testing.T) {
 	kept = publish(t, b, 0, kept)
 	exists := func(room gohub.RoomID) string {
 		key := roomKey(room)
-		n, err := s.Do("EXISTS", b.keys.tagged(partition(key))+"log:"+key)
+		n, err := s.Do("EXISTS", b.keys.of(key).log(key))
 		require.NoError(t, err)
 		return n
 	}
@@ -387,6 +387,27 @@ func TestASilentNodeIsRefused(t *testing.T) {
 	require.Eventually(t, func() bool { return announce() == nil }, patience, time.Millisecond)
 }
 
+// The clock of the server that serves now is behind that of the one before: what
+// is ordered is not taken for stored.
+func TestAClockThatIsBehind(t *testing.T) {
+	s, p := redistest.New(t), prefix()
+	a, b := broker(t, s, p), broker(t, s, p)
+	a.t.beat, b.t.beat = 20*time.Millisecond, 20*time.Millisecond
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	o := the(b).owed
+	ahead := time.Now().Add(time.Minute).UnixMicro()
+	o.mu.Lock()
+	o.now.beat = ahead
+	o.mu.Unlock()
+	require.Eventually(t, func() bool { return the(b).lease.Load().least >= ahead }, patience, time.Millisecond)
+	m := publish(t, b, 0, message("1"))
+	time.Sleep(10 * b.t.beat)
+	ms, base := readLog(t, b)
+	assert.Equal(t, []gohub.Message{m}, ms)
+	assert.Less(t, base, m.Seq, "it is not stored")
+}
+
 func TestOrphans(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
@@ -417,7 +438,7 @@ func TestOrphans(t *testing.T) {
 	got = nil
 	require.NoError(t, orphans(nil))
 	assert.Empty(t, got, "once")
-	n, err := s.Do("HLEN", b.keys.nodes())
+	n, err := s.Do("HLEN", b.keys[0].nodes())
 	require.NoError(t, err)
 	assert.Equal(t, ":1", n)
 }

@@ -62,8 +62,18 @@ func (b *Broker) poke() {
 	}
 }
 
-// listed makes nodes what Nodes gives; the slice stays while nothing changes.
-func (b *Broker) listed(nodes []gohub.Node) {
+// listed makes nodes what Nodes gives, as the part p has read them, unless one
+// before it can be reached, too; the slice stays while nothing changes.
+func (n *node) listed(p *part, nodes []gohub.Node) {
+	b := n.b
+	for _, first := range n.parts {
+		if first == p {
+			break
+		}
+		if is := first.state.Load(); first.home && is.err == nil && time.Since(is.good) < b.t.absent/2 {
+			return
+		}
+	}
 	if old := b.list.Load(); old != nil && slices.Equal(old.nodes, nodes) {
 		nodes = old.nodes
 	}
@@ -77,10 +87,11 @@ func (b *Broker) tell(what func(l gohub.Listener)) {
 	}
 }
 
-// about is what a node says of itself with each beat, behind low and beat.
-func (b *Broker) about() string {
+// about is what a node says of itself with each beat, behind low and beat; who
+// it is only at home.
+func (b *Broker) about(home bool) string {
 	silent := digits(b.t.silent.Milliseconds())
-	if s := b.served.Load(); s != nil {
+	if s := b.served.Load(); s != nil && home {
 		return silent + " " + s.text
 	}
 	return silent

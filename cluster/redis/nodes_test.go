@@ -82,7 +82,7 @@ func TestASilentNodeIsPruned(t *testing.T) {
 	runs(t, b, new(recorder))
 	wantNames(t, a, "a b")
 	listed := func() string {
-		n, err := s.Do("HLEN", a.keys.nodes())
+		n, err := s.Do("HLEN", a.keys[0].nodes())
 		require.NoError(t, err)
 		return n
 	}
@@ -95,7 +95,7 @@ func TestASilentNodeIsPruned(t *testing.T) {
 			return listed() == ":1"
 		}, patience, 10*time.Millisecond)
 		require.Eventually(t, func() bool { // its users are gone as well
-			n, err := s.Do("HLEN", a.keys.owners())
+			n, err := s.Do("HLEN", a.keys[0].owners())
 			return err == nil && n == ":1"
 		}, patience, 10*time.Millisecond)
 		assert.Equal(t, round-1, e.forgotten.Load())
@@ -183,7 +183,7 @@ func TestTwoNodesOfOneName(t *testing.T) {
 	log := new(lines)
 	b.o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	c := b.client
-	require.NoError(t, c.Do(t.Context(), c.B().Hset().Key(b.keys.nodes()).FieldValue().
+	require.NoError(t, c.Do(t.Context(), c.B().Hset().Key(b.keys[0].nodes()).FieldValue().
 		FieldValue("dead", `9007199254740000 1 20000 {"Name":"same","ID":"0","URL":"ws://old"}`).Build()).Error())
 	runs(t, b, new(recorder))
 	wantNames(t, b, "same")
@@ -194,12 +194,12 @@ func TestTwoNodesOfOneName(t *testing.T) {
 
 func TestEntries(t *testing.T) {
 	b := &Broker{t: defaultTiming}
-	assert.Equal(t, entry{beat: 2, silent: 20 * time.Second}, parseEntry("1 2 "+b.about(), entry{}))
+	assert.Equal(t, entry{beat: 2, silent: 20 * time.Second}, parseEntry("1 2 "+b.about(true), entry{}))
 	node := gohub.Node{Name: "a b", ID: "x", URL: "ws://x/?a=b c", Weight: 3}
 	b.Serve(new(ears), node)
-	e := parseEntry("1 2 "+b.about(), entry{})
+	e := parseEntry("1 2 "+b.about(true), entry{})
 	assert.Equal(t, node, e.node)
-	assert.Equal(t, e, parseEntry("1 2 "+b.about(), e))
+	assert.Equal(t, e, parseEntry("1 2 "+b.about(true), e))
 	for _, is := range []string{"", "x", "1", "1 2", "1 2 3", "1 2 x {", "1 2 3 {\"Name\":1}"} {
 		assert.Equal(t, gohub.Node{}, parseEntry(is, e).node, is)
 	}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/gohub/gohub"
 )
 
@@ -17,8 +15,6 @@ import (
 // and only while this node was in touch with Redis: neither a stepped clock nor
 // an outage of Redis makes a node dead.
 type watch struct {
-	turn int // the partition to sweep next; of the goroutine beats alone
-
 	mu     sync.Mutex // guards all below
 	seen   map[string]sighting
 	last   time.Time // of the last good beat here
@@ -107,65 +103,58 @@ const orphanPage = 500
 
 // orphans hands out everything that was ordered since the low of each dead
 // node, others' messages too: to store one twice is harmless.
-func (n *node) orphans(ctx context.Context, l *lease, store func([]gohub.Message) error) error {
-	for name, is := range n.watch.dead(n.b.t) {
+func (p *part) orphans(ctx context.Context, l *lease, store func([]gohub.Message) error) error {
+	for name, is := range p.watch.dead(p.b.t) {
 		text, _, _ := strings.Cut(is, " ")
 		low, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			return fmt.Errorf("redis: node %s has %q in the list of nodes: %w", name, is, err)
 		}
-		count, err := n.adopt(ctx, l, low, store)
+		count, err := p.adopt(ctx, l, low, store)
 		if err != nil {
 			return err
 		}
-		do, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
-		c := n.b.client
-		err = c.Do(do, c.B().Eval().Script(forgetText).Numkeys(1).Key(n.b.keys.nodes()).Arg(name, is).Build()).Error()
+		do, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
+		c := p.b.client
+		err = c.Do(do, c.B().Eval().Script(forgetText).Numkeys(1).Key(p.keys.nodes()).Arg(name, is).Build()).Error()
 		cancel()
 		if err != nil {
 			return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 		}
-		n.watch.forget(name)
-		n.b.o.Logger.Info("a node is gone; what it may have left is stored", "node", name, "messages", count)
+		p.watch.forget(name)
+		p.log.Info("a node is gone; what it may have left is stored", "gone", name, "messages", count)
 	}
 	return nil
 }
 
 // adopt stores what was ordered from low on.
-func (n *node) adopt(ctx context.Context, l *lease, low int64, store func([]gohub.Message) error) (count int, err error) {
-	c := n.b.client
-	cmds := make([]rueidis.Completed, partitions)
-	for p := range cmds {
-		cmds[p] = c.B().Zrangebyscore().Key(n.b.keys.tagged(p) + "heads").Min(digits(low)).Max("+inf").Build()
-	}
-	do, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
-	answers := c.DoMulti(do, cmds...)
+func (p *part) adopt(ctx context.Context, l *lease, low int64, store func([]gohub.Message) error) (count int, err error) {
+	c := p.b.client
+	do, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
+	keys, err := c.Do(do, c.B().Zrangebyscore().Key(p.keys.heads()).Min(digits(low)).Max("+inf").Build()).AsStrSlice()
 	cancel()
-	for _, a := range answers {
-		keys, err := a.AsStrSlice()
-		if err != nil {
-			return count, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+	if err != nil {
+		return count, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+	}
+	for _, key := range keys {
+		room, ok := parseRoomKey(key)
+		if !ok {
+			continue // not ours
 		}
-		for _, key := range keys {
-			room, ok := parseRoomKey(key)
-			if !ok {
-				continue // not ours
+		for after := low - 1; ; {
+			ms, _, err := p.read(ctx, l, room, after, orphanPage)
+			if err != nil {
+				return count, err
 			}
-			for after := low - 1; ; {
-				ms, _, err := n.log(ctx, l, room, after, orphanPage)
-				if err != nil {
-					return count, err
-				}
-				if len(ms) == 0 {
-					break
-				}
-				if err := store(ms); err != nil {
-					return count, err
-				}
-				count += len(ms)
-				if after = ms[len(ms)-1].Seq; len(ms) < orphanPage {
-					break
-				}
+			if len(ms) == 0 {
+				break
+			}
+			if err := store(ms); err != nil {
+				return count, err
+			}
+			count += len(ms)
+			if after = ms[len(ms)-1].Seq; len(ms) < orphanPage {
+				break
 			}
 		}
 	}

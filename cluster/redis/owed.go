@@ -92,6 +92,14 @@ func (o *owed) clear() bool {
 	return len(o.known) == 0 && len(o.unknown) == 0
 }
 
+// next is the time of the since that a beat at the server's time t begins: where
+// another server serves whose clock is behind, that of the last one.
+func (o *owed) next(t int64) int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return max(t, o.now.beat)
+}
+
 // beat begins a new since at the server's time t.
 func (o *owed) beat(t int64) {
 	o.mu.Lock()

@@ -20,37 +20,48 @@ const (
 // Announce says who is in a room here, 256 users in one call of a script; see
 // [gohub.Directory].
 func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, again bool) (count int, err error) {
-	n, l, err := b.running(ctx)
+	p, l, err := b.inTouch(ctx, room)
 	if err != nil {
 		return 0, err
 	}
-	if n.left.Load() {
+	if p.n.left.Load() {
 		return 0, fmt.Errorf("%w: this node has left", gohub.ErrUnavailable)
 	}
 	for first := true; first || len(users) > 0; first = false {
 		some := users[:min(announceMost, len(users))]
 		users = users[len(some):]
-		if count, err = n.announce(ctx, l, room, some, again && l.quiet); err != nil {
+		if count, err = p.announce(ctx, l, room, some, again && l.quiet); err != nil {
 			return 0, err
 		}
 	}
 	return count, nil
 }
 
-func (n *node) announce(ctx context.Context, l *lease, id gohub.RoomID, users []gohub.PresentUser, quiet bool) (count int, err error) {
+// inTouch is at for what a hub does all the time for all of its rooms, which
+// shall not wait for a server that has not answered the last beat.
+func (b *Broker) inTouch(ctx context.Context, room gohub.RoomID) (*part, *lease, error) {
+	p, l, err := b.at(ctx, roomKey(room))
+	if err == nil {
+		if last := p.state.Load().err; last != nil {
+			return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, last)
+		}
+	}
+	return p, l, err
+}
+
+func (p *part) announce(ctx context.Context, l *lease, id gohub.RoomID, users []gohub.PresentUser, quiet bool) (count int, err error) {
 	room := roomKey(id)
-	part := n.b.keys.tagged(partition(room))
 	args := make([]string, 0, 4+3*len(users))
-	args = append(args, l.gen, digits(l.beat+n.b.t.stale.Microseconds()), room, "")
+	args = append(args, l.gen, digits(l.beat+p.b.t.stale.Microseconds()), room, "")
 	if quiet {
 		args[3] = "quiet"
 	}
 	for _, u := range users {
 		args = append(args, u.User, strconv.Itoa(max(u.Sessions, 0)), u.Name)
 	}
-	c := n.b.client
-	answer, err := n.ask(ctx, l, c.B().Evalsha().Sha1(n.b.scripts.announce.sha).Numkeys(6).
-		Key(part+"meta", part+"here:"+room, part+"ids:"+room, part+"at:"+l.owner+":"+room, part+"rooms:"+l.owner, part+"room:"+room).
+	c := p.b.client
+	answer, err := p.ask(ctx, l, c.B().Evalsha().Sha1(p.scripts.announce.sha).Numkeys(6).
+		Key(p.keys.meta(), p.keys.here(room), p.keys.users(room), p.keys.owned(l.owner, room), p.keys.rooms(l.owner), p.keys.room(room)).
 		Arg(args...).Build())
 	if err != nil {
 		return 0, err
@@ -61,14 +72,14 @@ func (n *node) announce(ctx context.Context, l *lease, id gohub.RoomID, users []
 // Present lists who is in a room; see [gohub.Directory]. It takes time for the
 // page alone, however many users there are.
 func (b *Broker) Present(ctx context.Context, room gohub.RoomID, cursor string, limit int) (gohub.PresencePage, error) {
-	n, l, err := b.running(ctx)
+	p, l, err := b.inTouch(ctx, room)
 	if err != nil {
 		return gohub.PresencePage{}, err
 	}
-	page, err := n.present(ctx, l, room, cursor, min(limit, presentMost))
+	page, err := p.present(ctx, l, room, cursor, min(limit, presentMost))
 	for err == nil && page.Cursor != "" && len(page.Users) < limit {
 		var next gohub.PresencePage
-		next, err = n.present(ctx, l, room, page.Cursor, min(limit-len(page.Users), presentMost))
+		next, err = p.present(ctx, l, room, page.Cursor, min(limit-len(page.Users), presentMost))
 		page = gohub.PresencePage{Count: next.Count, Users: append(page.Users, next.Users...), Cursor: next.Cursor}
 	}
 	if err != nil {
@@ -77,13 +88,12 @@ func (b *Broker) Present(ctx context.Context, room gohub.RoomID, cursor string, 
 	return page, nil
 }
 
-func (n *node) present(ctx context.Context, l *lease, id gohub.RoomID, cursor string, limit int) (page gohub.PresencePage, err error) {
+func (p *part) present(ctx context.Context, l *lease, id gohub.RoomID, cursor string, limit int) (page gohub.PresencePage, err error) {
 	room := roomKey(id)
-	part := n.b.keys.tagged(partition(room))
-	c := n.b.client
+	c := p.b.client
 	limit = max(limit, 0)
-	answer, err := n.ask(ctx, l, c.B().EvalshaRo().Sha1(n.b.scripts.present.sha).Numkeys(3).
-		Key(part+"meta", part+"here:"+room, part+"ids:"+room).
+	answer, err := p.ask(ctx, l, c.B().EvalshaRo().Sha1(p.scripts.present.sha).Numkeys(3).
+		Key(p.keys.meta(), p.keys.here(room), p.keys.users(room)).
 		Arg(l.gen, cursor, strconv.Itoa(limit+1)).Build())
 	if err != nil {
 		return page, err
@@ -111,13 +121,13 @@ func (n *node) present(ctx context.Context, l *lease, id gohub.RoomID, cursor st
 }
 
 // ask calls a script whose first element says how it went.
-func (n *node) ask(ctx context.Context, l *lease, cmd rueidis.Completed) ([]rueidis.RedisMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+func (p *part) ask(ctx context.Context, l *lease, cmd rueidis.Completed) ([]rueidis.RedisMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
-	answer, err := n.b.client.Do(ctx, cmd).ToArray()
+	answer, err := p.b.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		if forgot(err) {
-			n.alarm(l, "the server does not know the script")
+			p.alarm(l, "the server does not know the script")
 		}
 		return nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 	}
@@ -126,10 +136,10 @@ func (n *node) ask(ctx context.Context, l *lease, cmd rueidis.Completed) ([]ruei
 	case err != nil:
 		return nil, err
 	case code == answerGen:
-		n.alarm(l, "another generation runs")
+		p.alarm(l, "another generation runs")
 		return nil, fmt.Errorf("%w: Redis has forgotten", gohub.ErrUnavailable)
 	case code == answerStale:
-		n.poke()
+		p.poke()
 		return nil, fmt.Errorf("%w: this node has been silent", gohub.ErrUnavailable)
 	}
 	return answer, nil

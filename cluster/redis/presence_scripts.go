@@ -60,7 +60,7 @@ end
 local function news(here, channel, quiet)
 	local count = redis.call('HLEN', here)
 	if not quiet and #came + #gone > 0 then
-		redis.call('PUBLISH', channel, 'm ' .. count .. table.concat(came) .. table.concat(gone))
+		redis.call('SPUBLISH', channel, 'm ' .. count .. table.concat(came) .. table.concat(gone))
 	end
 	came, gone = {}, {}
 	return count
@@ -109,7 +109,7 @@ return out
 
 // reapText takes out users of a dead owner in one partition.
 //
-//	KEYS meta, rooms
+//	KEYS meta, rooms, never
 //	ARGV gen, what the partition's keys begin with, owner, how many at most
 //
 // It answers 1 when none is left.

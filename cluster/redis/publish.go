@@ -16,37 +16,37 @@ func isConflict(err error) bool { return errors.Is(err, gohub.ErrIDConflict) }
 func digits(n int64) string { return strconv.FormatInt(n, 10) }
 
 // publish orders msgs, all of one room.
-func (n *node) publish(ctx context.Context, floor int64, msgs []gohub.Message) []gohub.Ordered {
+func (p *part) publish(ctx context.Context, floor int64, msgs []gohub.Message) []gohub.Ordered {
 	out := make([]gohub.Ordered, len(msgs))
 	if len(msgs) == 1 {
 		// The repetition of one that has been delivered here meanwhile: Redis
 		// may have forgotten it.
-		if seq := n.owed.seen(&msgs[0]); seq != 0 {
+		if seq := p.owed.seen(&msgs[0]); seq != 0 {
 			out[0] = gohub.Ordered{Seq: seq, Duplicate: true}
-			n.owed.answered(n.owed.begin(1), &msgs[0], out[0], false)
+			p.owed.answered(p.owed.begin(1), &msgs[0], out[0], false)
 			return out
 		}
 	}
-	n.saw(floor)
+	p.saw(floor)
 	// First counted in, then the lease, which is then not older than what it
 	// is counted in: no Seq is below that.
-	began := n.owed.begin(len(msgs))
-	l := n.lease.Load()
+	began := p.owed.begin(len(msgs))
+	l := p.lease.Load()
 	if l == nil {
-		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)), false)
+		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)), false)
 	}
-	cmd := n.publishCommand(l, floor, msgs)
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+	cmd := p.publishCommand(l, floor, msgs)
+	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
-	answer, err := n.b.client.Do(ctx, cmd).ToArray()
+	answer, err := p.b.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		if forgot(err) {
-			n.alarm(l, "the server does not know the script")
+			p.alarm(l, "the server does not know the script")
 		}
 		if surely(err) {
-			return n.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)), false)
+			return p.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)), false)
 		}
-		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnknown, err)), true)
+		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnknown, err)), true)
 	}
 	code := int64(0)
 	if len(answer) > 0 {
@@ -54,37 +54,36 @@ func (n *node) publish(ctx context.Context, floor int64, msgs []gohub.Message) [
 	}
 	switch {
 	case code == answerGen:
-		n.alarm(l, "another generation runs")
-		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis has forgotten", gohub.ErrUnavailable)), false)
+		p.alarm(l, "another generation runs")
+		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis has forgotten", gohub.ErrUnavailable)), false)
 	case code == answerStale:
-		n.poke()
-		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: this node has been silent", gohub.ErrUnavailable)), false)
+		p.poke()
+		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: this node has been silent", gohub.ErrUnavailable)), false)
 	case len(answer) != len(msgs)+1:
-		return n.settle(began, msgs, failed(out, fmt.Errorf("%w: an answer of %d parts", gohub.ErrUnknown, len(answer))), true)
+		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: an answer of %d parts", gohub.ErrUnknown, len(answer))), true)
 	}
 	for i := range msgs {
 		s, _ := answer[i+1].ToString()
 		if out[i], err = parseOrdered(s); err != nil {
-			return n.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnknown, err)), true)
+			return p.settle(began, msgs, failed(out, fmt.Errorf("%w: %w", gohub.ErrUnknown, err)), true)
 		}
 	}
-	return n.settle(began, msgs, out, false)
+	return p.settle(began, msgs, out, false)
 }
 
 // publishCommand is the call of the script.
-func (n *node) publishCommand(l *lease, floor int64, msgs []gohub.Message) rueidis.Completed {
+func (p *part) publishCommand(l *lease, floor int64, msgs []gohub.Message) rueidis.Completed {
 	room := roomKey(msgs[0].Room)
-	part := n.b.keys.tagged(partition(room))
 	args := make([]string, 0, 6+3*len(msgs))
-	args = append(args, l.gen, digits(l.beat), digits(l.beat+n.b.t.stale.Microseconds()), digits(max(floor, 0)), room, n.dedup)
+	args = append(args, l.gen, digits(l.least), digits(l.beat+p.b.t.stale.Microseconds()), digits(max(floor, 0)), room, p.n.dedup)
 	for i := range msgs {
 		m := &msgs[i]
 		frame := make([]byte, 0, 8+len(m.ID)+len(m.Sender)+len(m.To)+len(m.Kind)+len(m.Body))
 		args = append(args, m.ID, m.Sender, rueidis.BinaryString(appendFrame(frame, m)))
 	}
-	c := n.b.client
-	return c.B().Evalsha().Sha1(n.b.scripts.publish.sha).Numkeys(5).
-		Key(part+"meta", part+"heads", part+"log:"+room, part+"room:"+room, part+"id:"+room+":").
+	c := p.b.client
+	return c.B().Evalsha().Sha1(p.scripts.publish.sha).Numkeys(5).
+		Key(p.keys.meta(), p.keys.heads(), p.keys.log(room), p.keys.room(room), p.keys.ids(room)).
 		Arg(args...).Build()
 }
 
@@ -102,32 +101,31 @@ func parseOrdered(s string) (gohub.Ordered, error) {
 }
 
 // settle counts what has ended.
-func (n *node) settle(began *since, msgs []gohub.Message, out []gohub.Ordered, unknown bool) []gohub.Ordered {
+func (p *part) settle(began *since, msgs []gohub.Message, out []gohub.Ordered, unknown bool) []gohub.Ordered {
 	for i := range msgs {
-		n.owed.answered(began, &msgs[i], out[i], unknown)
-		n.saw(out[i].Seq)
+		p.owed.answered(began, &msgs[i], out[i], unknown)
+		p.saw(out[i].Seq)
 	}
 	return out
 }
 
-// log reads a room's log.
-func (n *node) log(ctx context.Context, l *lease, id gohub.RoomID, after int64, limit int) ([]gohub.Message, int64, error) {
+// read reads a room's log.
+func (p *part) read(ctx context.Context, l *lease, id gohub.RoomID, after int64, limit int) ([]gohub.Message, int64, error) {
 	room := roomKey(id)
-	part := n.b.keys.tagged(partition(room))
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
-	c := n.b.client
-	answer, err := c.Do(ctx, c.B().EvalshaRo().Sha1(n.b.scripts.log.sha).Numkeys(2).
-		Key(part+"meta", part+"log:"+room).
+	c := p.b.client
+	answer, err := c.Do(ctx, c.B().EvalshaRo().Sha1(p.scripts.log.sha).Numkeys(2).
+		Key(p.keys.meta(), p.keys.log(room)).
 		Arg(l.gen, digits(max(after, 0)), strconv.Itoa(max(limit, 0))).Build()).ToArray()
 	if err != nil {
 		if forgot(err) {
-			n.alarm(l, "the server does not know the script")
+			p.alarm(l, "the server does not know the script")
 		}
 		return nil, 0, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 	}
 	if len(answer) < 2 {
-		n.alarm(l, "another generation runs")
+		p.alarm(l, "another generation runs")
 		return nil, 0, fmt.Errorf("%w: Redis has forgotten", gohub.ErrUnavailable)
 	}
 	base, err := answer[1].AsInt64()
@@ -146,7 +144,7 @@ func (n *node) log(ctx context.Context, l *lease, id gohub.RoomID, after int64, 
 			return nil, 0, err
 		}
 		m.Seq = seq
-		n.saw(seq)
+		p.saw(seq)
 		ms = append(ms, m)
 	}
 	return ms, base, nil

@@ -3,8 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,7 +22,7 @@ func ownerName(node string, epoch int) string { return node + "/" + strconv.Itoa
 // leave is the presence part of Leave: this node's users are there for another
 // five seconds.
 func (b *Broker) leave(ctx context.Context) {
-	n, l, err := b.running(ctx)
+	n, err := b.running(ctx)
 	if err != nil {
 		return
 	}
@@ -32,7 +30,15 @@ func (b *Broker) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancel()
 	c := b.client
-	_ = c.Do(ctx, c.B().Eval().Script(endText).Numkeys(1).Key(b.keys.owners()).Arg(l.owner).Build()).Error() // or it is missed in time
+	var cmds []rueidis.Completed
+	for _, p := range n.parts {
+		if l := p.lease.Load(); l != nil {
+			cmds = append(cmds, c.B().Eval().Script(endText).Numkeys(1).Key(p.keys.owners()).Arg(l.owner).Build())
+		}
+	}
+	for _, r := range c.DoMulti(ctx, cmds...) {
+		_ = r.Error() // or it is missed in time
+	}
 }
 
 // owners is what a beat has read of them; guarded by watch's mu.
@@ -104,8 +110,8 @@ func (w *watch) doomed(t timing) (out []doomed) {
 }
 
 // reaps takes the users of dead owners out; it ends with ctx.
-func (n *node) reaps(ctx context.Context) {
-	tick := time.NewTicker(n.b.t.beat)
+func (p *part) reaps(ctx context.Context) {
+	tick := time.NewTicker(p.b.t.beat)
 	defer tick.Stop()
 	for {
 		select {
@@ -113,85 +119,56 @@ func (n *node) reaps(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, d := range n.watch.doomed(n.b.t) {
-			l := n.lease.Load()
+		for _, d := range p.watch.doomed(p.b.t) {
+			l := p.lease.Load()
 			if l == nil {
 				break
 			}
-			if err := n.reap(ctx, l, d); err != nil && ctx.Err() == nil {
-				n.b.o.Logger.Warn("users of a node that is gone are still present", "owner", d.owner, "err", err)
+			if err := p.reap(ctx, l, d); err != nil && ctx.Err() == nil {
+				p.log.Warn("users of a node that is gone are still present", "owner", d.owner, "err", err)
 				break // again later, by whoever is first
 			}
 		}
 	}
 }
 
-func (n *node) reap(ctx context.Context, l *lease, d doomed) error {
-	c := n.b.client
+func (p *part) reap(ctx context.Context, l *lease, d doomed) error {
+	c := p.b.client
 	args := []string{d.owner, d.is}
 	if d.node != "" {
 		args = append(args, d.node, d.beat)
 	}
-	do, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
+	do, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()
-	may, err := c.Do(do, c.B().Eval().Script(takeOverText).Numkeys(2).Key(n.b.keys.owners(), n.b.keys.nodes()).Arg(args...).Build()).AsInt64()
+	may, err := c.Do(do, c.B().Eval().Script(takeOverText).Numkeys(2).Key(p.keys.owners(), p.keys.nodes()).Arg(args...).Build()).AsInt64()
 	if err != nil {
 		return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 	}
 	if may == 0 {
 		return nil // another node does it, or the owner lives
 	}
-	parts := make(map[int]struct{}, partitions)
-	for p := range partitions {
-		parts[p] = struct{}{}
-	}
-	for len(parts) > 0 {
-		if err := n.reapSome(ctx, l, d.owner, parts); err != nil {
+	for done := false; !done; { // others have their turn in between
+		if done, err = p.reapSome(ctx, l, d.owner); err != nil {
 			return err
 		}
 	}
-	last, done := context.WithTimeout(ctx, n.b.o.Timeout)
-	defer done()
-	if err := c.Do(last, c.B().Hdel().Key(n.b.keys.owners()).Field(d.owner).Build()).Error(); err != nil {
+	last, end := context.WithTimeout(ctx, p.b.o.Timeout)
+	defer end()
+	if err := c.Do(last, c.B().Hdel().Key(p.keys.owners()).Field(d.owner).Build()).Error(); err != nil {
 		return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 	}
-	n.b.o.Logger.Info("users of a node that is gone have left", "owner", d.owner)
+	p.log.Info("users of a node that is gone have left", "owner", d.owner)
 	return nil
 }
 
-// reapSome calls the script once for each partition, and takes those out of
-// parts in which nothing is left.
-func (n *node) reapSome(ctx context.Context, l *lease, owner string, parts map[int]struct{}) error {
-	ctx, cancel := context.WithTimeout(ctx, n.b.o.Timeout)
-	defer cancel()
-	c := n.b.client
-	const together = 16 // others have their turn in between
-	order := slices.Collect(maps.Keys(parts))
-	for len(order) > 0 {
-		some := order[:min(together, len(order))]
-		order = order[len(some):]
-		cmds := make([]rueidis.Completed, len(some))
-		for i, p := range some {
-			part := n.b.keys.tagged(p)
-			cmds[i] = c.B().Evalsha().Sha1(n.b.scripts.reap.sha).Numkeys(2).Key(part+"meta", part+"rooms:"+owner).
-				Arg(l.gen, part, owner, strconv.Itoa(reapMost)).Build()
-		}
-		for i, a := range c.DoMulti(ctx, cmds...) {
-			answer, err := a.ToArray()
-			if err != nil {
-				return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
-			}
-			code, err := intOf(answer, 0)
-			if err == nil && code != answerOK {
-				err = fmt.Errorf("%w: another generation runs", gohub.ErrUnavailable)
-			}
-			if err != nil {
-				return err
-			}
-			if done, err := intOf(answer, 1); err == nil && done == 1 {
-				delete(parts, some[i])
-			}
-		}
+// reapSome calls the script, and reports whether nothing is left.
+func (p *part) reapSome(ctx context.Context, l *lease, owner string) (done bool, err error) {
+	c := p.b.client
+	answer, err := p.ask(ctx, l, c.B().Evalsha().Sha1(p.scripts.reap.sha).Numkeys(3).Key(p.keys.meta(), p.keys.rooms(owner), p.keys.never()).
+		Arg(l.gen, string(p.keys), owner, strconv.Itoa(reapMost)).Build())
+	if err != nil {
+		return false, err
 	}
-	return nil
+	left, err := intOf(answer, 1)
+	return left == 1, err
 }

@@ -1,4 +1,5 @@
-// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server:
+// Package redis is a [gohub.Broker] and a [gohub.Directory] over a Redis server
+// or a Redis Cluster:
 // hubs in several processes behave as one. Each room has one order, every
 // message reaches all hubs that have members in it, an id is ordered once
 // however many hubs it is sent to, and a device of a user has one session.
@@ -7,15 +8,18 @@
 //	broker, err := redis.New(ctx, client, redis.Options{})
 //	hub, err := gohub.New(gohub.Config{Broker: broker, Store: store, …})
 //
-// All hubs of a cluster use the same server, the same Options.Prefix, and a
+// All hubs of a cluster use the same server or servers, the same Options.Prefix, and a
 // Store that they share. The client stays the caller's, who closes it after
 // the hub.
 //
 // Redis carries and orders; it does not keep. What was acked is in the Store,
 // so a Redis that restarts empty loses nothing: publishes and joins are
 // unavailable for about two seconds, connections stay, and all goes on by
-// itself. docs/cluster.md says what happens in each kind of failure, and what
-// is not there yet: Redis Cluster.
+// itself. docs/cluster.md says what happens in each kind of failure.
+//
+// On a Redis Cluster the rooms are spread over 32 partitions, each in one slot,
+// and each stands on its own: where a server is away, its rooms are unavailable,
+// and those of the others go on.
 //
 // The Broker is the hubs' [gohub.Directory] as well, by which they know each
 // other and who is in a room, send sessions to where they belong, and take each
@@ -27,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,7 +124,7 @@ type Broker struct {
 	client  rueidis.Client
 	o       Options
 	keys    keyspace
-	scripts scripts
+	scripts []scripts // of each partition
 	t       timing
 
 	served atomic.Pointer[served]   // nil: no hub serves
@@ -140,7 +145,7 @@ type timing struct {
 	hold        time.Duration // how long a node's word counts that it has unstored messages
 	unsubscribe time.Duration // how long a room without members stays subscribed
 	idle        time.Duration // a stored room is dropped after that
-	sweep       int           // partitions in which a beat looks for such rooms
+	sweep       int           // how many such rooms a beat drops at most, in all partitions together
 	dedup       time.Duration
 	linger      time.Duration // how long users of a node that has ended are still present
 }
@@ -148,7 +153,7 @@ type timing struct {
 var defaultTiming = timing{
 	beat: time.Second, absent: 5 * time.Second, silent: 20 * time.Second, stale: 10 * time.Second, probe: 4 * time.Second,
 	grace: 1500 * time.Millisecond, hold: 2 * time.Second, unsubscribe: 5 * time.Second,
-	idle: 2 * time.Minute, sweep: 4, dedup: 2 * time.Minute,
+	idle: 2 * time.Minute, sweep: 400, dedup: 2 * time.Minute,
 	linger: 5 * time.Second,
 }
 
@@ -161,11 +166,13 @@ func (t timing) silentFor(silent time.Duration) timing {
 
 var _ gohub.Broker = (*Broker)(nil)
 
-// New makes a Broker on client, which stays the caller's; see [Defaults].
+// New makes a Broker on client, which stays the caller's; see [Defaults]. The
+// client may be one of a single server, of one behind Sentinel, or of a Redis
+// Cluster.
 //
-// It refuses a Redis Cluster, which this package cannot use yet, and, unless
-// o.Unsafe, a server that evicts keys when its memory is full: set
-// maxmemory-policy to noeviction, and publishes are unavailable while it is full.
+// Unless o.Unsafe, it refuses servers that evict keys when their memory is full:
+// set maxmemory-policy to noeviction, and publishes are unavailable while it is
+// full. Of a Redis Cluster it asks those that can be reached.
 func New(ctx context.Context, client rueidis.Client, o Options) (*Broker, error) {
 	o, err := o.resolve()
 	if err != nil {
@@ -174,22 +181,50 @@ func New(ctx context.Context, client rueidis.Client, o Options) (*Broker, error)
 	if client == nil {
 		return nil, errors.New("redis: New needs a client")
 	}
-	if client.Mode() == rueidis.ClientModeCluster {
-		return nil, errors.New("redis: a Redis Cluster cannot be used yet: take a single server, or one behind Sentinel")
-	}
-	b := &Broker{client: client, o: o, keys: keyspace{o.Prefix}, scripts: newScripts(o.Prefix), t: defaultTiming.silentFor(o.Silent)}
 	if !o.Unsafe {
 		ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 		defer cancel()
-		info, err := client.Do(ctx, client.B().Info().Section("memory").Build()).ToString()
-		if err != nil {
-			return nil, fmt.Errorf("redis: read maxmemory_policy: %w", err)
-		}
-		if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
-			return nil, fmt.Errorf("redis: maxmemory-policy is %s: messages could be evicted before they are stored. Set noeviction, or Options.Unsafe", policy)
+		if err := keepsAll(ctx, client); err != nil {
+			return nil, err
 		}
 	}
+	partitions := 1
+	if client.Mode() == rueidis.ClientModeCluster {
+		partitions = clusterPartitions
+	}
+	b := &Broker{client: client, o: o, keys: newKeyspace(o.Prefix, partitions), t: defaultTiming.silentFor(o.Silent)}
+	for _, keys := range b.keys {
+		b.scripts = append(b.scripts, newScripts(keys))
+	}
 	return b, nil
+}
+
+// keepsAll refuses servers that evict.
+func keepsAll(ctx context.Context, client rueidis.Client) error {
+	servers := map[string]rueidis.Client{"": client}
+	if client.Mode() == rueidis.ClientModeCluster {
+		servers = client.Nodes()
+	}
+	infos := make(chan rueidis.RedisResult, len(servers))
+	for _, c := range servers {
+		go func() { infos <- c.Do(ctx, c.B().Info().Section("memory").Build()) }() // ends with ctx
+	}
+	answers, failure := 0, error(nil)
+	for range servers {
+		info, err := (<-infos).ToString()
+		if err != nil {
+			failure = err
+			continue
+		}
+		answers++
+		if policy := infoField(info, "maxmemory_policy"); policy != "" && policy != "noeviction" {
+			return fmt.Errorf("redis: maxmemory-policy is %s: messages could be evicted before they are stored. Set noeviction, or Options.Unsafe", policy)
+		}
+	}
+	if answers == 0 {
+		return fmt.Errorf("redis: read maxmemory_policy: %w", failure)
+	}
+	return nil
 }
 
 // infoField finds a line of INFO's answer.
@@ -224,35 +259,54 @@ func (b *Broker) Run(ctx context.Context, r gohub.Receiver) error {
 	return nil
 }
 
-// running gives the node and its lease, or says why there is none. Without a
-// lease there may be a node nevertheless.
-func (b *Broker) running(ctx context.Context) (*node, *lease, error) {
+// running gives the node, or says why there is none.
+func (b *Broker) running(ctx context.Context) (*node, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
 	}
 	b.mu.RLock()
 	n := b.node
 	b.mu.RUnlock()
 	if n == nil {
-		return nil, nil, fmt.Errorf("%w: the broker does not run", gohub.ErrUnavailable)
+		return nil, fmt.Errorf("%w: the broker does not run", gohub.ErrUnavailable)
 	}
-	l := n.lease.Load()
+	return n, nil
+}
+
+// at gives the part for a key, such as a room's, and its lease, or says why
+// there is none. Without a lease there may be a part nevertheless.
+func (b *Broker) at(ctx context.Context, key string) (*part, *lease, error) {
+	n, err := b.running(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := n.of(key)
+	l := p.lease.Load()
 	if l == nil {
-		return n, nil, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)
+		return p, nil, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)
 	}
-	return n, l, nil
+	return p, l, nil
 }
 
 // Ready reports whether Redis serves this node now, as [gohub.Hub.Ready] wants
-// to know: nil, or gohub.ErrUnavailable and why not. It does no I/O.
+// to know: nil, or gohub.ErrUnavailable and why not. Of a Redis Cluster it is an
+// error while any part is not served, and says how many: the rooms of the others
+// go on. It does no I/O.
 func (b *Broker) Ready() error {
-	if _, _, err := b.running(context.Background()); err != nil {
+	n, err := b.running(context.Background())
+	if err != nil {
 		return err
 	}
-	if list := b.list.Load(); list == nil || time.Since(list.at) >= b.t.absent {
-		return fmt.Errorf("%w: no beat of this node has come through for %v", gohub.ErrUnavailable, b.t.absent)
+	failing, why := 0, error(nil)
+	for _, p := range n.parts {
+		if err := p.serves(); err != nil {
+			failing, why = failing+1, err
+		}
 	}
-	return nil
+	if failing > 0 && len(n.parts) > 1 {
+		return fmt.Errorf("%d of %d partitions of the rooms: %w", failing, len(n.parts), why)
+	}
+	return why
 }
 
 // Publish orders msgs in one call of a script; see [gohub.Broker]. An id is
@@ -262,11 +316,11 @@ func (b *Broker) Publish(ctx context.Context, floor int64, msgs ...gohub.Message
 	if len(msgs) == 0 {
 		return nil
 	}
-	n, _, err := b.running(ctx)
-	if n == nil {
+	p, _, err := b.at(ctx, roomKey(msgs[0].Room))
+	if p == nil {
 		return failed(make([]gohub.Ordered, len(msgs)), err)
 	}
-	return n.publish(ctx, floor, msgs) // even without a lease: it may know the outcome
+	return p.publish(ctx, floor, msgs) // even without a lease: it may know the outcome
 }
 
 // Stored lets the logs go of msgs, in time; see [gohub.Broker].
@@ -278,20 +332,20 @@ func (b *Broker) Stored(msgs ...gohub.Message) {
 		return
 	}
 	for i := range msgs {
-		n.owed.stored(msgs[i].Room, msgs[i].Seq)
+		n.of(roomKey(msgs[i].Room)).owed.stored(msgs[i].Room, msgs[i].Seq)
 	}
 }
 
 // Subscribe returns when Redis has confirmed; see [gohub.Broker].
 func (b *Broker) Subscribe(ctx context.Context, r gohub.Receiver, room gohub.RoomID) error {
-	n, _, err := b.running(ctx)
+	p, _, err := b.at(ctx, roomKey(room))
 	if err != nil {
 		return err
 	}
-	if n.r != r {
+	if p.n.r != r {
 		return fmt.Errorf("%w: another receiver runs on this broker", gohub.ErrUnavailable)
 	}
-	return n.subscribe(ctx, room)
+	return p.subscribe(ctx, room)
 }
 
 // Unsubscribe ends what Subscribe began; see [gohub.Broker]. Redis is told
@@ -301,44 +355,74 @@ func (b *Broker) Unsubscribe(r gohub.Receiver, room gohub.RoomID) {
 	n := b.node
 	b.mu.RUnlock()
 	if n != nil && n.r == r {
-		n.unsubscribe(room)
+		n.of(roomKey(room)).unsubscribe(room)
 	}
 }
 
 // Log reads a room's log; see [gohub.Broker].
 func (b *Broker) Log(ctx context.Context, room gohub.RoomID, after int64, limit int) (ms []gohub.Message, base int64, err error) {
-	n, l, err := b.running(ctx)
+	p, l, err := b.at(ctx, roomKey(room))
 	if err != nil {
 		return nil, 0, err
 	}
-	return n.log(ctx, l, room, after, limit)
+	return p.read(ctx, l, room, after, limit)
 }
 
 // Orphans hands out what nodes have left that have been silent for
 // Options.Silent; see [gohub.Broker]. Silence counts only while this node is in touch with Redis.
 func (b *Broker) Orphans(ctx context.Context, store func([]gohub.Message) error) error {
-	n, l, err := b.running(ctx)
+	n, err := b.running(ctx)
 	if err != nil {
 		return err
 	}
-	return n.orphans(ctx, l, store)
+	var failures []error
+	for _, p := range n.parts { // one that cannot be reached is no reason to leave out others
+		l := p.lease.Load()
+		if l == nil {
+			failures = append(failures, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable))
+			continue
+		}
+		failures = append(failures, p.orphans(ctx, l, store))
+	}
+	return errors.Join(failures...)
 }
 
 // Signal sends the frame to all hubs, this one among them; see [gohub.Broker].
 // It is dropped while Redis cannot be reached or 1,024 signals wait; one for
 // the members of a room when 768 do, which leaves a quarter to what hubs tell
-// each other.
+// each other. In a Redis Cluster it goes by a partition that is served, one for a
+// room by the room's.
 func (b *Broker) Signal(to gohub.Target, frame []byte) {
 	b.mu.RLock()
 	n := b.node
 	b.mu.RUnlock()
-	if n == nil || to.Room != "" && len(n.signals) >= cap(n.signals)*3/4 {
+	if n == nil {
+		return
+	}
+	p := n.carrier(to)
+	if to.Room != "" && len(p.signals) >= cap(p.signals)*3/4 {
 		return
 	}
 	select {
-	case n.signals <- rueidis.BinaryString(appendSignal(nil, &to, frame)):
+	case p.signals <- rueidis.BinaryString(appendSignal(nil, &to, frame)):
 	default:
 	}
+}
+
+// carrier is the part by which a signal goes: those to one target by one, for
+// their order.
+func (n *node) carrier(to gohub.Target) *part {
+	if to.Room != "" {
+		return n.of(roomKey(gohub.RoomID{Tenant: to.Tenant, Name: to.Room}))
+	}
+	first := n.b.keys.partition(strconv.Itoa(len(to.Tenant)) + ":" + to.Tenant + ":" + to.User)
+	for i := range n.parts {
+		p := n.parts[(first+i)%len(n.parts)]
+		if p.lease.Load() != nil && p.state.Load().err == nil {
+			return p
+		}
+	}
+	return n.parts[first]
 }
 
 func failed(out []gohub.Ordered, err error) []gohub.Ordered {

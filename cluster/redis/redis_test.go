@@ -29,7 +29,7 @@ func TestEagerBroker(t *testing.T) {
 	eager := func(t *testing.T) gohub.Broker {
 		t.Helper()
 		b := broker(t, s, p)
-		b.t.beat, b.t.unsubscribe, b.t.idle, b.t.sweep = 2*time.Millisecond, 0, 0, partitions
+		b.t.beat, b.t.unsubscribe, b.t.idle = 2*time.Millisecond, 0, 0
 		b.t.probe = 10 * time.Second
 		return b
 	}

@@ -167,7 +167,7 @@ func TestRouting(t *testing.T) {
 	t.Run("nothing in Redis that opens a door", func(t *testing.T) {
 		_, ticket := c.negotiate(0, "user="+user)
 		cl := c.brokers[0].client
-		keys, err := cl.Do(t.Context(), cl.B().Keys().Pattern(c.brokers[0].keys.ticket("*")).Build()).AsStrSlice()
+		keys, err := cl.Do(t.Context(), cl.B().Keys().Pattern(c.brokers[0].keys[0].ticket("*")).Build()).AsStrSlice()
 		require.NoError(t, err)
 		require.NotEmpty(t, keys)
 		for _, k := range keys {

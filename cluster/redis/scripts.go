@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"context"
 	"crypto/sha1" //nolint:gosec // Redis names scripts by it
 	"encoding/hex"
 	"errors"
@@ -16,46 +15,43 @@ import (
 // and may have forgotten more than a script.
 type script struct{ text, sha string }
 
-func newScript(prefix, flags, text string) script {
-	// Clusters that share a server must not share the alarm.
-	text = "#!lua" + flags + "\n-- gohub " + prefix + text
+func newScript(keys partKeys, flags, text string) script {
+	// Neither clusters nor partitions that share a server may share the alarm.
+	text = "#!lua" + flags + "\n-- gohub " + string(keys) + text
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // Redis names scripts by it
 	return script{text, hex.EncodeToString(sum[:])}
 }
 
-// scripts are those of one prefix.
+// scripts are those of one partition.
 type scripts struct {
 	publish, log, beat, announce, present, reap script
 }
 
-func newScripts(prefix string) scripts {
+func newScripts(keys partKeys) scripts {
 	return scripts{
-		publish:  newScript(prefix, "", publishText),
-		log:      newScript(prefix, " flags=no-writes", logText),
-		beat:     newScript(prefix, " flags=allow-oom", beatText), // it lets go of memory
-		announce: newScript(prefix, "", announceText),
-		present:  newScript(prefix, " flags=no-writes", presentText),
-		reap:     newScript(prefix, " flags=allow-oom", reapText), // the same
+		publish:  newScript(keys, "", publishText),
+		log:      newScript(keys, " flags=no-writes", logText),
+		beat:     newScript(keys, " flags=allow-oom", beatText), // it lets go of memory
+		announce: newScript(keys, "", announceText),
+		present:  newScript(keys, " flags=no-writes", presentText),
+		reap:     newScript(keys, " flags=allow-oom", reapText), // the same
 	}
 }
 
-// load loads them all. Only who begins a generation does it.
-func (s *scripts) load(ctx context.Context, c rueidis.Client) error {
-	for _, sc := range []script{s.publish, s.log, s.beat, s.announce, s.present, s.reap} {
-		if err := c.Do(ctx, c.B().ScriptLoad().Script(sc.text).Build()).Error(); err != nil {
-			return err
-		}
-	}
-	return nil
+func (s *scripts) all() []script {
+	return []script{s.publish, s.log, s.beat, s.announce, s.present, s.reap}
 }
 
 // The keys of a partition:
 //
 //	meta           hash: gen, the generation; low, no Seq is below it and all messages
-//	               below it are stored; trim, as low, but never above what a dead node left
+//	               below it are stored; trim, as low, but never above what a dead node left;
+//	               run, the run_id of the server on which the generation began
 //	heads          zset: room → its newest Seq
 //	log:ROOM       stream: Seq-0 → m, the frame
 //	id:ROOM:ID     "seq sender", for the dedup window
+//	nodes          hash: node → "low beat about", see beatText
+//	recovery       hash: of a generation that is to begin, see alarmText
 //
 // Numbers are doubles in Lua: 2^53 µs after 1970 is the year 2255. They are
 // written with %.0f, since .. writes 1.79e+15.
@@ -65,6 +61,9 @@ const (
 	answerOK    = 0
 	answerGen   = -1 // the generation is another one
 	answerStale = -2 // the node's last beat was too long ago
+	// The server is not the one on which the generation began: it may have
+	// forgotten what is not to be seen from here.
+	answerServer = -3
 )
 
 // publishText orders messages of one room.
@@ -103,7 +102,7 @@ for i = 7, #ARGV, 3 do
 	else
 		local frame = ARGV[i + 2]
 		redis.call('XADD', KEYS[3], 'MINID', '~', meta[3], seq .. '-0', 'm', frame)
-		redis.call('PUBLISH', KEYS[4], seq .. ' ' .. string.format('%.0f', prev) .. ' ' .. frame)
+		redis.call('SPUBLISH', KEYS[4], seq .. ' ' .. string.format('%.0f', prev) .. ' ' .. frame)
 		out[#out + 1] = seq
 		prev, last = tonumber(seq), seq
 	end
@@ -130,47 +129,47 @@ end
 return out
 `
 
+// runText gives the server's run_id.
+const runText = `
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+`
+
 // beatText says that a node lives, lets the logs go of what all nodes have
-// stored, and drops rooms of some partitions that are idle and stored.
+// stored, and drops rooms that are idle and stored.
 //
-//	KEYS nodes, this node's channel
-//	ARGV gen, node, its low or "", prefix, the first partition to sweep and how many, how long a room idles in µs,
-//	     the owner that this node is, what it says of itself
+//	KEYS meta, heads, nodes, owners, this node's channel
+//	ARGV gen, node, its low or "", what the partition's keys begin with, how many rooms to drop at most,
+//	     how long a room idles in µs, the owner that this node is, what it says of itself
 //
 // The nodes are a hash: node → "low beat about", the first two in µs of the
-// server's clock. It answers the time, the run_id of the server on which the
-// generation began, all nodes with what they have there, all owners likewise (see
-// membersText), whether this node's was not among them until now, and whether
-// the node itself was not.
-const beatText = `
-local function meta(p) return ARGV[4] .. ':{' .. p .. '}:meta' end
-local old = redis.call('HMGET', meta(0), 'gen', 'low', 'run')
+// server's clock. It answers the time, all nodes with what they have there, all
+// owners likewise (see membersText), whether this node's was not among them until
+// now, and whether the node itself was not.
+const beatText = runText + `
+local old = redis.call('HMGET', KEYS[1], 'gen', 'low', 'run')
 if old[1] ~= ARGV[1] then return {-1} end
+if old[3] ~= run then return {-3} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local low = ARGV[3]
 if low == '' then low = string.format('%.0f', now) end
-local anew = redis.call('HSET', KEYS[1], ARGV[2], low .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[9])
-local nodes = redis.call('HGETALL', KEYS[1])
+local anew = redis.call('HSET', KEYS[3], ARGV[2], low .. ' ' .. string.format('%.0f', now) .. ' ' .. ARGV[8])
+local nodes = redis.call('HGETALL', KEYS[3])
 local least
 for i = 2, #nodes, 2 do
 	local l = tonumber(string.sub(nodes[i], 1, string.find(nodes[i], ' ', 1, true) - 1))
 	if not least or l < least then least = l end
 end
-local trim = string.format('%.0f', least)
 local lowest = string.format('%.0f', math.max(tonumber(old[2]), least))
-for p = 0, 255 do redis.call('HSET', meta(p), 'low', lowest, 'trim', trim) end
-local idle = string.format('(%.0f', math.min(least, now - ARGV[7]))
-for i = 0, ARGV[6] - 1 do
-	local part = string.format('%s:{%d}:', ARGV[4], (ARGV[5] + i) % 256)
-	for _, room in ipairs(redis.call('ZRANGEBYSCORE', part .. 'heads', '-inf', idle, 'LIMIT', 0, 100)) do
-		redis.call('DEL', part .. 'log:' .. room)
-		redis.call('ZREM', part .. 'heads', room)
-	end
+redis.call('HSET', KEYS[1], 'low', lowest, 'trim', string.format('%.0f', least))
+local idle = string.format('(%.0f', math.min(least, now - ARGV[6]))
+for _, room in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', idle, 'LIMIT', 0, ARGV[5])) do
+	redis.call('DEL', ARGV[4] .. 'log:' .. room)
+	redis.call('ZREM', KEYS[2], room)
 end
-redis.call('PUBLISH', KEYS[2], 'beat')
-local fresh = redis.call('HSETNX', ARGV[4] .. ':owners', ARGV[8], '')
-return {0, string.format('%.0f', now), old[3], nodes, redis.call('HGETALL', ARGV[4] .. ':owners'), fresh, anew}
+redis.call('SPUBLISH', KEYS[5], 'beat')
+local fresh = redis.call('HSETNX', KEYS[4], ARGV[7], '')
+return {0, string.format('%.0f', now), nodes, redis.call('HGETALL', KEYS[4]), fresh, anew}
 `
 
 // The three below are sent as text: they must work on a server that forgot.
@@ -178,51 +177,48 @@ return {0, string.format('%.0f', now), old[3], nodes, redis.call('HGETALL', ARGV
 // alarmText tells what generation runs, or takes part in beginning a new one.
 // Nobody can publish meanwhile.
 //
-//	KEYS recovery
-//	ARGV prefix, the last generation this node knew or "", a word nobody else has used,
+//	KEYS recovery, meta, never
+//	ARGV the last generation this node knew or "", a word nobody else has used,
 //	     the highest Seq this node knows, whether it has unstored messages (0 or 1),
 //	     how long to wait for other nodes and how long a node's unstored messages hold it up, in µs
 //
 // It answers 1 and the generation, or 0, the word, and whether it may begin.
 const alarmText = `
-local function meta(p) return ARGV[1] .. ':{' .. p .. '}:meta' end
-local gen = redis.call('HGET', meta(0), 'gen')
+local gen = redis.call('HGET', KEYS[2], 'gen')
 local running = gen and string.sub(gen, 1, 1) == 'g'
-if running and gen ~= ARGV[2] then return {1, gen} end
+if running and gen ~= ARGV[1] then return {1, gen} end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 if running or not gen then
-	gen = 'r' .. ARGV[3]
-	for p = 0, 255 do redis.call('HSET', meta(p), 'gen', gen) end
+	gen = 'r' .. ARGV[2]
+	redis.call('HSET', KEYS[2], 'gen', gen)
 	redis.call('DEL', KEYS[1])
 	redis.call('HSET', KEYS[1], 'began', string.format('%.0f', now))
 end
 local high = redis.call('HGET', KEYS[1], 'high')
-if not high or tonumber(high) < tonumber(ARGV[4]) then redis.call('HSET', KEYS[1], 'high', ARGV[4]) end
-if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'held', string.format('%.0f', now)) end
+if not high or tonumber(high) < tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'high', ARGV[3]) end
+if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'held', string.format('%.0f', now)) end
 local r = redis.call('HMGET', KEYS[1], 'began', 'held')
 local may = 1
-if not r[1] or now - r[1] < tonumber(ARGV[6]) or r[2] and now - r[2] < tonumber(ARGV[7]) then may = 0 end
+if not r[1] or now - r[1] < tonumber(ARGV[5]) or r[2] and now - r[2] < tonumber(ARGV[6]) then may = 0 end
 return {0, gen, may}
 `
 
 // beginText begins a generation above everything known.
 //
-//	KEYS recovery
-//	ARGV prefix, the word, the server's run_id
+//	KEYS recovery, meta, never
+//	ARGV the word
 //
 // It answers the generation, or "" if somebody else was faster.
-const beginText = `
-local function meta(p) return ARGV[1] .. ':{' .. p .. '}:meta' end
-local old = redis.call('HMGET', meta(0), 'gen', 'low', 'trim')
-if old[1] ~= ARGV[2] then return '' end
+const beginText = runText + `
+local old = redis.call('HMGET', KEYS[2], 'gen', 'low', 'trim')
+if old[1] ~= ARGV[1] then return '' end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local high = redis.call('HGET', KEYS[1], 'high') or '0'
 local low = string.format('%.0f', math.max(now, tonumber(high), tonumber(old[2] or '0')) + 1)
-local gen = 'g' .. low .. '-' .. string.sub(ARGV[2], 2)
-for p = 0, 255 do redis.call('HSET', meta(p), 'gen', gen, 'low', low, 'trim', old[3] or '0') end
-redis.call('HSET', meta(0), 'run', ARGV[3])
+local gen = 'g' .. low .. '-' .. string.sub(ARGV[1], 2)
+redis.call('HSET', KEYS[2], 'gen', gen, 'low', low, 'trim', old[3] or '0', 'run', run)
 redis.call('DEL', KEYS[1])
 return gen
 `

@@ -13,17 +13,23 @@ import (
 	"github.com/gohub/gohub"
 )
 
-// subscriptions are the rooms this node listens to, over one connection of its
-// own. When that breaks, all are subscribed again on the next one, and the
-// receiver is told of each room, in its order, that something may be missing.
+// subscriptions are the rooms of a partition that this node listens to, over
+// one connection of their own. When that breaks, or Redis ends a subscription
+// since the partition has moved to another server, all are subscribed again on the
+// next one, and the receiver is told of each room, in its order, that something
+// may be missing.
+//
+// The channels are sharded ones (SSUBSCRIBE), on a server alone as well, where
+// they cost the same.
 type subscriptions struct {
-	n       *node
-	workers []chan carried
+	p             *part
+	signals, self string // channels
 
 	mu      sync.Mutex               // guards all below
 	rooms   map[string]*subscription // by channel
 	wanted  []string                 // to be subscribed, in this order
 	dropped []string                 // to be unsubscribed, before those
+	ending  map[string]int           // of those, how many ends Redis has not confirmed
 	more    chan struct{}            // something is in them
 	giveUp  context.CancelFunc       // ends the connection; nil: there is none
 
@@ -32,6 +38,7 @@ type subscriptions struct {
 
 // A subscription is one room.
 type subscription struct {
+	part   *part
 	room   gohub.RoomID
 	worker chan carried
 	live   atomic.Bool // between Subscribe and Unsubscribe
@@ -55,15 +62,25 @@ var started = time.Now()
 
 func clock() int64 { return int64(time.Since(started)) + 1 }
 
-func (s *subscriptions) init(n *node, workers int) {
-	s.n = n
+func (s *subscriptions) init(p *part) {
+	s.p, s.signals, s.self = p, p.keys.signals(), p.keys.node(p.n.name)
 	s.rooms = map[string]*subscription{}
 	s.more = make(chan struct{}, 1)
+}
+
+// employ makes the workers' queues. When one is full the connection waits, and
+// at last Redis cuts it: then the rooms are suspect, and nothing has grown without
+// bounds.
+func employ(workers int) (queues []chan carried) {
 	for range workers {
-		// When one is full the connection waits, and at last Redis cuts it:
-		// then the rooms are suspect, and nothing has grown without bounds.
-		s.workers = append(s.workers, make(chan carried, 1024))
+		queues = append(queues, make(chan carried, 1024))
 	}
+	return queues
+}
+
+// worker is who calls the receiver for a room.
+func (n *node) worker(room string) chan carried {
+	return n.workers[hash(room)/uint32(len(n.parts))%uint32(len(n.workers))]
 }
 
 // work calls the receiver; it ends with ctx.
@@ -103,8 +120,8 @@ func (n *node) carry(c carried) {
 			n.b.o.Logger.Error("a message cannot be read", "room", m.Room, "err", err)
 			return
 		}
-		n.saw(m.Seq)
-		n.owed.delivered(&m)
+		c.sub.part.saw(m.Seq)
+		c.sub.part.owed.delivered(&m)
 		if c.sub.live.Load() {
 			n.r.Deliver(m, prev)
 		}
@@ -112,14 +129,14 @@ func (n *node) carry(c carried) {
 }
 
 // subscribe returns when the room is confirmed.
-func (n *node) subscribe(ctx context.Context, id gohub.RoomID) error {
-	s := &n.subs
+func (p *part) subscribe(ctx context.Context, id gohub.RoomID) error {
+	s := &p.subs
 	key := roomKey(id)
-	channel := n.b.keys.room(key)
+	channel := p.keys.room(key)
 	s.mu.Lock()
 	sub := s.rooms[channel]
 	if sub == nil {
-		sub = &subscription{room: id, worker: s.workers[partition(key)%len(s.workers)], confirmed: make(chan struct{})}
+		sub = &subscription{part: p, room: id, worker: p.n.worker(key), confirmed: make(chan struct{})}
 		s.rooms[channel] = sub
 		s.want(channel)
 	}
@@ -128,7 +145,7 @@ func (n *node) subscribe(ctx context.Context, id gohub.RoomID) error {
 	confirmed := sub.confirmed
 	s.mu.Unlock()
 
-	timeout := time.NewTimer(n.b.o.Timeout)
+	timeout := time.NewTimer(p.b.o.Timeout)
 	defer timeout.Stop()
 	var err error
 	select {
@@ -139,16 +156,16 @@ func (n *node) subscribe(ctx context.Context, id gohub.RoomID) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("%w: %w", gohub.ErrUnavailable, ctx.Err())
 	}
-	n.unsubscribe(id)
+	p.unsubscribe(id)
 	return err
 }
 
 // unsubscribe stops deliveries now; Redis is told by a later beat.
-func (n *node) unsubscribe(id gohub.RoomID) {
-	s := &n.subs
+func (p *part) unsubscribe(id gohub.RoomID) {
+	s := &p.subs
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub := s.rooms[n.b.keys.room(roomKey(id))]; sub != nil {
+	if sub := s.rooms[p.keys.room(roomKey(id))]; sub != nil {
 		sub.live.Store(false)
 		sub.left = time.Now()
 	}
@@ -184,18 +201,25 @@ func (s *subscriptions) beaten(t timing) {
 		s.wake()
 	}
 	if s.giveUp != nil && clock()-s.heard.Load() > int64(t.probe) {
-		s.n.b.o.Logger.Warn("this node does not hear itself: connecting anew", "node", s.n.name)
+		s.p.log.Warn("this node does not hear itself: connecting anew")
+		s.end()
+	}
+}
+
+// end gives up the connection; mu is held.
+func (s *subscriptions) end() {
+	if s.giveUp != nil {
 		s.giveUp()
 		s.giveUp = nil
 	}
 }
 
 // listens keeps the subscriptions; it ends with ctx.
-func (n *node) listens(ctx context.Context) {
+func (p *part) listens(ctx context.Context) {
 	pause := 10 * time.Millisecond
 	for ctx.Err() == nil {
 		began := time.Now()
-		n.listen(ctx)
+		p.listen(ctx)
 		if time.Since(began) > time.Second {
 			pause = 10 * time.Millisecond
 		}
@@ -207,14 +231,59 @@ func (n *node) listens(ctx context.Context) {
 	}
 }
 
+// reach takes a connection to the server that has the partition. Where the
+// client does not know yet that it has moved, which takes it up to a second, the
+// server says so. A replica would take a subscription, and bring less than all: it
+// refuses this.
+func (p *part) reach(ctx context.Context) (client rueidis.DedicatedClient, release func(), err error) {
+	client, release = p.b.client.Dedicate()
+	for range 2 {
+		err = client.Do(ctx, client.B().Exists().Key(p.keys.meta()).Build()).Error()
+		re, ok := rueidis.IsRedisErr(err)
+		if err == nil || !ok {
+			break
+		}
+		if _, moving := re.IsAsk(); moving { // it is here until all of it has gone
+			return client, release, nil
+		}
+		at, _ := re.IsMoved()
+		server := p.b.client.Nodes()[at]
+		if server == nil {
+			break
+		}
+		release()
+		client, release = server.Dedicate()
+	}
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return client, release, nil
+}
+
+// lost has who subscribes from now on wait for the next connection.
+func (s *subscriptions) lost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.rooms {
+		if sub.is {
+			sub.is, sub.before = false, true
+			sub.confirmed = make(chan struct{})
+		}
+	}
+}
+
 // listen subscribes everything on a new connection and returns when that has
 // ended.
-func (n *node) listen(ctx context.Context) {
-	s := &n.subs
+func (p *part) listen(ctx context.Context) {
+	s := &p.subs
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	s.heard.Store(clock())
-	client, release := n.b.client.Dedicate()
+	s.lost()
+	client, release, err := p.reach(ctx)
+	if err != nil {
+		return
+	}
 	defer release()
 	// The connection goes back to the client's pool without our subscriptions,
 	// or rather not at all.
@@ -223,15 +292,12 @@ func (n *node) listen(ctx context.Context) {
 		OnMessage:      func(m rueidis.PubSubMessage) { s.message(ctx, m) },
 		OnSubscription: func(c rueidis.PubSubSubscription) { s.confirm(ctx, c) },
 	})
+	s.heard.Store(clock())
 	s.mu.Lock()
 	s.giveUp = giveUp
-	s.wanted = append(s.wanted[:0], n.b.keys.signals(), n.b.keys.node(n.name))
-	s.dropped = nil
-	for channel, sub := range s.rooms {
-		if sub.is {
-			sub.is, sub.before = false, true
-			sub.confirmed = make(chan struct{})
-		}
+	s.wanted = append(s.wanted[:0], s.signals, s.self)
+	s.dropped, s.ending = nil, map[string]int{}
+	for channel := range s.rooms {
 		s.wanted = append(s.wanted, channel)
 	}
 	s.wake()
@@ -247,7 +313,7 @@ func (n *node) listen(ctx context.Context) {
 			return
 		case err := <-ended:
 			if ctx.Err() == nil {
-				n.b.o.Logger.Warn("the connection of the subscriptions has ended", "node", n.name, "err", err)
+				p.log.Warn("the connection of the subscriptions has ended", "err", err)
 			}
 			return
 		case <-s.more:
@@ -255,6 +321,9 @@ func (n *node) listen(ctx context.Context) {
 		s.mu.Lock()
 		wanted, dropped := s.wanted, s.dropped
 		s.wanted, s.dropped = nil, nil
+		for _, channel := range dropped {
+			s.ending[channel]++
+		}
 		s.mu.Unlock()
 		if !send(ctx, client, dropped, wanted) {
 			return
@@ -268,14 +337,14 @@ func send(ctx context.Context, client rueidis.DedicatedClient, dropped, wanted [
 	for len(dropped) > 0 {
 		some := dropped[:min(most, len(dropped))]
 		dropped = dropped[len(some):]
-		if client.Do(ctx, client.B().Unsubscribe().Channel(some...).Build()).Error() != nil {
+		if client.Do(ctx, client.B().Sunsubscribe().Channel(some...).Build()).Error() != nil {
 			return false
 		}
 	}
 	for len(wanted) > 0 {
 		some := wanted[:min(most, len(wanted))]
 		wanted = wanted[len(some):]
-		if client.Do(ctx, client.B().Subscribe().Channel(some...).Build()).Error() != nil {
+		if client.Do(ctx, client.B().Ssubscribe().Channel(some...).Build()).Error() != nil {
 			return false
 		}
 	}
@@ -285,7 +354,8 @@ func send(ctx context.Context, client rueidis.DedicatedClient, dropped, wanted [
 // confirm is called on the connection's goroutine, in the order of what Redis
 // sends.
 func (s *subscriptions) confirm(ctx context.Context, c rueidis.PubSubSubscription) {
-	if c.Kind != "subscribe" {
+	if c.Kind == "sunsubscribe" {
+		s.ended(ctx, c.Channel)
 		return
 	}
 	s.mu.Lock()
@@ -302,13 +372,30 @@ func (s *subscriptions) confirm(ctx context.Context, c rueidis.PubSubSubscriptio
 	}
 }
 
+// ended tells the end of a subscription that nobody asked for, with which Redis
+// says that the partition is elsewhere now, from the others.
+func (s *subscriptions) ended(ctx context.Context, channel string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch n := s.ending[channel]; {
+	case ctx.Err() != nil: // it is of the connection before this one
+	case n > 1:
+		s.ending[channel]--
+	case n == 1:
+		delete(s.ending, channel)
+	case s.giveUp != nil:
+		s.p.log.Info("the partition has moved: subscribing where it is")
+		s.end()
+	}
+}
+
 // message is called on the connection's goroutine.
 func (s *subscriptions) message(ctx context.Context, m rueidis.PubSubMessage) {
 	switch m.Channel {
-	case s.n.b.keys.signals():
-		s.pass(ctx, s.workers[0], carried{payload: m.Message})
+	case s.signals:
+		s.pass(ctx, s.p.n.workers[0], carried{payload: m.Message})
 		return
-	case s.n.b.keys.node(s.n.name):
+	case s.self:
 		s.heard.Store(clock())
 		return
 	}

@@ -25,8 +25,19 @@ import (
 
 // Two nodes are one chat: who has logged in on one is known on the other, and
 // hears there what is said here.
-func TestTwoNodes(t *testing.T) {
-	database, redis := pgtest.New(t).Database(t), "redis://"+redistest.New(t).Addr()
+func TestTwoNodes(t *testing.T) { twoNodes(t, "redis://"+redistest.New(t).Addr()) }
+
+func TestTwoNodesOnARedisCluster(t *testing.T) {
+	var addrs []string
+	for _, s := range redistest.NewCluster(t, 3, false).Masters {
+		addrs = append(addrs, s.Addr())
+	}
+	twoNodes(t, "redis://"+addrs[0]+"?addr="+addrs[1]+"&addr="+addrs[2])
+}
+
+func twoNodes(t *testing.T, redis string) {
+	t.Helper()
+	database := pgtest.New(t).Database(t)
 	one, _ := serve(t, "-postgres", database, "-redis", redis, "-node", "one")
 	two, _ := serve(t, "-postgres", database, "-redis", redis, "-node", "two")
 

@@ -74,7 +74,7 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		return nil
 	})
 	fs.StringVar(&c.postgres, "postgres", "", "`URL` of a Postgres database to keep history in, instead of -data")
-	fs.StringVar(&c.redis, "redis", "", "`URL` of the Redis that joins this node with others, which have the same -postgres")
+	fs.StringVar(&c.redis, "redis", "", "`URL` of the Redis that joins this node with others, which have the same -postgres; of a Redis Cluster redis://host:port?addr=host:port&addr=…")
 	fs.StringVar(&c.node, "node", "", "`name` of this node, which no other one has (default: host name and process id)")
 	fs.Func("advertise", "`URL` at which clients reach this one of several nodes, such as wss://chat-1.example.com/ws", func(s string) error {
 		u, err := url.Parse(s)

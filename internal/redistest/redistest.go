@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -34,6 +35,7 @@ const patience = 30 * time.Second
 type Server struct {
 	dir      string
 	port     int
+	bus      int // the port at which a Redis Cluster's servers talk; 0: it is in none
 	settings []string
 	cmd      *exec.Cmd     // nil: it does not run
 	done     chan struct{} // closed when cmd has ended
@@ -96,7 +98,11 @@ func Launch(settings ...string) (*Server, error) {
 	s := &Server{dir: dir, settings: append([]string{bin}, settings...)}
 	err = s.watch()
 	for tries := 0; err == nil; tries++ {
-		if s.port, err = freePort(); err == nil {
+		s.port, err = freePort()
+		if err == nil && slices.Contains(settings, clusterEnabled) {
+			s.bus, err = freePort()
+		}
+		if err == nil {
 			err = s.Start()
 		}
 		if err == nil {
@@ -162,6 +168,9 @@ func (s *Server) Start() error {
 		conf = append(conf, "save \"\"", "appendonly no", "maxmemory-policy noeviction")
 	}
 	conf = append(conf, s.settings[1:]...)
+	if s.bus != 0 {
+		conf = append(conf, "cluster-port "+strconv.Itoa(s.bus))
+	}
 	path := filepath.Join(s.dir, "redis.conf")
 	if err := os.WriteFile(path, []byte(strings.Join(conf, "\n")+"\n"), 0o600); err != nil {
 		return fmt.Errorf("redistest: %w", err)
@@ -251,24 +260,69 @@ func (s *Server) signal(sig syscall.Signal) error {
 // Do sends one command of plain words on a connection of its own, and gives
 // the first line of the answer with its mark: "+OK", ":1", "$5".
 func (s *Server) Do(words ...string) (string, error) {
+	line, _, err := s.ask(words)
+	return line, err
+}
+
+// Text is Do for a command that answers with a text, as INFO does.
+func (s *Server) Text(words ...string) (string, error) {
+	_, texts, err := s.ask(words)
+	return strings.Join(texts, ""), err
+}
+
+// list is Do for a command that answers with texts.
+func (s *Server) list(words ...string) ([]string, error) {
+	_, texts, err := s.ask(words)
+	return texts, err
+}
+
+// ask gives the first line of the answer and, if that is a text or a list of
+// texts, those.
+func (s *Server) ask(words []string) (line string, texts []string, err error) {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", s.Addr())
 	if err != nil {
-		return "", fmt.Errorf("redistest: %w", err)
+		return "", nil, fmt.Errorf("redistest: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(patience / 3))
 	if _, err := fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " ")); err != nil {
-		return "", fmt.Errorf("redistest: %w", err)
+		return "", nil, fmt.Errorf("redistest: %w", err)
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
+	r := bufio.NewReader(conn)
+	line, err = r.ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("redistest: %w", err)
+		return "", nil, fmt.Errorf("redistest: %w", err)
 	}
 	line = strings.TrimSpace(line)
 	if strings.HasPrefix(line, "-") {
-		return "", fmt.Errorf("redistest: %s: %s", strings.Join(words, " "), line)
+		return "", nil, fmt.Errorf("redistest: %s: %s", strings.Join(words, " "), line)
 	}
-	return line, nil
+	count, next := 1, line
+	if strings.HasPrefix(line, "*") {
+		count, _ = strconv.Atoi(line[1:])
+		next = ""
+	}
+	for range count {
+		if next == "" {
+			if next, err = r.ReadString('\n'); err != nil {
+				return "", nil, fmt.Errorf("redistest: %w", err)
+			}
+			next = strings.TrimSpace(next)
+		}
+		if !strings.HasPrefix(next, "$") {
+			break // numbers, or lists in the list: nobody asks for those
+		}
+		size, err := strconv.Atoi(next[1:])
+		if err != nil || size < 0 {
+			break
+		}
+		b := make([]byte, size+len("\r\n"))
+		if _, err := io.ReadFull(r, b); err != nil {
+			return "", nil, fmt.Errorf("redistest: %w", err)
+		}
+		texts, next = append(texts, string(b[:size])), ""
+	}
+	return line, texts, nil
 }
 
 // Close ends the server and has the guard remove its files.
