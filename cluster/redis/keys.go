@@ -37,7 +37,7 @@ func newKeyspace(prefix string, partitions int) keyspace {
 }
 
 // partition is where a key that names a room, or anything, belongs.
-func (k keyspace) partition(key string) int { return int(hash(key) % uint32(len(k))) }
+func (k keyspace) partition(key string) int { return int(hash(key) % uint32(len(k))) } //nolint:gosec // 32 at most
 
 // of is the keys of that partition.
 func (k keyspace) of(key string) partKeys { return k[k.partition(key)] }

@@ -80,7 +80,7 @@ func employ(workers int) (queues []chan carried) {
 
 // worker is who calls the receiver for a room.
 func (n *node) worker(room string) chan carried {
-	return n.workers[hash(room)/uint32(len(n.parts))%uint32(len(n.workers))]
+	return n.workers[hash(room)/uint32(len(n.parts))%uint32(len(n.workers))] //nolint:gosec // both are small
 }
 
 // work calls the receiver; it ends with ctx.

@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		log.Error("cluster", "error", errors.Join(err, past.close()))
 		return 1
 	}
-	app, err := newApp(conf, past, others, log) //nolint:contextcheck // the hub ends by Shutdown, not with a context
+	app, err := newApp(conf, past, others, log)
 	if err != nil {
 		others.close()
 		_, _ = fmt.Fprintf(stderr, "%v\n", errors.Join(err, past.close()))

@@ -319,15 +319,15 @@ func TestLinks(t *testing.T) {
 		"https://a.example\nhttps://b.example/ä": "https://a.example https://b.example/ä",
 	} {
 		var found []string
-		whole := ""
+		var whole strings.Builder
 		for _, s := range spans(text) {
-			whole += s.text
+			whole.WriteString(s.text)
 			if s.href != "" {
 				found = append(found, s.href)
 			}
 		}
 		assert.Equal(t, want, strings.Join(found, " "), text)
-		assert.Equal(t, text, whole)
+		assert.Equal(t, text, whole.String())
 	}
 }
 

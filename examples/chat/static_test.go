@@ -196,7 +196,7 @@ func TestFirstViewIsSmall(t *testing.T) {
 			report(path.Base(address))
 		}
 	}
-	assert.True(t, len(seen) > 3, "%v", seen)
+	assert.Greater(t, len(seen), 3, "%v", seen)
 	t.Logf("%6d bytes  in all, of %d", total, most)
 	assert.LessOrEqual(t, total, int64(most))
 }

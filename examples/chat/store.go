@@ -32,7 +32,7 @@ func openHistory(ctx context.Context, conf config) (history, error) {
 		acc, err := passing()
 		return history{gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), "in memory, and ends with this process", func() error { return nil }, acc}, err
 	}
-	h, err := openDir(conf.data) //nolint:contextcheck // it waits for a lock at most
+	h, err := openDir(conf.data)
 	if err != nil {
 		err = fmt.Errorf("%w: -data DIR keeps it elsewhere, -data memory nowhere", err)
 	}

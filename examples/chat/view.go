@@ -367,7 +367,7 @@ func otherOf(room gohub.RoomID, me string) (other string, direct bool) {
 func hue(user string) string {
 	var hash uint32
 	for _, c := range user {
-		hash = hash*31 + uint32(c)
+		hash = hash*31 + uint32(c) //nolint:gosec // a rune of a string is not negative
 	}
 	return "hue" + strconv.Itoa(int(hash%8))
 }

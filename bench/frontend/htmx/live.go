@@ -24,10 +24,10 @@ func live(w http.ResponseWriter, r *http.Request, inside *http.Client) {
 	if err != nil {
 		return // Accept has answered
 	}
-	defer page.CloseNow() //nolint:errcheck // it is over in any case
+	defer page.CloseNow()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	hub, _, err := websocket.Dial(ctx, "ws://hub/ws", &websocket.DialOptions{ //nolint:bodyclose // Dial has closed it
+	hub, _, err := websocket.Dial(ctx, "ws://hub/ws", &websocket.DialOptions{
 		HTTPClient: inside, Subprotocols: []string{"gohub.v1"},
 		HTTPHeader: http.Header{"Cookie": r.Header.Values("Cookie")},
 	})
@@ -35,7 +35,7 @@ func live(w http.ResponseWriter, r *http.Request, inside *http.Client) {
 		_ = page.Close(websocket.StatusTryAgainLater, "")
 		return
 	}
-	defer hub.CloseNow() //nolint:errcheck // as above
+	defer hub.CloseNow()
 	hub.SetReadLimit(4 << 20)
 	since, _ := strconv.ParseInt(r.FormValue("since"), 10, 64) // else from the start
 	if wsjson.Write(ctx, hub, map[string]any{"type": "join", "ref": 1, "room": chat.Room, "since": since}) != nil {

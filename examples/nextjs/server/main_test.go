@@ -62,9 +62,9 @@ func TestMessages(t *testing.T) {
 	for _, c := range client.Jar.Cookies(u) {
 		dial.HTTPHeader.Add("Cookie", c.String())
 	}
-	ws, _, err := websocket.Dial(t.Context(), at+"/ws", dial) //nolint:bodyclose // Dial has closed it
+	ws, _, err := websocket.Dial(t.Context(), at+"/ws", dial)
 	require.NoError(t, err)
-	defer ws.CloseNow() //nolint:errcheck // it is over in any case
+	defer ws.CloseNow()
 	const id = "019ab8c0-0000-7000-8000-000000000001"
 	require.NoError(t, wsjson.Write(t.Context(), ws, map[string]any{"type": "join", "ref": 1, "room": room}))
 	require.NoError(t, wsjson.Write(t.Context(), ws, map[string]any{"type": "publish", "id": id, "room": room, "body": map[string]string{"text": "hello"}}))
