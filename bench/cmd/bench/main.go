@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -41,6 +42,7 @@ type settings struct {
 	pin       bool
 	profile   string
 	out       string
+	report    string
 	window    time.Duration
 	warm      time.Duration
 	loadArgs  []string
@@ -71,11 +73,7 @@ func main() {
 
 func parse() settings {
 	var s settings
-	var names []string
-	for _, p := range plans {
-		names = append(names, p.name)
-	}
-	scenarios := flag.String("scenario", strings.Join(names, ","), "which, in order")
+	scenarios := flag.String("scenario", strings.Join(names(floorPlans), ","), "which, in order; \"peers\": "+strings.Join(names(peerPlans), ","))
 	only := flag.String("servers", "", "only these, in order; default: each scenario's own")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds of every server in turn")
 	quick := flag.Bool("quick", false, "one short round: does it run at all")
@@ -94,7 +92,8 @@ func parse() settings {
 		return nil
 	})
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
-	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
+	flag.StringVar(&s.out, "o", "", "file for all results as JSON; rounds that are in it already are kept, and these come after them")
+	flag.StringVar(&s.report, "report", "", "directory for tables and charts of what is in the file -o; with -scenario \"\" nothing is run first")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
 	flag.Usage = func() {
@@ -103,7 +102,15 @@ func parse() settings {
 	}
 	flag.Parse()
 	s.loadArgs = flag.Args()
-	s.scenarios = strings.Split(*scenarios, ",")
+	for name := range strings.SplitSeq(*scenarios, ",") {
+		switch name {
+		case "":
+		case "peers":
+			s.scenarios = append(s.scenarios, names(peerPlans)...)
+		default:
+			s.scenarios = append(s.scenarios, name)
+		}
+	}
 	if *only != "" {
 		s.servers = strings.Split(*only, ",")
 	}
@@ -120,6 +127,9 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
+	if err := b.restore(); err != nil {
+		return err
+	}
 	for _, name := range s.scenarios {
 		p, ok := planByName(name)
 		if !ok {
@@ -135,7 +145,7 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 		records, err := b.scenario(ctx, p)
-		b.records = append(b.records, records...)
+		b.Records = append(b.Records, records...)
 		fmt.Print(table(p, records))
 		if err != nil {
 			return err
@@ -144,7 +154,19 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 	}
+	if s.report != "" {
+		return report(s.report, b.document)
+	}
 	return nil
+}
+
+func names(of []plan) (out []string) {
+	for _, p := range of {
+		if !p.heavy {
+			out = append(out, p.name)
+		}
+	}
+	return out
 }
 
 // runner keeps what the scenarios share.
@@ -152,7 +174,32 @@ type runner struct {
 	settings
 	dir      string
 	programs map[string]string // package to built program
-	records  []record
+	document
+	described bool // this machine is in document
+}
+
+// document is what -o holds.
+type document struct {
+	Machines []machine.Description `json:"machines"` // of each invocation
+	Records  []record              `json:"records"`
+}
+
+// restore reads what -o holds already.
+func (b *runner) restore() error {
+	if b.out == "" {
+		return nil
+	}
+	doc, err := os.ReadFile(b.out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(doc, &b.document)
+	}
+	if err != nil {
+		return fmt.Errorf("-o %s: %w", b.out, err)
+	}
+	return nil
 }
 
 // prepare builds what a plan needs and has not been built yet.
@@ -164,6 +211,12 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 			return fmt.Errorf("no server %q", name)
 		}
 		need = append(need, s.pkg)
+		if s.npm != "" && b.programs[s.npm] == "" {
+			if err := process.Packages(ctx, s.npm); err != nil {
+				return err
+			}
+			b.programs[s.npm] = "installed"
+		}
 	}
 	for _, pkg := range need {
 		if pkg == "" || b.programs[pkg] != "" {
@@ -180,8 +233,13 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 
 // scenario runs the servers in turns: A B C A B C.
 func (b *runner) scenario(ctx context.Context, p plan) (records []record, err error) {
-	frame := 0 // of the first server, for the floors to copy
-	for round := range b.rounds {
+	frame, first := 0, 0 // of the first server, for the floors to copy; the round
+	for _, r := range b.Records {
+		if r.Scenario == p.name {
+			first = max(first, r.Round+1)
+		}
+	}
+	for round := first; round < first+b.rounds; round++ {
 		for _, name := range p.servers {
 			if err := ctx.Err(); err != nil {
 				return records, err
@@ -213,11 +271,14 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 		if s := run.Slow; s != nil && s.Seconds > 0 {
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
 		}
+		if s := run.Stalled; s != nil && s.Seconds > 0 {
+			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
+		}
 		if s := run.Stopped; s != nil && s.Seconds > 0 {
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
 		}
 		r.Noisy = r.Noise > b.noise
-		fmt.Fprintf(os.Stderr, "%s %-9s round %d: %s\n", p.name, name, round+1, line(p, r))
+		fmt.Fprintf(os.Stderr, "%s %-17s round %d: %s\n", p.name, name, round+1, line(p, r))
 		if attempt == 0 || best.Error != "" || r.Error == "" && r.Noise < best.Noise {
 			best = r
 		}
@@ -247,12 +308,19 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 	if p.fill > 0 {
 		k.args = append(k.args, "-fill", fmt.Sprint(p.fill))
 	}
+	if p.tls {
+		cert, key, err := process.Certificate(b.dir)
+		if err != nil {
+			return result.Run{}, err
+		}
+		k.args = append(k.args, "-cert", cert, "-key", key)
+	}
 	j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
 	if err != nil {
 		return result.Run{}, err
 	}
 	defer j.Stop()
-	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
+	args := []string{"-scenario", cmp.Or(p.load, p.name), "-dialect", cmp.Or(s.dialect, "gohub"), "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
 	for range k.nodes - 1 {
 		j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
 		if err != nil {
@@ -261,6 +329,10 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		defer j.Stop()
 		args = append(args, "-node", j.Addr+","+j.Debug)
 	}
+	if p.tls {
+		args = append(args, "-tls")
+	}
+	args = append(args, p.flags...)
 	if b.window > 0 {
 		args = append(args, "-window", b.window.String())
 	}
@@ -281,10 +353,11 @@ func (b *runner) save() error {
 	if b.out == "" {
 		return nil
 	}
-	doc, err := json.MarshalIndent(struct {
-		Machine machine.Description `json:"machine"`
-		Records []record            `json:"records"`
-	}{machine.Describe(), b.records}, "", "  ")
+	if !b.described {
+		b.described = true
+		b.Machines = append(b.Machines, machine.Describe())
+	}
+	doc, err := json.MarshalIndent(b.document, "", " ")
 	if err != nil {
 		return err
 	}

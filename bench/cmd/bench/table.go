@@ -27,7 +27,7 @@ func table(p plan, records []record) string {
 		}
 	}
 	b.WriteString("---|\n")
-	for _, name := range names(records) {
+	for _, name := range served(records) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, m := range p.metrics {
 			b.WriteString(" " + spread(values(records, name, m), m.digits) + " |")
@@ -41,8 +41,8 @@ func table(p plan, records []record) string {
 	return b.String()
 }
 
-// names are the servers in the order of their first run.
-func names(records []record) (out []string) {
+// served are the servers in the order of their first run.
+func served(records []record) (out []string) {
 	seen := map[string]bool{}
 	for _, r := range records {
 		if !seen[r.Server] {

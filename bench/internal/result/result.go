@@ -30,6 +30,10 @@ type Run struct {
 	OtherCPU   float64 `json:"other_cpu_s"`           // everyone else on this machine, stolen time included
 	Cores      int     `json:"cores"`
 
+	// Resident bytes of the server at the end of the window, and its peak until then.
+	RSS     int64 `json:"rss,omitempty"`
+	RSSPeak int64 `json:"rss_peak,omitempty"`
+
 	// ServerAllocs is heap objects the server allocated in the window.
 	ServerAllocs int64 `json:"server_allocs"`
 
@@ -42,6 +46,8 @@ type Run struct {
 	Paced   *Paced        `json:"paced,omitempty"`
 	Stopped *Stopped      `json:"stopped,omitempty"`
 	Replay  *Replay       `json:"replay,omitempty"`
+	Storm   *Storm        `json:"storm,omitempty"`
+	Stalled *Stalled      `json:"stalled,omitempty"`
 	Whole   *Whole        `json:"whole,omitempty"`
 }
 
@@ -138,4 +144,28 @@ type Slow struct {
 	Seconds   float64       `json:"seconds"`     // that With covers
 	OtherCPU  float64       `json:"other_cpu_s"` // as Run's, in that time
 	RSSMax    int64         `json:"rss_max"`     // until a second after it was gone
+}
+
+// Storm is connections that came at once.
+type Storm struct {
+	Conns int           `json:"conns"`
+	Join  stats.Latency `json:"join"` // of each, from dialling to its room
+
+	// Of a reconnect storm: messages that they had missed.
+	Expected int `json:"expected,omitempty"`
+	Got      int `json:"got,omitempty"`
+	Wrong    int `json:"wrong,omitempty"` // connections that got more of them, or fewer
+}
+
+// Stalled is what members that stop reading did to the others and to the server.
+type Stalled struct {
+	Members   int           `json:"members"`
+	Before    stats.Latency `json:"before"`       // the others while they read
+	With      stats.Latency `json:"with"`         // the others while they do not
+	Gone      int           `json:"gone"`         // how many of them the server has let go at the end
+	GoneAfter float64       `json:"gone_after_s"` // until it had let go all; 0: never
+	RSSBefore int64         `json:"rss_before"`
+	RSSMax    int64         `json:"rss_max"`
+	Seconds   float64       `json:"seconds"` // that With covers
+	OtherCPU  float64       `json:"other_cpu_s"`
 }
