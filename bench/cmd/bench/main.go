@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -43,6 +44,8 @@ type settings struct {
 	profile   string
 	out       string
 	report    string
+	within    time.Duration // 0: as long as it takes
+	began     time.Time
 	window    time.Duration
 	warm      time.Duration
 	loadArgs  []string
@@ -72,7 +75,7 @@ func main() {
 }
 
 func parse() settings {
-	var s settings
+	s := settings{began: time.Now()}
 	scenarios := flag.String("scenario", strings.Join(names(floorPlans), ","), "which, in order; \"peers\": "+strings.Join(names(peerPlans), ","))
 	only := flag.String("servers", "", "only these, in order; default: each scenario's own")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds of every server in turn")
@@ -82,6 +85,7 @@ func parse() settings {
 	flag.DurationVar(&s.patience, "patience", 20*time.Second, "wait before each run for the machine to fall quiet, at most")
 	flag.IntVar(&s.nice, "nice", 0, "scheduling priority of server and load; below 0 needs root and hurts others")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
+	flag.DurationVar(&s.within, "within", 0, "begin no round that would not be over so long after the start; 0: as long as it takes")
 	flag.BoolVar(&s.pin, "pin", false, "server on processor 0 and load on 1: else they may get in each other's way on one while the other idles")
 	flag.Func("program", "`name=path` of another build of gohubserver, to be named in -servers", func(v string) error {
 		name, path, ok := strings.Cut(v, "=")
@@ -239,7 +243,13 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			first = max(first, r.Round+1)
 		}
 	}
+	longest := time.Duration(0)
 	for round := first; round < first+b.rounds; round++ {
+		began := time.Now()
+		if b.within > 0 && began.Add(longest).After(b.began.Add(b.within)) {
+			fmt.Fprintf(os.Stderr, "%s: %d rounds, no time for more\n", p.name, round-first)
+			break
+		}
 		for _, name := range p.servers {
 			if err := ctx.Err(); err != nil {
 				return records, err
@@ -250,6 +260,7 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			}
 			records = append(records, r)
 		}
+		longest = max(longest, time.Since(began))
 	}
 	return records, nil
 }
@@ -357,9 +368,30 @@ func (b *runner) save() error {
 		b.described = true
 		b.Machines = append(b.Machines, machine.Describe())
 	}
-	doc, err := json.MarshalIndent(b.document, "", " ")
+	var doc bytes.Buffer
+	doc.WriteString(`{"machines":[`)
+	err := linewise(&doc, b.Machines)
+	doc.WriteString(`],"records":[`)
+	err = errors.Join(err, linewise(&doc, b.Records))
+	doc.WriteString("]}\n")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(b.out, append(doc, '\n'), 0o644)
+	return os.WriteFile(b.out, doc.Bytes(), 0o644)
+}
+
+// linewise writes values one a line, so that a diff of the file can be read.
+func linewise[T any](to *bytes.Buffer, values []T) error {
+	for i, v := range values {
+		if i > 0 {
+			to.WriteByte(',')
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		to.WriteByte('\n')
+		to.Write(b)
+	}
+	return nil
 }

@@ -13,7 +13,7 @@ func and(more ...string) []string { return append(all[:len(all):len(all)], more.
 
 // short makes windows short: there are many runs.
 func short(flags ...string) []string {
-	return append([]string{"-warm", "700ms", "-window", "3s"}, flags...)
+	return append([]string{"-warm", "500ms", "-window", "2s"}, flags...)
 }
 
 func lateP99(r result.Run) float64 { return r.Late.P99 }
@@ -41,15 +41,15 @@ func stalled(f func(*result.Stalled) float64) func(result.Run) float64 {
 var (
 	deliveries = metric{name: "k deliveries/s", of: kDeliveries}
 	messages   = metric{name: "k messages/s", of: kMessages, digits: 1}
-	perMillion = metric{name: "server CPU-s per million", of: cpuPerMillion, digits: 2}
-	perMessage = metric{name: "server CPU µs a message", of: cpuPerMessage, digits: 1}
-	median     = metric{name: "p50 ms", of: p50, digits: 2}
+	perMillion = metric{name: "server CPU-s per million", of: cpuPerMillion, digits: 2, ratio: true}
+	perMessage = metric{name: "server CPU µs a message", of: cpuPerMessage, digits: 1, ratio: true}
+	median     = metric{name: "p50 ms", of: p50, digits: 2, ratio: true}
 	tail       = metric{name: "p99 ms", of: p99, digits: 2}
 	peak       = metric{name: "peak RSS MB", of: peakMB}
 
 	joins = []metric{
 		{name: "joins/s", of: storm(func(s *result.Storm, r result.Run) float64 { return float64(s.Conns) / r.Seconds })},
-		{name: "server CPU µs a join", of: storm(func(s *result.Storm, r result.Run) float64 { return r.ServerCPU / float64(s.Conns) * 1e6 })},
+		{name: "server CPU µs a join", of: storm(func(s *result.Storm, r result.Run) float64 { return r.ServerCPU / float64(s.Conns) * 1e6 }), ratio: true},
 		{name: "join p50 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return s.Join.P50 }), digits: 1},
 		{name: "join p99 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return s.Join.P99 }), digits: 1},
 	}
@@ -59,7 +59,7 @@ var (
 	}
 	resident = []metric{
 		{name: "bytes a connection", of: idle((*result.Idle).PerConn)},
-		{name: "after GC", of: idle((*result.Idle).PerConnGC)},
+		{name: "after GC", of: idle((*result.Idle).PerConnGC), ratio: true},
 		{name: "peak RSS MB", of: idle(func(i *result.Idle) float64 { return float64(i.Connected.RSSPeak) / 1e6 })},
 		{name: "goroutines each", of: idle(func(i *result.Idle) float64 {
 			return float64(i.Collected.Goroutines-i.Base.Goroutines) / float64(i.Conns)
@@ -77,43 +77,43 @@ var (
 // peerPlans are the comparison with peers.
 var peerPlans = append([]plan{
 	{
-		name: "fanout", load: "a", flags: short(), floor: "floor-64",
+		name: "fanout", load: "a", flags: short(), floor: "gohub",
 		title:   "fan-out flat out: 1 room × 1,000, 64 broadcasts of 128 B in flight",
 		servers: and("centrifuge-tuned", "floor-64", "floor-1"),
 		metrics: []metric{deliveries, perMillion, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-warm", "2s"), floor: "floor-64",
-		title:   "fan-out flat out: 1 room × 10,000, 64 broadcasts of 128 B in flight",
-		servers: and("centrifuge-tuned", "floor-64", "floor-1"),
+		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "3s"), floor: "gohub",
+		title:   "fan-out flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
+		servers: and("centrifuge-tuned", "floor-16", "floor-1"),
 		metrics: []metric{deliveries, perMillion, median, tail, peak},
 	},
 	{
-		name: "paced-fanout", load: "a2", flags: short("-rate", "80"), floor: "floor-1",
+		name: "paced-fanout", load: "a2", flags: short("-rate", "80"), floor: "gohub",
 		title:   "fan-out at 80 broadcasts a second to 1,000: nothing to batch",
 		servers: and("floor-1"),
 		metrics: []metric{deliveries, perMillion, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "quiet-room", load: "c", flags: short("-warm", "1s", "-window", "4s"), floor: "floor-1",
+		name: "quiet-room", load: "c", flags: short("-window", "3s"), floor: "gohub",
 		title:   "latency: 1 room × 1,000 at 20 broadcasts a second",
 		servers: and("floor-1"),
 		metrics: []metric{median, tail, perMillion}, chart: []metric{median},
 	},
 	{
-		name: "rooms", load: "b1", flags: short(), floor: "floor-1",
+		name: "rooms", load: "b1", flags: short(), floor: "gohub",
 		title:   "1,000 rooms × 4, closed loop: the next message when the last has come back",
 		servers: and("floor-net", "floor-1"),
 		metrics: []metric{messages, perMessage, median, tail, peak}, chart: []metric{perMessage},
 	},
 	{
-		name: "paced-rooms", load: "b2", flags: short(), floor: "floor-1",
+		name: "paced-rooms", load: "b2", flags: short(), floor: "gohub",
 		title:   "1,000 rooms × 4 at 5,000 messages a second",
 		servers: and("floor-1"),
 		metrics: []metric{perMessage, median, tail}, chart: []metric{tail},
 	},
 	{
-		name: "acks", load: "ack",
+		name: "acks", floor: "gohub", load: "ack",
 		title:   "publish to ack: 1,000 rooms × 1, a publish in flight in each",
 		servers: []string{"gohub", "centrifuge", "centrifuge-history", "socketio"},
 		metrics: []metric{{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1}, perMessage,
@@ -123,10 +123,10 @@ var peerPlans = append([]plan{
 	{
 		name: "joins", load: "storm",
 		title:   "join storm: 5,000 connections into 500 rooms, 256 at a time, as fast as they are taken",
-		servers: and("floor-1"), floor: "floor-1", metrics: joins, chart: joins[1:2],
+		servers: and("floor-1"), floor: "gohub", metrics: joins, chart: joins[1:2],
 	},
 	{
-		name: "comebacks", load: "resume",
+		name: "comebacks", floor: "gohub", load: "resume",
 		title:   "reconnect storm: 1,980 of 2,000 members of 20 rooms were cut off, missed 50 messages and come back, 256 at a time",
 		servers: []string{"gohub", "centrifuge-history", "socketio-recovery"}, metrics: append(joins[:3:3], append(missed, joins[3])...), chart: joins[1:2],
 		notes: []string{"gorilla, melody, gws, coder: — (no resume)."},
@@ -134,45 +134,45 @@ var peerPlans = append([]plan{
 	{
 		name: "idle", load: "d", flags: []string{"-warm", "3s"},
 		title:   "memory: 10,000 connections in 100 rooms that do nothing",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "floor-1", metrics: resident, chart: resident[1:2],
+		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident, chart: resident[1:2],
 	},
 	{
 		name: "idle-19k", load: "d", flags: []string{"-rooms", "190", "-warm", "3s", "-sources", "4"},
 		title:   "memory: 19,000 connections in 190 rooms, from four loopback addresses",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "floor-1", metrics: resident,
+		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident,
 	},
 	{
 		name: "idle-50k", load: "d", flags: []string{"-rooms", "500", "-warm", "3s", "-sources", "4"}, heavy: true,
 		title:   "memory: 50,000 connections in 500 rooms; needs ulimit -n 51000",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "floor-1", metrics: resident,
+		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident,
 	},
 	{
-		name: "slow-1", load: "stalled",
+		name: "slow-1", floor: "gohub", load: "stalled",
 		title:   "1 % slow: 2 of 200 members stop reading, 100 broadcasts of 8 KiB a second",
 		servers: all, metrics: slowOnes,
 	},
 	{
-		name: "slow-10", load: "stalled", flags: []string{"-stalled", "20"},
+		name: "slow-10", floor: "gohub", load: "stalled", flags: []string{"-stalled", "20"},
 		title:   "10 % slow: 20 of 200 members stop reading, 100 broadcasts of 8 KiB a second",
 		servers: all, metrics: slowOnes, chart: slowOnes[4:5],
 	},
 	{
-		name: "big", load: "a", flags: short("-members", "500", "-inflight", "8", "-body", "16384"), floor: "floor-1",
+		name: "big", load: "a", flags: short("-members", "500", "-inflight", "8", "-body", "16384"), floor: "gohub",
 		title:   "16 KiB messages: 1 room × 500, 8 broadcasts in flight",
 		servers: and("floor-1"), metrics: []metric{deliveries, perMillion, median, tail, peak},
 	},
 	{
-		name: "tls", load: "a2", flags: short("-rate", "40"), tls: true,
+		name: "tls", floor: "gohub", load: "a2", flags: short("-rate", "40"), tls: true,
 		title:   "TLS 1.3: 1 room × 1,000 at 40 broadcasts a second",
 		servers: all, metrics: []metric{perMillion, median, tail, peak},
 	},
 	{
-		name: "tls-fanout", load: "a", flags: short(), tls: true,
+		name: "tls-fanout", floor: "gohub", load: "a", flags: short(), tls: true,
 		title:   "TLS 1.3: fan-out flat out, 1 room × 1,000, 64 broadcasts in flight",
 		servers: and("centrifuge-tuned"), metrics: []metric{deliveries, perMillion, median, tail, peak},
 	},
 	{
-		name: "three-nodes", load: "cluster", flags: short("-warm", "1s"),
+		name: "three-nodes", floor: "redis", load: "cluster", flags: short("-warm", "1s"),
 		title:   "cluster of three over Redis: 200 rooms × 3, a member on each node, 2,000 messages a second, latency on the nodes that did not publish",
 		servers: []string{"redis", "centrifuge-redis", "centrifuge-redis-history"},
 		metrics: []metric{median, tail, {name: "ack p50 ms", of: ackP50, digits: 2}, {name: "ack p99 ms", of: ackP99, digits: 2},
@@ -180,7 +180,7 @@ var peerPlans = append([]plan{
 		notes: []string{"redis is gohub over Redis: order, dedup and a log there. centrifuge-redis: pub/sub alone; -history: with its stream, as resume needs it. The rest of the peers have no cluster, or, as Socket.IO, need sticky sessions and an adapter of their own."},
 	},
 	{
-		name: "stored", load: "paced", flags: short(), store: inPostgres,
+		name: "stored", floor: "gohub", load: "paced", flags: short("-warm", "1s", "-window", "4s"), store: inPostgres,
 		title:   "durable: acks after Postgres (gohub) and from memory (memory), 1,000 rooms × 1, 10,000 publishes a second",
 		servers: []string{"gohub", "memory"},
 		metrics: []metric{{name: "ack p50 ms", of: ackP50, digits: 2}, {name: "ack p99 ms", of: ackP99, digits: 2}, median, tail, perMessage},
@@ -194,7 +194,7 @@ var growth = func() (out []plan) {
 	some := []string{"gohub", "centrifuge", "floor-1"}
 	for _, n := range []int{100, 1000, 10000} {
 		out = append(out, plan{
-			name: fmt.Sprintf("members-%d", n), load: "a2", floor: "floor-1", servers: some,
+			name: fmt.Sprintf("members-%d", n), load: "a2", floor: "gohub", servers: some,
 			flags:   short("-members", fmt.Sprint(n), "-rate", fmt.Sprint(50_000/n)),
 			title:   fmt.Sprintf("growth: 1 room × %d, 50,000 deliveries a second", n),
 			metrics: []metric{perMillion, median, tail},
@@ -202,14 +202,14 @@ var growth = func() (out []plan) {
 	}
 	for _, n := range []int{50, 500, 4500} {
 		out = append(out, plan{
-			name: fmt.Sprintf("rooms-%d", n), load: "b2", floor: "floor-1", servers: some, flags: short("-rooms", fmt.Sprint(n)),
+			name: fmt.Sprintf("rooms-%d", n), load: "b2", floor: "gohub", servers: some, flags: short("-rooms", fmt.Sprint(n)),
 			title:   fmt.Sprintf("growth: %d rooms × 4, 5,000 messages a second", n),
 			metrics: []metric{perMessage, median, tail},
 		})
 	}
 	for _, n := range []int{1, 10, 19} {
 		out = append(out, plan{
-			name: fmt.Sprintf("connections-%d", n*1000), load: "d", floor: "floor-1", servers: some,
+			name: fmt.Sprintf("connections-%d", n*1000), load: "d", floor: "gohub", servers: some,
 			flags:   []string{"-rooms", fmt.Sprint(10 * n), "-warm", "3s", "-sources", "4"},
 			title:   fmt.Sprintf("growth: %d idle connections, 100 a room", n*1000),
 			metrics: resident[:2],

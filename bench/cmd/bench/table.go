@@ -37,7 +37,11 @@ func table(p plan, records []record) string {
 		}
 		fmt.Fprintf(&b, " %s |\n", cores(records, name))
 	}
-	b.WriteString("\n" + remarks(p, records))
+	b.WriteString("\n")
+	for _, n := range p.notes {
+		b.WriteString("- " + n + "\n")
+	}
+	b.WriteString(remarks(p, records))
 	return b.String()
 }
 
