@@ -377,6 +377,9 @@ func (b *runner) save() error {
 	if err != nil {
 		return err
 	}
+	if err := os.MkdirAll(filepath.Dir(b.out), 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(b.out, doc.Bytes(), 0o644)
 }
 

@@ -45,6 +45,9 @@ var (
 	perMessage = metric{name: "server CPU µs a message", of: cpuPerMessage, digits: 1, ratio: true}
 	median     = metric{name: "p50 ms", of: p50, digits: 2, ratio: true}
 	tail       = metric{name: "p99 ms", of: p99, digits: 2}
+	writes     = metric{name: "writes a delivery", of: func(r result.Run) float64 { return float64(r.ServerWrites) / float64(max(r.Delivered, 1)) }, digits: 2}
+	calls      = metric{name: "reads + writes a message", of: func(r result.Run) float64 { return float64(r.ServerReads+r.ServerWrites) / float64(max(r.Sent, 1)) }, digits: 1}
+	kernel     = metric{name: "% of CPU in the kernel", of: func(r result.Run) float64 { return 100 * (1 - r.ServerUser/max(r.ServerCPU, 1e-9)) }}
 	peak       = metric{name: "peak RSS MB", of: peakMB}
 
 	joins = []metric{
@@ -80,37 +83,37 @@ var peerPlans = append([]plan{
 		name: "fanout", load: "a", flags: short(), floor: "gohub",
 		title:   "fan-out flat out: 1 room × 1,000, 64 broadcasts of 128 B in flight",
 		servers: and("centrifuge-tuned", "floor-64", "floor-1"),
-		metrics: []metric{deliveries, perMillion, median, tail, peak}, chart: []metric{perMillion},
+		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
 		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "3s"), floor: "gohub",
 		title:   "fan-out flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
 		servers: and("centrifuge-tuned", "floor-16", "floor-1"),
-		metrics: []metric{deliveries, perMillion, median, tail, peak},
+		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "paced-fanout", load: "a2", flags: short("-rate", "80"), floor: "gohub",
 		title:   "fan-out at 80 broadcasts a second to 1,000: nothing to batch",
 		servers: and("floor-1"),
-		metrics: []metric{deliveries, perMillion, median, tail, peak}, chart: []metric{perMillion},
+		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
 		name: "quiet-room", load: "c", flags: short("-window", "3s"), floor: "gohub",
 		title:   "latency: 1 room × 1,000 at 20 broadcasts a second",
 		servers: and("floor-1"),
-		metrics: []metric{median, tail, perMillion}, chart: []metric{median},
+		metrics: []metric{median, tail, perMillion, writes}, chart: []metric{median},
 	},
 	{
 		name: "rooms", load: "b1", flags: short(), floor: "gohub",
 		title:   "1,000 rooms × 4, closed loop: the next message when the last has come back",
 		servers: and("floor-net", "floor-1"),
-		metrics: []metric{messages, perMessage, median, tail, peak}, chart: []metric{perMessage},
+		metrics: []metric{messages, perMessage, calls, kernel, median, tail, peak}, chart: []metric{perMessage},
 	},
 	{
 		name: "paced-rooms", load: "b2", flags: short(), floor: "gohub",
 		title:   "1,000 rooms × 4 at 5,000 messages a second",
 		servers: and("floor-1"),
-		metrics: []metric{perMessage, median, tail}, chart: []metric{tail},
+		metrics: []metric{perMessage, calls, kernel, median, tail}, chart: []metric{tail},
 	},
 	{
 		name: "acks", floor: "gohub", load: "ack",
@@ -159,17 +162,17 @@ var peerPlans = append([]plan{
 	{
 		name: "big", load: "a", flags: short("-members", "500", "-inflight", "8", "-body", "16384"), floor: "gohub",
 		title:   "16 KiB messages: 1 room × 500, 8 broadcasts in flight",
-		servers: and("floor-1"), metrics: []metric{deliveries, perMillion, median, tail, peak},
+		servers: and("floor-1"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "tls", floor: "gohub", load: "a2", flags: short("-rate", "40"), tls: true,
 		title:   "TLS 1.3: 1 room × 1,000 at 40 broadcasts a second",
-		servers: all, metrics: []metric{perMillion, median, tail, peak},
+		servers: all, metrics: []metric{perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "tls-fanout", floor: "gohub", load: "a", flags: short(), tls: true,
 		title:   "TLS 1.3: fan-out flat out, 1 room × 1,000, 64 broadcasts in flight",
-		servers: and("centrifuge-tuned"), metrics: []metric{deliveries, perMillion, median, tail, peak},
+		servers: and("centrifuge-tuned"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "three-nodes", floor: "redis", load: "cluster", flags: short("-warm", "1s"),

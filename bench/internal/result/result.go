@@ -36,6 +36,9 @@ type Run struct {
 
 	// ServerAllocs is heap objects the server allocated in the window.
 	ServerAllocs int64 `json:"server_allocs"`
+	// ServerReads and ServerWrites are its read and write system calls then.
+	ServerReads  int64 `json:"server_reads"`
+	ServerWrites int64 `json:"server_writes"`
 
 	Latency stats.Latency `json:"latency"`       // publish written to message read
 	Ack     stats.Latency `json:"ack_latency"`   // publish written to ack read, where acks are sampled
