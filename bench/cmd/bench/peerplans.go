@@ -87,13 +87,13 @@ var peerPlans = append([]plan{
 	},
 	{
 		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "3s"), floor: "gohub",
-		title:   "fan-out flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
+		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
 		servers: and("centrifuge-tuned", "floor-16", "floor-1"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "paced-fanout", load: "a2", flags: short("-rate", "80"), floor: "gohub",
-		title:   "fan-out at 80 broadcasts a second to 1,000: nothing to batch",
+		title:   "paced fan-out: 1 room × 1,000 at 80 broadcasts a second, nothing to batch",
 		servers: and("floor-1"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
@@ -105,13 +105,13 @@ var peerPlans = append([]plan{
 	},
 	{
 		name: "rooms", load: "b1", flags: short(), floor: "gohub",
-		title:   "1,000 rooms × 4, closed loop: the next message when the last has come back",
+		title:   "many small rooms: 1,000 rooms × 4, closed loop, the next message when the last has come back",
 		servers: and("floor-net", "floor-1"),
 		metrics: []metric{messages, perMessage, calls, kernel, median, tail, peak}, chart: []metric{perMessage},
 	},
 	{
 		name: "paced-rooms", load: "b2", flags: short(), floor: "gohub",
-		title:   "1,000 rooms × 4 at 5,000 messages a second",
+		title:   "many small rooms, paced: 1,000 rooms × 4 at 5,000 messages a second",
 		servers: and("floor-1"),
 		metrics: []metric{perMessage, calls, kernel, median, tail}, chart: []metric{tail},
 	},

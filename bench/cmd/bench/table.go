@@ -123,14 +123,14 @@ func remarks(p plan, records []record) string {
 			fmt.Fprintf(&b, "- target, %s: %s\n", m.name, m.target)
 		}
 	}
+	if n := noisy(records); n != "" {
+		b.WriteString("- noisy, share of the machine that others used: " + n + "\n")
+	}
 	for _, r := range records {
 		at := fmt.Sprintf("- %s, round %d: ", r.Server, r.Round+1)
 		if r.Error != "" {
 			b.WriteString(at + "failed: " + r.Error + "\n")
 			continue
-		}
-		if r.Noisy {
-			fmt.Fprintf(&b, "%snoisy: others used %.0f %% of the machine (quietest of %d)\n", at, r.Noise*100, r.Attempts)
 		}
 		if w := r.Run.Whole; w != nil {
 			if w.Delivered != w.Expected {
@@ -161,6 +161,23 @@ func remarks(p plan, records []record) string {
 		}
 	}
 	return b.String()
+}
+
+// noisy lists the rounds in which others used more than they might, by server.
+func noisy(records []record) string {
+	var out []string
+	for _, name := range served(records) {
+		var rounds []string
+		for _, r := range records {
+			if r.Server == name && r.Noisy {
+				rounds = append(rounds, fmt.Sprintf("%.0f %% in round %d", r.Noise*100, r.Round+1))
+			}
+		}
+		if len(rounds) > 0 {
+			out = append(out, name+" "+strings.Join(rounds, ", "))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // line is a run in progress reports.

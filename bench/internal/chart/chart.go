@@ -34,7 +34,7 @@ const (
 	rowSize  = 28
 	left     = 170 // where bars begin
 	right    = 150 // room for the figure behind the longest
-	headSize = 62
+	headSize = 82
 	footSize = 18
 )
 
@@ -43,6 +43,7 @@ const better = "less is better"
 
 // Bars draws figures from zero, one below the other. Unit is what they are in,
 // digits how many of them follow the point.
+// What follows a colon in the title is said in smaller letters.
 func Bars(title, unit string, digits int, bars []Bar) []byte {
 	top := 0.0
 	var said []string
@@ -57,8 +58,7 @@ func Bars(title, unit string, digits int, bars []Bar) []byte {
 	var s bytes.Buffer
 	height := headSize + rowSize*len(bars) + footSize
 	open(&s, height, title, unit+", median and extremes, "+better+": "+strings.Join(said, "; ")+".")
-	text(&s, 20, 28, "head", title)
-	text(&s, 20, 48, "note", unit+", median and extremes; "+better)
+	heading(&s, title, unit+", median and extremes; "+better)
 	x := func(v float64) float64 { return left + v/top*(width-left-right) }
 	for i, b := range bars {
 		y := float64(headSize + rowSize*i)
@@ -83,7 +83,7 @@ type Line struct {
 // Lines draws what a unit costs as there are more of them: flat is good. Steps
 // name the places along the axis.
 func Lines(title, unit string, digits int, steps []string, lines []Line) []byte {
-	const height, base, plotTop, plotRight = 300, 252, 70, width - 170
+	const height, base, plotTop, plotRight = 320, 272, 96, width - 170
 	top := 0.0
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', digits, 64) }
 	var said []string
@@ -102,8 +102,7 @@ func Lines(title, unit string, digits int, steps []string, lines []Line) []byte 
 	}
 	var s bytes.Buffer
 	open(&s, height, title, unit+", medians, "+better+": "+strings.Join(said, "; ")+".")
-	text(&s, 20, 28, "head", title)
-	text(&s, 20, 48, "note", unit+", medians; flat is good, "+better)
+	heading(&s, title, unit+", medians; flat is good, "+better)
 	x := func(i int) float64 { return 90 + float64(i)*(plotRight-90)/float64(max(1, len(steps)-1)) }
 	y := func(v float64) float64 { return base - v/top*(base-plotTop) }
 	fmt.Fprintf(&s, `<path class="spread" d="M70 %dH%d"/>`+"\n", base, plotRight+20)
@@ -159,6 +158,13 @@ text{fill:#e6edf3}.note{fill:#9da7b3}.ground{fill:#0d1117;stroke:#30363d}
 </style>
 <rect class="ground" x="0.5" y="0.5" width="%d" height="%d" rx="8"/>
 `, width, height, width, height, escape(title), escape(description), width-1, height-1)
+}
+
+func heading(s *bytes.Buffer, title, note string) {
+	head, rest, _ := strings.Cut(title, ": ")
+	text(s, 20, 28, "head", head)
+	text(s, 20, 48, "note", rest)
+	text(s, 20, 67, "note", note)
 }
 
 func text(s *bytes.Buffer, x, y float64, class, v string) {
