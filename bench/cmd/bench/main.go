@@ -277,7 +277,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 			r.Error = err.Error()
 		}
 		if run.Seconds > 0 {
-			r.Noise = run.OtherCPU / (run.Seconds * float64(max(run.Cores, 1)))
+			r.Noise = run.OtherCPU / (max(run.Seconds, run.Elapsed) * float64(max(run.Cores, 1)))
 		}
 		if s := run.Slow; s != nil && s.Seconds > 0 {
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))

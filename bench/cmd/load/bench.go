@@ -111,12 +111,14 @@ func (b *bench) measure() error {
 	if err := l.runFor(b.Window); err != nil {
 		return err
 	}
-	l.recording = false
-	ended, after := l.clock(), l.count
+	// The window ends when the server has said what it used: one that is busy takes
+	// its time, and goes on working meanwhile.
 	to, err := during(l, b.snapshot)
 	if err != nil {
 		return err
 	}
+	l.recording = false
+	ended, after := l.clock(), l.count
 	if err := <-profile; err != nil {
 		r.Notes = append(r.Notes, "profile: "+err.Error())
 	}

@@ -44,6 +44,7 @@ func (b *bench) rush(conns []*conn, satisfied func() bool) error {
 	if err != nil {
 		return err
 	}
+	r.Elapsed = to.at.Sub(from.at).Seconds()
 	if err := <-profile; err != nil {
 		r.Notes = append(r.Notes, "profile: "+err.Error())
 	}
