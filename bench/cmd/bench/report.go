@@ -7,7 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/gohub/gohub/bench/internal/chart"
 	"github.com/gohub/gohub/bench/internal/machine"
@@ -25,6 +27,7 @@ func report(dir string, d document) error {
 	for _, m := range machines(d) {
 		fmt.Fprintf(&b, "- %s, %s: %d × %s, Linux %s, %s\n", m.Commit, m.Time.Format("2006-01-02 15:04"), m.Cores, m.CPU, m.Kernel, m.Go)
 	}
+	b.WriteString("\n" + summary(d.Records))
 	var errs []error
 	for _, p := range plans {
 		records := of(d.Records, p.name)
@@ -61,6 +64,81 @@ func of(records []record, scenario string) (out []record) {
 		}
 	}
 	return out
+}
+
+// columns of the summary: variants of a peer are where the peer itself is not
+// measured.
+var columns = [][]string{
+	{"gohub", "redis"}, {"centrifuge", "centrifuge-history", "centrifuge-redis-history"}, {"centrifuge-tuned"}, {"gws"}, {"gorilla"}, {"melody"}, {"coder"},
+	{"socketio", "socketio-recovery"}, {"floor-1"}, {"floor-64", "floor-16"},
+}
+
+// summary is a row a scenario with the figure that says most: less is better in
+// all of them. The least of a row is bold, floors aside.
+func summary(records []record) string {
+	var b strings.Builder
+	b.WriteString("| median, less is better |")
+	for _, c := range columns {
+		b.WriteString(" " + c[0] + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, p := range peerPlans {
+		rs := of(records, p.name)
+		if len(rs) == 0 {
+			continue
+		}
+		m := telling(p)
+		cells, least := make([]float64, len(columns)), math.Inf(1)
+		for i, c := range columns {
+			cells[i] = math.NaN()
+			for _, name := range c {
+				if v := values(rs, name, m); len(v) > 0 && math.IsNaN(cells[i]) {
+					cells[i] = stats.Of(v).Median
+					if kindOf(name) != chart.Floor {
+						least = min(least, cells[i])
+					}
+				}
+			}
+		}
+		fmt.Fprintf(&b, "| [%s](#%s): %s |", p.name, anchor(p), m.name)
+		for i, v := range cells {
+			text := strconv.FormatFloat(v, 'f', m.digits, 64)
+			switch {
+			case math.IsNaN(v):
+				text = "—"
+			case v == least && kindOf(columns[i][0]) != chart.Floor:
+				text = "**" + text + "**"
+			}
+			b.WriteString(" " + text + " |")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// telling is the figure that is drawn, or the one that ratios are of.
+func telling(p plan) metric {
+	if len(p.chart) > 0 {
+		return p.chart[0]
+	}
+	if i := slices.IndexFunc(p.metrics, func(m metric) bool { return m.ratio }); i >= 0 {
+		return p.metrics[i]
+	}
+	return p.metrics[0]
+}
+
+// anchor is what readers of Markdown make of a table's heading.
+func anchor(p plan) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower("(" + p.name + ") " + p.title) {
+		switch {
+		case r == ' ':
+			b.WriteByte('-')
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func kindOf(server string) chart.Kind {

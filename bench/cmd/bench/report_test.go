@@ -38,7 +38,9 @@ func TestRoundsOfSeveralInvocationsMakeOneReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"### (paced-fanout)", "| 3.00 (2.00–4.00) |", "noisy, share of the machine that others used: gohub 40 % in round 2"} {
+	for _, want := range []string{
+		"### (paced-fanout)", "| [paced-fanout](#paced-fanout-paced-fan-out-1-room--1000-at-80-broadcasts-a-second-nothing-to-batch): server CPU-s per million | **3.00** | — |", "| 3.00 (2.00–4.00) |", "were quiet: gohub 40 % in round 2",
+	} {
 		if !strings.Contains(string(tables), want) {
 			t.Errorf("no %q in\n%s", want, tables)
 		}

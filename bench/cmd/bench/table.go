@@ -19,14 +19,14 @@ func table(p plan, records []record) string {
 			fmt.Fprintf(&b, " ÷ %s |", p.floor)
 		}
 	}
-	b.WriteString(" cores: server, database, load, others |\n|---|")
+	b.WriteString(" rounds | cores: server, database, load, others |\n|---|")
 	for _, m := range p.metrics {
 		b.WriteString("---|")
 		if m.ratio {
 			b.WriteString("---|")
 		}
 	}
-	b.WriteString("---|\n")
+	b.WriteString("---|---|\n")
 	for _, name := range served(records) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, m := range p.metrics {
@@ -35,7 +35,7 @@ func table(p plan, records []record) string {
 				b.WriteString(" " + spread(ratios(records, name, p.floor, m), 2) + " |")
 			}
 		}
-		fmt.Fprintf(&b, " %s |\n", cores(records, name))
+		fmt.Fprintf(&b, " %d | %s |\n", len(good(records, name)), cores(records, name))
 	}
 	b.WriteString("\n")
 	for _, n := range p.notes {
@@ -58,31 +58,64 @@ func served(records []record) (out []string) {
 }
 
 func values(records []record, server string, m metric) (out []float64) {
+	for _, r := range good(records, server) {
+		out = append(out, m.of(r.Run))
+	}
+	return out
+}
+
+// enough quiet rounds are quoted alone; with fewer, noisy ones count as well.
+const enough = 3
+
+// good are the runs of a server that are quoted: the quiet ones, if there are
+// enough of them, or else all that did not fail.
+func good(records []record, server string) (all []record) {
+	var quiet []record
+	all = whole(records, server)
+	for _, r := range all {
+		if !r.Noisy {
+			quiet = append(quiet, r)
+		}
+	}
+	if len(quiet) >= enough {
+		return quiet
+	}
+	return all
+}
+
+// whole are the runs of a server that did not fail.
+func whole(records []record, server string) (out []record) {
 	for _, r := range records {
 		if r.Server == server && r.Error == "" {
-			out = append(out, m.of(r.Run))
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// ratios are taken within a round: both sides saw about the same machine.
+// ratios are taken within a round: both sides saw about the same machine. Where
+// no round was quiet for both, all count.
 func ratios(records []record, server, floor string, m metric) (out []float64) {
-	base, by := map[int]float64{}, m.by
+	by := m.by
 	if by == nil {
 		by = m.of
 	}
-	for _, r := range records {
-		if r.Server == floor && r.Error == "" {
+	divide := func(of, floors []record) (out []float64) {
+		base := map[int]float64{}
+		for _, r := range floors {
 			base[r.Round] = by(r.Run)
 		}
-	}
-	for _, r := range records {
-		if r.Server == server && r.Error == "" && base[r.Round] > 0 {
-			out = append(out, m.of(r.Run)/base[r.Round])
+		for _, r := range of {
+			if base[r.Round] > 0 {
+				out = append(out, m.of(r.Run)/base[r.Round])
+			}
 		}
+		return out
 	}
-	return out
+	if out = divide(good(records, server), good(records, floor)); len(out) > 0 {
+		return out
+	}
+	return divide(whole(records, server), whole(records, floor))
 }
 
 func spread(v []float64, digits int) string {
@@ -101,8 +134,8 @@ func spread(v []float64, digits int) string {
 // whole core would be what is measured.
 func cores(records []record, server string) string {
 	var s, d, l, o []float64
-	for _, r := range records {
-		if r.Server == server && r.Error == "" && r.Run.Seconds > 0 {
+	for _, r := range good(records, server) {
+		if r.Run.Seconds > 0 {
 			s = append(s, r.Run.ServerCPU/r.Run.Seconds)
 			d = append(d, r.Run.StoreCPU/r.Run.Seconds)
 			l = append(l, r.Run.LoadCPU/r.Run.Seconds)
@@ -124,7 +157,7 @@ func remarks(p plan, records []record) string {
 		}
 	}
 	if n := noisy(records); n != "" {
-		b.WriteString("- noisy, share of the machine that others used: " + n + "\n")
+		b.WriteString("- noisy, by the share of the machine that others used, and counted only where fewer than three rounds were quiet: " + n + "\n")
 	}
 	for _, r := range records {
 		at := fmt.Sprintf("- %s, round %d: ", r.Server, r.Round+1)
