@@ -13,7 +13,7 @@ func and(more ...string) []string { return append(all[:len(all):len(all)], more.
 
 // short makes windows short: there are many runs.
 func short(flags ...string) []string {
-	return append([]string{"-warm", "500ms", "-window", "2s"}, flags...)
+	return append([]string{"-warm", "500ms", "-window", "1500ms"}, flags...)
 }
 
 func lateP99(r result.Run) float64 { return r.Late.P99 }
@@ -86,7 +86,7 @@ var peerPlans = append([]plan{
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "3s"), floor: "gohub",
+		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "2s"), floor: "gohub",
 		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
 		servers: and("centrifuge-tuned", "floor-16", "floor-1"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
@@ -98,7 +98,7 @@ var peerPlans = append([]plan{
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "quiet-room", load: "c", flags: short("-window", "3s"), floor: "gohub",
+		name: "quiet-room", load: "c", flags: short("-window", "2s"), floor: "gohub",
 		title:   "latency: 1 room × 1,000 at 20 broadcasts a second",
 		servers: and("floor-1"),
 		metrics: []metric{median, tail, perMillion, writes}, chart: []metric{median},

@@ -20,8 +20,9 @@ type bench struct {
 
 const (
 	// settle is between the last join and the first publish: announcements of
-	// members that were put together come in it.
-	settle = time.Second
+	// members that were put together come in it, and in the traffic before the
+	// window.
+	settle = 500 * time.Millisecond
 	// drainMax bounds the wait for what is on its way after the last publish.
 	drainMax = 5 * time.Second
 	// slowBuffer is SO_RCVBUF of the member that will stop reading, in bytes.

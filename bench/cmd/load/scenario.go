@@ -55,7 +55,7 @@ var scenarios = map[string]scenario{
 	// A cluster of three: a member of each room on each node. The one that publishes is on another node from room to room.
 	"cluster": {Rooms: 200, Members: 3, Senders: 1, Rate: 2000, Body: 128, Sample: -1, Warm: 3 * time.Second, Window: 10 * time.Second},
 	// Acks of a hub in memory: senders alone in their rooms, one publish in flight in each.
-	"ack": {Rooms: 1000, Members: 1, Senders: 1, InFlight: 1, Acked: true, Body: 128, Sample: 50, Warm: time.Second, Window: 3 * time.Second},
+	"ack": {Rooms: 1000, Members: 1, Senders: 1, InFlight: 1, Acked: true, Body: 128, Sample: 50, Warm: time.Second, Window: 2 * time.Second},
 	// Everybody comes at once.
 	"storm": {Rooms: 500, Members: 10, Body: 128, AtOnce: 256, Storm: true},
 	// Everybody is cut off, misses some messages and comes back at once.
