@@ -72,7 +72,7 @@ test-go: ## Go tests of this module, under the race detector
 	go test -race -shuffle=on $(GOTESTFLAGS) ./...
 
 # So many operations whatever the machine, and one processor: then the same code allocates the same.
-GUARDED := -run='^$$' -benchmem -benchtime=2000x -count=3 -cpu=1 -skip='members=1000|PresencePage/100000' \
+GUARDED := -run='^$$' -benchmem -benchtime=1000x -count=3 -cpu=1 -skip='members=1000|PresencePage/100000' \
 	-bench='^Benchmark(Publish|Submit|MemoryStoreAppend|MemoryBrokerPublish|PresencePage|Receipts|RingLookup|Route|LimiterSpend|Admit|DecodePublish|AppendMessage|TextSlash|Send|Cork|Echo)$$' \
 	. ./internal/wire ./internal/wsconn
 

@@ -2,7 +2,7 @@
 // fails where it has grown. It looks at allocations and bytes an operation and
 // at no time, so that a busy machine makes no difference.
 //
-//	go test -run='^$' -bench=. -benchmem -benchtime=2000x -cpu=1 ./... | guard -baseline baseline.txt
+//	go test -run='^$' -bench=. -benchmem -benchtime=1000x -cpu=1 ./... | guard -baseline baseline.txt
 //
 // The baseline is such an output, as benchstat reads it too.
 package main
