@@ -150,7 +150,9 @@ func run(ctx context.Context, s settings) error {
 		}
 		records, err := b.scenario(ctx, p)
 		b.Records = append(b.Records, records...)
-		fmt.Print(table(p, records))
+		if len(records) > 0 {
+			fmt.Print(table(p, records))
+		}
 		if err != nil {
 			return err
 		}
