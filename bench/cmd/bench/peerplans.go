@@ -16,7 +16,6 @@ func short(flags ...string) []string {
 	return append([]string{"-warm", "500ms", "-window", "1500ms"}, flags...)
 }
 
-func lateP99(r result.Run) float64 { return r.Late.P99 }
 func peakMB(r result.Run) float64  { return float64(r.RSSPeak) / 1e6 }
 func ackP99(r result.Run) float64  { return r.Ack.P99 }
 
