@@ -16,8 +16,8 @@ func short(flags ...string) []string {
 	return append([]string{"-warm", "500ms", "-window", "1500ms"}, flags...)
 }
 
-func peakMB(r result.Run) float64  { return float64(r.RSSPeak) / 1e6 }
-func ackP99(r result.Run) float64  { return r.Ack.P99 }
+func peakMB(r result.Run) float64 { return float64(r.RSSPeak) / 1e6 }
+func ackP99(r result.Run) float64 { return r.Ack.P99 }
 
 func storm(f func(*result.Storm, result.Run) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
