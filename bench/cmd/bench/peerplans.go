@@ -118,8 +118,12 @@ var peerPlans = append([]plan{
 		name: "acks", floor: "gohub", load: "ack",
 		title:   "publish to ack: 1,000 rooms × 1, a publish in flight in each",
 		servers: []string{"gohub", "centrifuge", "centrifuge-history", "socketio"},
-		metrics: []metric{{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1}, perMessage,
-			{name: "ack p50 ms", of: ackP50, digits: 1}, {name: "ack p99 ms", of: ackP99, digits: 1}},
+		metrics: []metric{
+			{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1},
+			perMessage,
+			{name: "ack p50 ms", of: ackP50, digits: 1},
+			{name: "ack p99 ms", of: ackP99, digits: 1},
+		},
 		notes: []string{"gorilla, melody, gws, coder: — (no acks). centrifuge answers when it has published, in memory, and its answer does not say where the message stands."},
 	},
 	{
@@ -177,8 +181,13 @@ var peerPlans = append([]plan{
 		name: "three-nodes", floor: "redis", load: "cluster", flags: short("-warm", "1s"),
 		title:   "cluster of three over Redis: 200 rooms × 3, a member on each node, 2,000 messages a second, latency on the nodes that did not publish",
 		servers: []string{"redis", "centrifuge-redis", "centrifuge-redis-history"},
-		metrics: []metric{median, tail, {name: "ack p50 ms", of: ackP50, digits: 2}, {name: "ack p99 ms", of: ackP99, digits: 2},
-			{name: "CPU µs a message: nodes", of: cpuPerMessage}, {name: "Redis", of: func(r result.Run) float64 { return r.RedisCPU / float64(max(r.Sent, 1)) * 1e6 }}},
+		metrics: []metric{
+			median, tail,
+			{name: "ack p50 ms", of: ackP50, digits: 2},
+			{name: "ack p99 ms", of: ackP99, digits: 2},
+			{name: "CPU µs a message: nodes", of: cpuPerMessage},
+			{name: "Redis", of: func(r result.Run) float64 { return r.RedisCPU / float64(max(r.Sent, 1)) * 1e6 }},
+		},
 		notes: []string{"redis is gohub over Redis: order, dedup and a log there. centrifuge-redis: pub/sub alone; -history: with its stream, as resume needs it. The rest of the peers have no cluster, or, as Socket.IO, need sticky sessions and an adapter of their own."},
 	},
 	{

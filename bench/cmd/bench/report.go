@@ -69,8 +69,16 @@ func of(records []record, scenario string) (out []record) {
 // columns of the summary: variants of a peer are where the peer itself is not
 // measured.
 var columns = [][]string{
-	{"gohub", "redis"}, {"centrifuge", "centrifuge-history", "centrifuge-redis-history"}, {"centrifuge-tuned"}, {"gws"}, {"gorilla"}, {"melody"}, {"coder"},
-	{"socketio", "socketio-recovery"}, {"floor-1"}, {"floor-64", "floor-16"},
+	{"gohub", "redis"},
+	{"centrifuge", "centrifuge-history", "centrifuge-redis-history"},
+	{"centrifuge-tuned"},
+	{"gws"},
+	{"gorilla"},
+	{"melody"},
+	{"coder"},
+	{"socketio", "socketio-recovery"},
+	{"floor-1"},
+	{"floor-64", "floor-16"},
 }
 
 // summary is a row a scenario with the figure that says most: less is better in

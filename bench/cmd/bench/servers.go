@@ -32,10 +32,10 @@ var servers = []server{
 	peer("gws", ""),
 	peer("coder", ""),
 	peer("centrifuge", "centrifuge"),
-	variant("centrifuge", "tuned", "-tuned"),
-	variant("centrifuge", "history", "-history"),
-	in(inRedis, variant("centrifuge", "redis", "")),
-	in(inRedis, variant("centrifuge", "redis-history", "-history")),
+	centrifuge("tuned", "-tuned"),
+	centrifuge("history", "-history"),
+	in(inRedis, centrifuge("redis", "")),
+	in(inRedis, centrifuge("redis-history", "-history")),
 	socketIO("socketio"),
 	socketIO("socketio-recovery", "-recovery", "1"),
 	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
@@ -52,9 +52,9 @@ func peer(name, dialect string) server {
 	return server{name: name, pkg: "./cmd/peer", args: []string{"-peer", name}, dialect: dialect}
 }
 
-// variant is a peer with one option more.
-func variant(of, name, option string) server {
-	s := peer(of, of)
+// centrifuge is that peer with one option more.
+func centrifuge(name, option string) server {
+	s := peer("centrifuge", "centrifuge")
 	s.name += "-" + name
 	if option != "" {
 		s.args = append(s.args, option)

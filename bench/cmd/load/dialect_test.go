@@ -47,17 +47,22 @@ func TestDialectsJoinAndResume(t *testing.T) {
 		resume []string // and one that resumes
 	}{
 		"hub": {
-			hubDialect{}, []string{`{"type":"welcome"}`, `{"type":"joined","room":"bench-10007"}`},
-			[]string{`{"type":"join","ref":1,"room":"bench-10007"}`, ""}, []string{`{"type":"join","ref":1,"room":"bench-10007","since":9}`, ""},
+			hubDialect{},
+			[]string{`{"type":"welcome"}`, `{"type":"joined","room":"bench-10007"}`},
+			[]string{`{"type":"join","ref":1,"room":"bench-10007"}`, ""},
+			[]string{`{"type":"join","ref":1,"room":"bench-10007","since":9}`, ""},
 		},
 		"centrifuge": {
-			centrifugeDialect{}, []string{`{"id":1,"connect":{"client":"c"}}`, `{"id":2,"subscribe":{"epoch":"s"}}`},
+			centrifugeDialect{},
+			[]string{`{"id":1,"connect":{"client":"c"}}`, `{"id":2,"subscribe":{"epoch":"s"}}`},
 			[]string{`{"id":2,"subscribe":{"channel":"bench-10007"}}`, ""},
 			[]string{`{"id":2,"subscribe":{"channel":"bench-10007","recover":true,"epoch":"s","offset":9}}`, ""},
 		},
 		"socket.io": {
-			socketDialect{}, []string{`0{"sid":"a"}`, `40{"sid":"b","pid":"s"}`, `430[]`},
-			[]string{"40", `420["join","bench-10007"]`, ""}, []string{`40{"pid":"s","offset":"9"}`, ""},
+			socketDialect{},
+			[]string{`0{"sid":"a"}`, `40{"sid":"b","pid":"s"}`, `430[]`},
+			[]string{"40", `420["join","bench-10007"]`, ""},
+			[]string{`40{"pid":"s","offset":"9"}`, ""},
 		},
 	} {
 		for since, want := range map[string][]string{"": c.fresh, "9": c.resume} {
