@@ -34,6 +34,7 @@ GOTESTFLAGS ?= -timeout=8m
 BENCH ?= .
 BENCHTIME ?= 1s
 ROUNDS ?= 5
+PEERS ?= bench/peers/out
 FUZZTIME ?= 30s
 DURATION ?= 10m
 SEED ?=
@@ -55,6 +56,7 @@ test: needs ## everything, with whatever it needs installed first and nothing le
 all-tests:
 	@$(MAKE) quick-checks
 	@$(MAKE) test-go
+	@$(MAKE) alloc-check
 	@$(MAKE) test-nested
 	@$(MAKE) test-workspace
 	@$(MAKE) test-node
@@ -72,6 +74,15 @@ quick-checks: ## gofmt and go vet, no tool to build first
 .PHONY: test-go
 test-go: ## Go tests of this module, under the race detector
 	go test -race -shuffle=on $(GOTESTFLAGS) ./...
+
+# So many operations whatever the machine, and one processor: then the same code allocates the same.
+GUARDED := -run='^$$' -benchmem -benchtime=1000x -count=3 -cpu=1 -skip='members=1000|PresencePage/100000' \
+	-bench='^Benchmark(Publish|Submit|MemoryStoreAppend|MemoryBrokerPublish|PresencePage|Receipts|RingLookup|Route|LimiterSpend|Admit|DecodePublish|AppendMessage|TextSlash|Send|Cork|Echo)$$' \
+	. ./internal/wire ./internal/wsconn
+
+.PHONY: alloc-check
+alloc-check: ## what an operation allocates, beside bench/baseline.txt; takes no time into account
+	@go test $(GUARDED) | (cd bench && go run ./cmd/guard -baseline baseline.txt)
 
 .PHONY: test-nested
 test-nested: ## Go tests of the nested modules
@@ -152,6 +163,15 @@ fmt: ## format the Go code (gofumpt, goimports)
 bench: ## Go benchmarks (BENCH=regexp BENCHTIME=1s), then the hub beside its floors (BENCHFLAGS, ROUNDS=5)
 	go test -run='^$$' -bench='$(BENCH)' -benchtime=$(BENCHTIME) -benchmem -timeout=0 ./...
 	cd bench && go run ./cmd/bench -rounds $(ROUNDS) $(BENCHFLAGS)
+
+.PHONY: bench-peers
+bench-peers: ## gohub beside its peers (ROUNDS, BENCHFLAGS): tables, JSON and charts in PEERS=bench/peers/out
+	@scripts/need.sh go node npm redis postgres
+	cd bench && go run ./cmd/bench -scenario peers -rounds $(ROUNDS) -o $(abspath $(PEERS))/peers.json -report $(abspath $(PEERS)) $(BENCHFLAGS)
+
+.PHONY: bench-baseline
+bench-baseline: ## write bench/baseline.txt, what alloc-check compares with; say in the commit why
+	go test $(GUARDED) >bench/baseline.txt
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=30s

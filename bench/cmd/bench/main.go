@@ -8,12 +8,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -41,6 +43,9 @@ type settings struct {
 	pin       bool
 	profile   string
 	out       string
+	report    string
+	within    time.Duration // 0: as long as it takes
+	began     time.Time
 	window    time.Duration
 	warm      time.Duration
 	loadArgs  []string
@@ -70,12 +75,8 @@ func main() {
 }
 
 func parse() settings {
-	var s settings
-	var names []string
-	for _, p := range plans {
-		names = append(names, p.name)
-	}
-	scenarios := flag.String("scenario", strings.Join(names, ","), "which, in order")
+	s := settings{began: time.Now()}
+	scenarios := flag.String("scenario", strings.Join(names(floorPlans), ","), "which, in order; \"peers\": "+strings.Join(names(peerPlans), ","))
 	only := flag.String("servers", "", "only these, in order; default: each scenario's own")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds of every server in turn")
 	quick := flag.Bool("quick", false, "one short round: does it run at all")
@@ -84,6 +85,7 @@ func parse() settings {
 	flag.DurationVar(&s.patience, "patience", 20*time.Second, "wait before each run for the machine to fall quiet, at most")
 	flag.IntVar(&s.nice, "nice", 0, "scheduling priority of server and load; below 0 needs root and hurts others")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")
+	flag.DurationVar(&s.within, "within", 0, "begin no round that would not be over so long after the start; 0: as long as it takes")
 	flag.BoolVar(&s.pin, "pin", false, "server on processor 0 and load on 1: else they may get in each other's way on one while the other idles")
 	flag.Func("program", "`name=path` of another build of gohubserver, to be named in -servers", func(v string) error {
 		name, path, ok := strings.Cut(v, "=")
@@ -94,7 +96,8 @@ func parse() settings {
 		return nil
 	})
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
-	flag.StringVar(&s.out, "o", "", "file for all results as JSON")
+	flag.StringVar(&s.out, "o", "", "file for all results as JSON; rounds that are in it already are kept, and these come after them")
+	flag.StringVar(&s.report, "report", "", "directory for tables and charts of what is in the file -o; with -scenario \"\" nothing is run first")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
 	flag.Usage = func() {
@@ -103,7 +106,15 @@ func parse() settings {
 	}
 	flag.Parse()
 	s.loadArgs = flag.Args()
-	s.scenarios = strings.Split(*scenarios, ",")
+	for name := range strings.SplitSeq(*scenarios, ",") {
+		switch name {
+		case "":
+		case "peers":
+			s.scenarios = append(s.scenarios, names(peerPlans)...)
+		default:
+			s.scenarios = append(s.scenarios, name)
+		}
+	}
 	if *only != "" {
 		s.servers = strings.Split(*only, ",")
 	}
@@ -120,6 +131,9 @@ func run(ctx context.Context, s settings) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
+	if err := b.restore(); err != nil {
+		return err
+	}
 	for _, name := range s.scenarios {
 		p, ok := planByName(name)
 		if !ok {
@@ -135,8 +149,10 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 		records, err := b.scenario(ctx, p)
-		b.records = append(b.records, records...)
-		fmt.Print(table(p, records))
+		b.Records = append(b.Records, records...)
+		if len(records) > 0 {
+			fmt.Print(table(p, records))
+		}
 		if err != nil {
 			return err
 		}
@@ -144,7 +160,19 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 	}
+	if s.report != "" {
+		return report(s.report, b.document)
+	}
 	return nil
+}
+
+func names(of []plan) (out []string) {
+	for _, p := range of {
+		if !p.heavy {
+			out = append(out, p.name)
+		}
+	}
+	return out
 }
 
 // runner keeps what the scenarios share.
@@ -152,7 +180,32 @@ type runner struct {
 	settings
 	dir      string
 	programs map[string]string // package to built program
-	records  []record
+	document
+	described bool // this machine is in document
+}
+
+// document is what -o holds.
+type document struct {
+	Machines []machine.Description `json:"machines"` // of each invocation
+	Records  []record              `json:"records"`
+}
+
+// restore reads what -o holds already.
+func (b *runner) restore() error {
+	if b.out == "" {
+		return nil
+	}
+	doc, err := os.ReadFile(b.out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(doc, &b.document)
+	}
+	if err != nil {
+		return fmt.Errorf("-o %s: %w", b.out, err)
+	}
+	return nil
 }
 
 // prepare builds what a plan needs and has not been built yet.
@@ -164,6 +217,12 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 			return fmt.Errorf("no server %q", name)
 		}
 		need = append(need, s.pkg)
+		if s.npm != "" && b.programs[s.npm] == "" {
+			if err := process.Packages(ctx, s.npm); err != nil {
+				return err
+			}
+			b.programs[s.npm] = "installed"
+		}
 	}
 	for _, pkg := range need {
 		if pkg == "" || b.programs[pkg] != "" {
@@ -180,8 +239,19 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 
 // scenario runs the servers in turns: A B C A B C.
 func (b *runner) scenario(ctx context.Context, p plan) (records []record, err error) {
-	frame := 0 // of the first server, for the floors to copy
-	for round := range b.rounds {
+	frame, first := 0, 0 // of the first server, for the floors to copy; the round
+	for _, r := range b.Records {
+		if r.Scenario == p.name {
+			first = max(first, r.Round+1)
+		}
+	}
+	longest := time.Duration(len(p.servers)) * 6 * time.Second // of a round: a guess until there was one
+	for round := first; round < first+b.rounds; round++ {
+		began := time.Now()
+		if b.within > 0 && began.Add(longest).After(b.began.Add(b.within)) {
+			fmt.Fprintf(os.Stderr, "%s: %d rounds, no time for more\n", p.name, round-first)
+			break
+		}
 		for _, name := range p.servers {
 			if err := ctx.Err(); err != nil {
 				return records, err
@@ -192,6 +262,7 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			}
 			records = append(records, r)
 		}
+		longest = max(longest, time.Since(began))
 	}
 	return records, nil
 }
@@ -208,16 +279,19 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 			r.Error = err.Error()
 		}
 		if run.Seconds > 0 {
-			r.Noise = run.OtherCPU / (run.Seconds * float64(max(run.Cores, 1)))
+			r.Noise = run.OtherCPU / (max(run.Seconds, run.Elapsed) * float64(max(run.Cores, 1)))
 		}
 		if s := run.Slow; s != nil && s.Seconds > 0 {
+			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
+		}
+		if s := run.Stalled; s != nil && s.Seconds > 0 {
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
 		}
 		if s := run.Stopped; s != nil && s.Seconds > 0 {
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
 		}
 		r.Noisy = r.Noise > b.noise
-		fmt.Fprintf(os.Stderr, "%s %-9s round %d: %s\n", p.name, name, round+1, line(p, r))
+		fmt.Fprintf(os.Stderr, "%s %-17s round %d: %s\n", p.name, name, round+1, line(p, r))
 		if attempt == 0 || best.Error != "" || r.Error == "" && r.Noise < best.Noise {
 			best = r
 		}
@@ -247,12 +321,19 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 	if p.fill > 0 {
 		k.args = append(k.args, "-fill", fmt.Sprint(p.fill))
 	}
+	if p.tls {
+		cert, key, err := process.Certificate(b.dir)
+		if err != nil {
+			return result.Run{}, err
+		}
+		k.args = append(k.args, "-cert", cert, "-key", key)
+	}
 	j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
 	if err != nil {
 		return result.Run{}, err
 	}
 	defer j.Stop()
-	args := []string{"-scenario", p.name, "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
+	args := []string{"-scenario", cmp.Or(p.load, p.name), "-dialect", cmp.Or(s.dialect, "gohub"), "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
 	for range k.nodes - 1 {
 		j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
 		if err != nil {
@@ -261,6 +342,10 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		defer j.Stop()
 		args = append(args, "-node", j.Addr+","+j.Debug)
 	}
+	if p.tls {
+		args = append(args, "-tls")
+	}
+	args = append(args, p.flags...)
 	if b.window > 0 {
 		args = append(args, "-window", b.window.String())
 	}
@@ -281,12 +366,37 @@ func (b *runner) save() error {
 	if b.out == "" {
 		return nil
 	}
-	doc, err := json.MarshalIndent(struct {
-		Machine machine.Description `json:"machine"`
-		Records []record            `json:"records"`
-	}{machine.Describe(), b.records}, "", "  ")
+	if !b.described {
+		b.described = true
+		b.Machines = append(b.Machines, machine.Describe())
+	}
+	var doc bytes.Buffer
+	doc.WriteString(`{"machines":[`)
+	err := linewise(&doc, b.Machines)
+	doc.WriteString(`],"records":[`)
+	err = errors.Join(err, linewise(&doc, b.Records))
+	doc.WriteString("]}\n")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(b.out, append(doc, '\n'), 0o644)
+	if err := os.MkdirAll(filepath.Dir(b.out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(b.out, doc.Bytes(), 0o644)
+}
+
+// linewise writes values one a line, so that a diff of the file can be read.
+func linewise[T any](to *bytes.Buffer, values []T) error {
+	for i, v := range values {
+		if i > 0 {
+			to.WriteByte(',')
+		}
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		to.WriteByte('\n')
+		to.Write(b)
+	}
+	return nil
 }

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/gohub/gohub/bench/internal/result"
+import (
+	"slices"
+
+	"github.com/gohub/gohub/bench/internal/result"
+)
 
 // plan is what is run and quoted of one of cmd/load's scenarios.
 type plan struct {
@@ -11,6 +15,14 @@ type plan struct {
 	store   string   // where a hub keeps things; empty: in memory
 	fill    int      // messages in the first room beforehand
 	metrics []metric
+
+	// Of the comparison with peers (peerplans.go).
+	load  string   // cmd/load's scenario; empty: name
+	flags []string // and what is changed in it
+	tls   bool
+	heavy bool     // too long to be run unless it is named
+	chart []metric // drawn, a chart each
+	notes []string // for the table
 }
 
 // metric is a figure of a run. With ratio, its quotient by the floor's of the
@@ -103,7 +115,10 @@ var storing = []metric{
 	{name: "load", of: func(r result.Run) float64 { return r.LoadCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
 }
 
-var plans = []plan{
+var plans = slices.Concat(floorPlans, peerPlans)
+
+// floorPlans are the hub beside its floors, and beside itself.
+var floorPlans = []plan{
 	{
 		name: "a", title: "1 room × 1,000, 64 broadcasts of 128 B in flight, flat out",
 		servers: []string{"gohub", "floor-64", "floor-16", "floor-1"}, floor: "floor-64",

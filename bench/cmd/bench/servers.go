@@ -1,14 +1,16 @@
 package main
 
 // server is one program under test. A peer needs one of these and a program
-// that takes -addr HOST:PORT (the WebSocket at /ws) and -debug HOST:PORT (see
-// package debug), speaks as much of gohub.v1 as cmd/load does and takes the
-// user's name from ?user=.
+// that takes -addr HOST:PORT (the WebSocket at /ws), -debug HOST:PORT (see
+// package debug) and, for TLS, -cert and -key, and takes the user's name from
+// ?user=.
 type server struct {
-	name string
-	pkg  string   // Go package in this module to build and run; or
-	cmd  []string // a finished command
-	args []string // further arguments
+	name    string
+	dialect string   // of cmd/load; empty: gohub.v1
+	pkg     string   // Go package in this module to build and run; or
+	cmd     []string // a finished command
+	args    []string // further arguments
+	npm     string   // directory whose locked packages it needs
 
 	// store is where a gohubserver keeps things; empty: as the plan says.
 	store string
@@ -25,6 +27,17 @@ const (
 
 var servers = []server{
 	{name: "gohub", pkg: "./cmd/gohubserver"},
+	peer("gorilla", "lines"),
+	peer("melody", ""),
+	peer("gws", ""),
+	peer("coder", ""),
+	peer("centrifuge", "centrifuge"),
+	centrifuge("tuned", "-tuned"),
+	centrifuge("history", "-history"),
+	in(inRedis, centrifuge("redis", "")),
+	in(inRedis, centrifuge("redis-history", "-history")),
+	socketIO("socketio"),
+	socketIO("socketio-recovery", "-recovery", "1"),
 	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
 	{name: "memory", pkg: "./cmd/gohubserver", store: beside},
 	{name: "redis", pkg: "./cmd/gohubserver", store: inRedis},
@@ -32,6 +45,34 @@ var servers = []server{
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},
 	{name: "floor-64", pkg: "./cmd/floor", args: []string{"-batch", "64"}},
+}
+
+// peer is a hub of cmd/peer's.
+func peer(name, dialect string) server {
+	return server{name: name, pkg: "./cmd/peer", args: []string{"-peer", name}, dialect: dialect}
+}
+
+// centrifuge is that peer with one option more.
+func centrifuge(name, option string) server {
+	s := peer("centrifuge", "centrifuge")
+	s.name += "-" + name
+	if option != "" {
+		s.args = append(s.args, option)
+	}
+	return s
+}
+
+func in(store string, s server) server {
+	s.store = store
+	return s
+}
+
+func socketIO(name string, args ...string) server {
+	const dir = "peers/socketio"
+	return server{
+		name: name, dialect: "socketio", npm: dir, args: args,
+		cmd: []string{"node", "--expose-gc", dir + "/server.js"},
+	}
 }
 
 func serverByName(name string) (server, bool) {

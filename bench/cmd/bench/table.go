@@ -19,15 +19,15 @@ func table(p plan, records []record) string {
 			fmt.Fprintf(&b, " ÷ %s |", p.floor)
 		}
 	}
-	b.WriteString(" cores: server, database, load, others |\n|---|")
+	b.WriteString(" rounds | cores: server, database, load, others |\n|---|")
 	for _, m := range p.metrics {
 		b.WriteString("---|")
 		if m.ratio {
 			b.WriteString("---|")
 		}
 	}
-	b.WriteString("---|\n")
-	for _, name := range names(records) {
+	b.WriteString("---|---|\n")
+	for _, name := range served(records) {
 		fmt.Fprintf(&b, "| %s |", name)
 		for _, m := range p.metrics {
 			b.WriteString(" " + spread(values(records, name, m), m.digits) + " |")
@@ -35,14 +35,18 @@ func table(p plan, records []record) string {
 				b.WriteString(" " + spread(ratios(records, name, p.floor, m), 2) + " |")
 			}
 		}
-		fmt.Fprintf(&b, " %s |\n", cores(records, name))
+		fmt.Fprintf(&b, " %d | %s |\n", len(good(records, name)), cores(records, name))
 	}
-	b.WriteString("\n" + remarks(p, records))
+	b.WriteString("\n")
+	for _, n := range p.notes {
+		b.WriteString("- " + n + "\n")
+	}
+	b.WriteString(remarks(p, records))
 	return b.String()
 }
 
-// names are the servers in the order of their first run.
-func names(records []record) (out []string) {
+// served are the servers in the order of their first run.
+func served(records []record) (out []string) {
 	seen := map[string]bool{}
 	for _, r := range records {
 		if !seen[r.Server] {
@@ -54,31 +58,64 @@ func names(records []record) (out []string) {
 }
 
 func values(records []record, server string, m metric) (out []float64) {
+	for _, r := range good(records, server) {
+		out = append(out, m.of(r.Run))
+	}
+	return out
+}
+
+// enough quiet rounds are quoted alone; with fewer, noisy ones count as well.
+const enough = 3
+
+// good are the runs of a server that are quoted: the quiet ones, if there are
+// enough of them, or else all that did not fail.
+func good(records []record, server string) (all []record) {
+	var quiet []record
+	all = whole(records, server)
+	for _, r := range all {
+		if !r.Noisy {
+			quiet = append(quiet, r)
+		}
+	}
+	if len(quiet) >= enough {
+		return quiet
+	}
+	return all
+}
+
+// whole are the runs of a server that did not fail.
+func whole(records []record, server string) (out []record) {
 	for _, r := range records {
 		if r.Server == server && r.Error == "" {
-			out = append(out, m.of(r.Run))
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// ratios are taken within a round: both sides saw about the same machine.
+// ratios are taken within a round: both sides saw about the same machine. Where
+// no round was quiet for both, all count.
 func ratios(records []record, server, floor string, m metric) (out []float64) {
-	base, by := map[int]float64{}, m.by
+	by := m.by
 	if by == nil {
 		by = m.of
 	}
-	for _, r := range records {
-		if r.Server == floor && r.Error == "" {
+	divide := func(of, floors []record) (out []float64) {
+		base := map[int]float64{}
+		for _, r := range floors {
 			base[r.Round] = by(r.Run)
 		}
-	}
-	for _, r := range records {
-		if r.Server == server && r.Error == "" && base[r.Round] > 0 {
-			out = append(out, m.of(r.Run)/base[r.Round])
+		for _, r := range of {
+			if base[r.Round] > 0 {
+				out = append(out, m.of(r.Run)/base[r.Round])
+			}
 		}
+		return out
 	}
-	return out
+	if out = divide(good(records, server), good(records, floor)); len(out) > 0 {
+		return out
+	}
+	return divide(whole(records, server), whole(records, floor))
 }
 
 func spread(v []float64, digits int) string {
@@ -97,8 +134,8 @@ func spread(v []float64, digits int) string {
 // whole core would be what is measured.
 func cores(records []record, server string) string {
 	var s, d, l, o []float64
-	for _, r := range records {
-		if r.Server == server && r.Error == "" && r.Run.Seconds > 0 {
+	for _, r := range good(records, server) {
+		if r.Run.Seconds > 0 {
 			s = append(s, r.Run.ServerCPU/r.Run.Seconds)
 			d = append(d, r.Run.StoreCPU/r.Run.Seconds)
 			l = append(l, r.Run.LoadCPU/r.Run.Seconds)
@@ -119,14 +156,14 @@ func remarks(p plan, records []record) string {
 			fmt.Fprintf(&b, "- target, %s: %s\n", m.name, m.target)
 		}
 	}
+	if n := noisy(records); n != "" {
+		b.WriteString("- noisy, by the share of the machine that others used, and counted only where fewer than three rounds were quiet: " + n + "\n")
+	}
 	for _, r := range records {
 		at := fmt.Sprintf("- %s, round %d: ", r.Server, r.Round+1)
 		if r.Error != "" {
 			b.WriteString(at + "failed: " + r.Error + "\n")
 			continue
-		}
-		if r.Noisy {
-			fmt.Fprintf(&b, "%snoisy: others used %.0f %% of the machine (quietest of %d)\n", at, r.Noise*100, r.Attempts)
 		}
 		if w := r.Run.Whole; w != nil {
 			if w.Delivered != w.Expected {
@@ -157,6 +194,23 @@ func remarks(p plan, records []record) string {
 		}
 	}
 	return b.String()
+}
+
+// noisy lists the rounds in which others used more than they might, by server.
+func noisy(records []record) string {
+	var out []string
+	for _, name := range served(records) {
+		var rounds []string
+		for _, r := range records {
+			if r.Server == name && r.Noisy {
+				rounds = append(rounds, fmt.Sprintf("%.0f %% in round %d", r.Noise*100, r.Round+1))
+			}
+		}
+		if len(rounds) > 0 {
+			out = append(out, name+" "+strings.Join(rounds, ", "))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // line is a run in progress reports.

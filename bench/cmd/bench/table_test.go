@@ -35,6 +35,24 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 	}
 }
 
+func TestNoisyRoundsCountOnlyWhereFewAreQuiet(t *testing.T) {
+	var records []record
+	add := func(noisy bool, cpu float64) {
+		records = append(records, record{Server: "hub", Round: len(records), Noisy: noisy, Run: result.Run{Seconds: 1, Delivered: 1e6, ServerCPU: cpu}})
+	}
+	m := metric{of: cpuPerMillion}
+	add(false, 1)
+	add(true, 9)
+	add(false, 2)
+	if got := values(records, "hub", m); len(got) != 3 {
+		t.Errorf("with two quiet rounds %v are quoted, want all", got)
+	}
+	add(false, 3)
+	if got := values(records, "hub", m); len(got) != 3 || got[0] != 1 || got[1] != 2 || got[2] != 3 {
+		t.Errorf("with three quiet rounds %v are quoted, want those", got)
+	}
+}
+
 func TestPlansNameServersThatExist(t *testing.T) {
 	for _, p := range plans {
 		for _, name := range p.servers {

@@ -39,6 +39,8 @@ func main() {
 	redisAddr := flag.String("redis", "", "host:port of the Redis that joins this server with others")
 	dir := flag.String("sqlite", "", "keep everything in a file in this directory")
 	rows := flag.Int("fill", 0, "messages to store in the room "+filledRoom+" first")
+	flag.StringVar(&certFile, "cert", "", "file with a certificate: TLS")
+	flag.StringVar(&keyFile, "key", "", "file with its key")
 	flag.Parse()
 	cfg := gohub.Config{PingInterval: *ping}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
@@ -88,6 +90,16 @@ func joinCluster(ctx context.Context, addr string) (gohub.Broker, func(), error)
 		return nil, nil, err
 	}
 	return broker, client.Close, nil
+}
+
+// certFile and keyFile are for TLS; empty: none.
+var certFile, keyFile string
+
+func listen(s *http.Server) error {
+	if certFile != "" {
+		return s.ListenAndServeTLS(certFile, keyFile)
+	}
+	return s.ListenAndServe()
 }
 
 // filledRoom is cmd/load's first.
@@ -143,7 +155,7 @@ func serve(server *http.Server, debugAddr string, cfg gohub.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }() // ends with Shutdown below
+	go func() { failed <- listen(server) }() // ends with Shutdown below
 	select {
 	case err := <-failed:
 		return err

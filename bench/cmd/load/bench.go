@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,67 +14,57 @@ import (
 type bench struct {
 	options
 	scenario
-	addr netip.AddrPort
 	loop *loop
 	run  *result.Run
 }
 
 const (
 	// settle is between the last join and the first publish: announcements of
-	// members that were put together come in it.
-	settle = time.Second
+	// members that were put together come in it, and in the traffic before the
+	// window.
+	settle = 500 * time.Millisecond
 	// drainMax bounds the wait for what is on its way after the last publish.
 	drainMax = 5 * time.Second
 	// slowBuffer is SO_RCVBUF of the member that will stop reading, in bytes.
 	slowBuffer = 8 << 10
 )
 
-// connect opens all connections, one after another, and joins the rooms. The
-// last of them is the one that may become slow.
+// connect opens all connections and joins the rooms. The last of them are those
+// that may become slow.
 func (b *bench) connect() error {
 	n := b.conns()
 	stride := 1
 	if b.Sample > 0 {
 		stride = max(1, n/b.Sample)
 	}
-	for i := range n {
+	conns := make([]*conn, n)
+	for i := range conns {
 		c := &conn{user: i, room: i / b.Members, sender: -1}
 		if nth := i % b.Members; nth < b.Senders && !b.Idle {
 			c.sender = nth*b.Rooms + c.room
 		}
 		c.sample = b.Sample < 0 || b.Sample > 0 && i%stride == 0
-		at := b.nodes[(c.room+i%b.Members)%len(b.nodes)]
+		c.node = (c.room + i%b.Members) % len(b.nodes)
 		if len(b.nodes) > 1 && c.sender >= 0 {
 			c.sample = false // what goes over other nodes is what is timed
 		}
-		buffer := 0
-		if b.Slow && i == n-1 {
-			c.sample, buffer = false, slowBuffer
+		if i >= n-b.stalling() {
+			c.sample, c.buffer = false, slowBuffer
 		}
-		from := netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i%max(1, b.sources))})
-		to, err := netip.ParseAddrPort(at.addr)
-		if err != nil {
-			return fmt.Errorf("-node %s: %w", at.addr, err)
-		}
-		fd, err := dial(to, from, buffer)
-		if err != nil {
-			return fmt.Errorf("connection %d: %w", i, err)
-		}
-		c.fd = fd
-		target := fmt.Sprintf("%s?user=u%d&frame=%d&body=%d", b.path, i, b.frame, b.Body)
-		if err := c.open(at.addr, target, roomName(c.room)); err != nil {
-			return fmt.Errorf("connection %d: %w", i, err)
-		}
-		if err := b.loop.add(c); err != nil {
-			return fmt.Errorf("connection %d: %w", i, err)
-		}
-		if i%16 == 15 { // announcements of members pile up otherwise
-			if err := b.loop.poll(0); err != nil {
-				return err
-			}
-		}
+		conns[i] = c
+	}
+	if err := b.openAll(conns, b.AtOnce); err != nil {
+		return err
 	}
 	return b.loop.runFor(settle)
+}
+
+// stalling is how many members will stop reading.
+func (b *bench) stalling() int {
+	if b.Slow {
+		return 1
+	}
+	return b.Stalled
 }
 
 // start connects and begins to publish.
@@ -123,12 +112,14 @@ func (b *bench) measure() error {
 	if err := l.runFor(b.Window); err != nil {
 		return err
 	}
-	l.recording = false
-	ended, after := l.clock(), l.count
+	// The window ends when the server has said what it used: one that is busy takes
+	// its time, and goes on working meanwhile.
 	to, err := during(l, b.snapshot)
 	if err != nil {
 		return err
 	}
+	l.recording = false
+	ended, after := l.clock(), l.count
 	if err := <-profile; err != nil {
 		r.Notes = append(r.Notes, "profile: "+err.Error())
 	}
@@ -142,13 +133,10 @@ func (b *bench) measure() error {
 	if kept := float64(r.Delivered) / float64(max(r.Sent, 1)*int64(b.Members)); b.Rate > 0 && kept < 0.97 {
 		r.Notes = append(r.Notes, fmt.Sprintf("overloaded: only %.0f %% of the pace was kept, so latencies are a queue's; lower -rate", kept*100))
 	}
-	r.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
-	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
-	r.ServerAllocs = to.server.Allocs - from.server.Allocs
-	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
-	r.StoreCPU = float64(to.store-from.store) / 1e9
-	r.RedisCPU = float64(to.redis-from.redis) / 1e9
-	r.OtherCPU = from.others(to)
+	b.account(from, to)
+	if m, err := during(l, b.memory(false)); err == nil { // after the window: it stops the world
+		r.RSS, r.RSSPeak = m.RSS, m.RSSPeak
+	}
 	if to.counts.Appends > 0 {
 		counts := to.counts.Sub(from.counts)
 		r.Store = &counts
@@ -158,6 +146,20 @@ func (b *bench) measure() error {
 	r.Late = stats.Summarize(l.late)
 	l.latency, l.ackTime, l.late = l.latency[:0], l.ackTime[:0], l.late[:0]
 	return nil
+}
+
+// account says what everybody's CPU was between two snapshots.
+func (b *bench) account(from, to snapshot) {
+	r := b.run
+	r.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
+	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
+	r.ServerAllocs = to.server.Allocs - from.server.Allocs
+	r.ServerReads = to.server.Reads - from.server.Reads
+	r.ServerWrites = to.server.Writes - from.server.Writes
+	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
+	r.StoreCPU = float64(to.store-from.store) / 1e9
+	r.RedisCPU = float64(to.redis-from.redis) / 1e9
+	r.OtherCPU = from.others(to)
 }
 
 // finish stops publishing, waits for what is on its way and counts.

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"crypto/rand"
-	"encoding/base64"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
+	"os"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/gohub/gohub/bench/internal/frame"
 )
 
 // conn is one client connection: a socket and a few words, no goroutine.
@@ -19,12 +16,25 @@ type conn struct {
 	fd     int
 	user   int
 	room   int
+	node   int    // of bench.nodes
+	buffer int    // SO_RCVBUF in bytes; 0: the kernel's
 	sender int    // index among the senders, -1 if it only listens
 	sample bool   // its messages are timed
 	closed bool   // by either side
 	code   int    // of the close frame it read, 0 if none
 	held   []byte // start of a frame whose end has not come yet
+	parts  []byte // of a frame that comes in several
 	out    []byte // bytes that the socket did not take yet
+
+	stage   int   // see open.go
+	began   int64 // when it dialled, nanoseconds of the loop's clock
+	got     int   // messages
+	tls     *tls.Conn
+	shaking bool // in TLS' handshake
+
+	// What it needs to resume where it was.
+	since   string // position of the last message; empty: from now on
+	session string
 
 	// When each publish left that has not been acked, in order. Nil for good
 	// after maxUnacked of them: this server does not ack.
@@ -68,82 +78,6 @@ func dial(to netip.AddrPort, source netip.Addr, receiveBuffer int) (fd int, err 
 	return fd, nil
 }
 
-// open upgrades and joins: request, welcome, join, joined. What comes after
-// joined stays in held. The socket blocks meanwhile and does not afterwards.
-func (c *conn) open(host, target, room string) error {
-	var nonce [16]byte
-	_, _ = rand.Read(nonce[:])
-	request := "GET " + target + " HTTP/1.1\r\nHost: " + host +
-		"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
-		"Sec-WebSocket-Protocol: gohub.v1\r\nSec-WebSocket-Key: " + base64.StdEncoding.EncodeToString(nonce[:]) + "\r\n\r\n"
-	if err := c.writeAll([]byte(request)); err != nil {
-		return err
-	}
-	var head strings.Builder
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := unix.Read(c.fd, buf)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil || n <= 0 {
-			return fmt.Errorf("handshake: read %d: %w", n, orEOF(err))
-		}
-		head.WriteString(string(buf[:n]))
-		if h, rest, ok := strings.Cut(head.String(), "\r\n\r\n"); ok {
-			if !strings.HasPrefix(h, "HTTP/1.1 101 ") {
-				return fmt.Errorf("handshake: %.300q", head.String())
-			}
-			c.held = []byte(rest)
-			break
-		}
-		if len(head.String()) > 16<<10 {
-			return errors.New("handshake: answer too long")
-		}
-	}
-	if err := c.await("welcome", buf); err != nil {
-		return err
-	}
-	join := frame.AppendClient(nil, frame.Text, []byte(`{"type":"join","ref":1,"room":"`+room+`"}`), maskKey)
-	if err := c.writeAll(join); err != nil {
-		return err
-	}
-	if err := c.await("joined", buf); err != nil {
-		return err
-	}
-	return unix.SetNonblock(c.fd, true)
-}
-
-// await reads up to and with the first frame of a type, dropping others.
-func (c *conn) await(kind string, buf []byte) error {
-	for range 10_000 {
-		op, payload, size := frame.Next(c.held)
-		if size == 0 {
-			n, err := unix.Read(c.fd, buf)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if err != nil || n <= 0 {
-				return fmt.Errorf("waiting for %s: %w", kind, orEOF(err))
-			}
-			c.held = append(c.held, buf[:n]...)
-			continue
-		}
-		got := string(frame.Type(payload))
-		c.held = c.held[size:]
-		switch {
-		case op == frame.Close:
-			return fmt.Errorf("waiting for %s: closed with %d", kind, closeCode(payload))
-		case got == kind:
-			c.held = append([]byte(nil), c.held...)
-			return nil
-		case got == "error":
-			return fmt.Errorf("waiting for %s: %s", kind, payload)
-		}
-	}
-	return fmt.Errorf("no %s within 10,000 frames", kind)
-}
-
 func (c *conn) writeAll(b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(c.fd, b)
@@ -156,6 +90,18 @@ func (c *conn) writeAll(b []byte) error {
 		b = b[n:]
 	}
 	return nil
+}
+
+// receive reads what the socket has: rawRead, through TLS where there is some.
+func (c *conn) receive(b []byte) (int, error) {
+	if c.tls == nil {
+		return rawRead(c.fd, b)
+	}
+	n, err := c.tls.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, unix.EAGAIN
+	}
+	return n, err
 }
 
 // flush writes what waits; what the socket does not take goes on waiting.

@@ -23,6 +23,7 @@ type loop struct {
 	conns   []*conn
 	events  []unix.EpollEvent
 	buf     []byte
+	dialect spoken
 	start   time.Time
 	now     int64 // nanoseconds since start, as of the last read
 	blocked []*conn
@@ -39,13 +40,19 @@ type loop struct {
 	own func(c *conn)
 	// acked runs when a publish of a sender has been acked.
 	acked func(c *conn)
-	// left runs when a members frame says that somebody left.
+	// left runs when the server says that somebody left.
 	left func()
+	// joined runs when a connection is in its room.
+	joined  func(c *conn)
+	refused error // why one is not; the first of them
+	// noting keeps the position of each message, for its connection to resume from.
+	noting bool
 
 	recording bool // samples are kept
 	latency   []int64
 	ackTime   []int64
 	late      []int64
+	joinTime  []int64
 }
 
 const (
@@ -54,29 +61,23 @@ const (
 	forever    = int64(1) << 62
 )
 
-func newLoop() (*loop, error) {
+func newLoop(d spoken) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	return &loop{
-		ep: ep, events: make([]unix.EpollEvent, 512), buf: make([]byte, readSize), start: time.Now(),
-		tick: func() int64 { return forever }, own: func(*conn) {}, acked: func(*conn) {}, left: func() {},
+		ep: ep, dialect: d, events: make([]unix.EpollEvent, 512), buf: make([]byte, readSize), start: time.Now(),
+		tick: func() int64 { return forever }, own: func(*conn) {}, acked: func(*conn) {}, left: func() {}, joined: func(*conn) {},
 	}, nil
 }
 
 func (l *loop) clock() int64 { return int64(time.Since(l.start)) }
 
-// add gives an opened connection to the loop.
+// add gives a connection to the loop.
 func (l *loop) add(c *conn) error {
 	l.conns = append(l.conns, c)
-	if err := l.watch(c, len(l.conns)-1, unix.EPOLL_CTL_ADD); err != nil {
-		return err
-	}
-	held := c.held
-	c.held = nil
-	l.take(c, held)
-	return nil
+	return l.watch(c, len(l.conns)-1, unix.EPOLL_CTL_ADD)
 }
 
 // watch starts edge-triggered reading, or reading again.
@@ -152,7 +153,7 @@ func (l *loop) poll(wait time.Duration) error {
 func (l *loop) read(c *conn, toTheEnd bool) {
 	for {
 		at := copy(l.buf, c.held)
-		n, err := rawRead(c.fd, l.buf[at:])
+		n, err := c.receive(l.buf[at:])
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -166,7 +167,7 @@ func (l *loop) read(c *conn, toTheEnd bool) {
 		l.now = l.clock()
 		full := at+n == len(l.buf)
 		l.take(c, l.buf[:at+n])
-		if c.closed || !full && !toTheEnd {
+		if c.closed || !full && !toTheEnd && c.tls == nil { // TLS gives a record at a time
 			return
 		}
 	}
@@ -174,21 +175,83 @@ func (l *loop) read(c *conn, toTheEnd bool) {
 
 // take handles the whole frames in b and keeps the rest.
 func (l *loop) take(c *conn, b []byte) {
+	if c.stage == upgrading {
+		rest, ok := l.upgraded(c, b)
+		if !ok {
+			c.held = append(c.held[:0], rest...)
+			return
+		}
+		b = rest
+	}
 	for {
 		op, payload, size := frame.Next(b)
 		if size == 0 {
 			c.held = append(c.held[:0], b...)
 			return
 		}
+		last := frame.Last(b)
 		b = b[size:]
-		if op == frame.Text && frame.IsMessage(payload) {
-			l.count.messages++
-			if c.sample || c.sender >= 0 {
-				l.message(c, payload)
+		switch {
+		case op == frame.Text && last:
+			l.frame(c, payload)
+		case op == frame.Text || op == frame.Continuation:
+			c.parts = append(c.parts, payload...)
+			if last {
+				l.frame(c, c.parts)
+				c.parts = c.parts[:0]
 			}
-			continue
+		default:
+			l.control(c, op, payload)
 		}
-		l.other(c, op, payload)
+	}
+}
+
+// frame handles a whole text frame, or the parts of one put together.
+func (l *loop) frame(c *conn, payload []byte) {
+	if !l.dialect.lines {
+		l.text(c, payload)
+		return
+	}
+	for line := range bytes.SplitSeq(payload, newline) {
+		l.text(c, line)
+	}
+}
+
+var newline = []byte{'\n'}
+
+// text handles a payload.
+func (l *loop) text(c *conn, payload []byte) {
+	if c.stage == greeting {
+		l.greet(c, payload)
+		return
+	}
+	switch l.dialect.kind(payload) {
+	case message:
+		l.count.messages++
+		c.got++
+		if l.noting {
+			c.since = l.dialect.position(payload)
+		}
+		if c.sample || c.sender >= 0 {
+			l.message(c, payload)
+		}
+	case ack:
+		l.count.acks++
+		if len(c.unacked) > 0 {
+			if l.recording && len(l.ackTime) < cap(l.ackTime) {
+				l.ackTime = append(l.ackTime, l.now-c.unacked[0])
+			}
+			c.unacked = c.unacked[:copy(c.unacked, c.unacked[1:])]
+		}
+		l.acked(c)
+	case failure:
+		l.count.errors++
+		l.lastError = string(payload[:min(300, len(payload))])
+	case ping:
+		l.say(c, l.dialect.pong())
+	case departure:
+		l.left()
+	case other:
 	}
 }
 
@@ -210,7 +273,7 @@ func (l *loop) message(c *conn, payload []byte) {
 	}
 }
 
-func (l *loop) other(c *conn, op byte, payload []byte) {
+func (l *loop) control(c *conn, op byte, payload []byte) {
 	switch op {
 	case frame.Ping:
 		l.send(c, frame.AppendClient(nil, frame.Pong, payload, maskKey))
@@ -218,25 +281,6 @@ func (l *loop) other(c *conn, op byte, payload []byte) {
 		c.code = closeCode(payload)
 		l.lastError = fmt.Sprintf("close %d %s", c.code, payload[min(2, len(payload)):])
 		l.send(c, frame.AppendClient(nil, frame.Close, payload[:min(2, len(payload))], maskKey))
-	case frame.Text:
-		switch string(frame.Type(payload)) {
-		case "ack":
-			l.count.acks++
-			if len(c.unacked) > 0 {
-				if l.recording && len(l.ackTime) < cap(l.ackTime) {
-					l.ackTime = append(l.ackTime, l.now-c.unacked[0])
-				}
-				c.unacked = c.unacked[:copy(c.unacked, c.unacked[1:])]
-			}
-			l.acked(c)
-		case "error":
-			l.count.errors++
-			l.lastError = string(payload[:min(300, len(payload))])
-		case "members":
-			if bytes.Contains(payload, []byte(`"left":["`)) {
-				l.left()
-			}
-		}
 	}
 }
 
@@ -246,7 +290,12 @@ func (l *loop) send(c *conn, b []byte) {
 		return
 	}
 	waits := len(c.out) > 0
-	c.out = append(c.out, b...)
+	if c.tls == nil {
+		c.out = append(c.out, b...)
+	} else if _, err := c.tls.Write(b); err != nil { // see plain.Write
+		l.end(c)
+		return
+	}
 	if waits {
 		return // it is in blocked
 	}
@@ -279,5 +328,8 @@ func (l *loop) end(c *conn) {
 	}
 	c.closed = true
 	l.count.closed++
+	if c.stage != joined && l.refused == nil {
+		l.refused = fmt.Errorf("connection %d: %w: %s", c.user, errGone, l.lastError)
+	}
 	_ = unix.Close(c.fd) // leaves epoll by itself
 }

@@ -15,6 +15,7 @@ import (
 
 // snapshot is the CPU that everybody has used so far.
 type snapshot struct {
+	at           time.Time
 	server, load debug.CPU
 	store        int64 // nanoseconds of the database server
 	redis        int64 // of the Redis
@@ -29,9 +30,10 @@ func (s snapshot) others(to snapshot) float64 {
 }
 
 func (b *bench) snapshot() (s snapshot, err error) {
-	if s, err = b.cpu(); err == nil {
-		_ = b.get("/debug/store", &s.counts) // most servers have none
-	}
+	var counts result.Store
+	_ = b.get("/debug/store", &counts) // most servers have none
+	s, err = b.cpu()
+	s.counts = counts
 	return s, err
 }
 
@@ -46,6 +48,8 @@ func (b *bench) cpu() (s snapshot, err error) {
 		s.server.User += c.User
 		s.server.Sys += c.Sys
 		s.server.Allocs += c.Allocs
+		s.server.Reads += c.Reads
+		s.server.Writes += c.Writes
 	}
 	if b.redis > 0 {
 		s.redis = machine.Used(b.redis)
@@ -53,7 +57,7 @@ func (b *bench) cpu() (s snapshot, err error) {
 	if b.store > 0 {
 		s.store = machine.Used(b.store)
 	}
-	s.load = debug.Usage()
+	s.at, s.load = time.Now(), debug.Usage()
 	s.machine, err = machine.Busy()
 	return s, err
 }

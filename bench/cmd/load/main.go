@@ -39,6 +39,8 @@ type options struct {
 	store       int
 	redis       int
 	nodes       []node // the other ones of a cluster
+	tls         bool
+	dialect     spoken
 }
 
 // A node is a server and its /debug endpoints.
@@ -49,7 +51,8 @@ func main() {
 	time.AfterFunc(o.timeout, func() { // whatever hangs
 		fail(result.Run{Scenario: o.name}, fmt.Errorf("not done after %s", o.timeout))
 	})
-	debug.SetGCPercent(-1) // what grows is bounded, and a collection would be timed as latency
+	debug.SetGCPercent(-1)        // what grows is bounded, and a collection would be timed as latency
+	debug.SetMemoryLimit(4 << 30) // but for TLS, which leaves garbage
 	runtime.LockOSThread()
 	if err := sharpTimers(); err != nil {
 		fail(result.Run{Scenario: o.name}, err)
@@ -75,6 +78,15 @@ func parse() (options, scenario) {
 	flag.IntVar(&o.sources, "sources", 1, "loopback addresses to connect from, 127.0.0.1 and up; one has 28,000 ports")
 	flag.DurationVar(&o.slowMax, "slow-max", 90*time.Second, "e: how long the slow member may hang on")
 	flag.DurationVar(&o.timeout, "timeout", 4*time.Minute, "give up after")
+	flag.BoolVar(&o.tls, "tls", false, "connect with TLS")
+	o.dialect = dialects["gohub"]
+	flag.Func("dialect", strings.Join(slices.Sorted(maps.Keys(dialects)), ", ")+": what the server speaks", func(s string) (err error) {
+		var ok bool
+		if o.dialect, ok = dialects[s]; !ok {
+			err = errors.New("no such dialect")
+		}
+		return err
+	})
 	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
 	flag.IntVar(&o.store, "store", 0, "process id of the database server, whose CPU is told, and which scenario stopped stops; 0: none")
 	flag.IntVar(&o.redis, "redis", 0, "process id of the Redis, whose CPU is told; 0: none")
@@ -94,6 +106,9 @@ func parse() (options, scenario) {
 	flag.Float64Var(&f.Rate, "rate", 0, "open loop: publishes a second over all rooms; 0: closed loop")
 	flag.IntVar(&f.Body, "body", 0, "bytes of a body")
 	flag.IntVar(&f.Sample, "sample", 0, "connections whose messages are timed; -1: all")
+	flag.IntVar(&f.Stalled, "stalled", 0, "members that stop reading")
+	flag.IntVar(&f.AtOnce, "at-once", 0, "connections that are opened at a time")
+	flag.IntVar(&f.Missed, "missed", 0, "messages in each room while everybody is away")
 	flag.DurationVar(&f.Warm, "warm", 0, "traffic before the window")
 	flag.DurationVar(&f.Window, "window", 0, "measured window")
 	flag.Parse()
@@ -101,6 +116,9 @@ func parse() (options, scenario) {
 	s, ok := scenarios[o.name]
 	if !ok {
 		fail(result.Run{Scenario: o.name}, fmt.Errorf("no scenario %q", o.name))
+	}
+	if s.AtOnce == 0 {
+		s.AtOnce = 16
 	}
 	flag.Visit(func(given *flag.Flag) {
 		switch given.Name {
@@ -118,6 +136,12 @@ func parse() (options, scenario) {
 			s.Body = f.Body
 		case "sample":
 			s.Sample = f.Sample
+		case "stalled":
+			s.Stalled = f.Stalled
+		case "at-once":
+			s.AtOnce = f.AtOnce
+		case "missed":
+			s.Missed = f.Missed
 		case "warm":
 			s.Warm = f.Warm
 		case "window":
@@ -133,15 +157,14 @@ func parse() (options, scenario) {
 // play runs one scenario from the first connection to the last message.
 func play(o options, s scenario) (result.Run, error) {
 	r := result.Run{Scenario: o.name, Cores: runtime.NumCPU()}
-	addr, err := netip.ParseAddrPort(o.addr)
-	if err != nil || !addr.Addr().IsLoopback() || !addr.Addr().Is4() {
+	if addr, err := netip.ParseAddrPort(o.addr); err != nil || !addr.Addr().IsLoopback() || !addr.Addr().Is4() {
 		return r, fmt.Errorf("-addr %s: want an IPv4 loopback address and port", o.addr)
 	}
-	l, err := newLoop()
+	l, err := newLoop(o.dialect)
 	if err != nil {
 		return r, err
 	}
-	b := &bench{options: o, scenario: s, addr: addr, loop: l, run: &r}
+	b := &bench{options: o, scenario: s, loop: l, run: &r}
 	b.nodes = append([]node{{o.addr, o.debug}}, o.nodes...)
 	switch {
 	case o.ask:
@@ -150,7 +173,13 @@ func play(o options, s scenario) (result.Run, error) {
 		err = b.idle()
 	case s.Slow:
 		err = b.slow()
-	case s.Acked:
+	case s.Stalled > 0:
+		err = b.stalled()
+	case s.Storm:
+		err = b.storm()
+	case s.Missed > 0:
+		err = b.comeBack()
+	case s.Half:
 		err = b.durable()
 	case s.Stop:
 		err = b.stopped()

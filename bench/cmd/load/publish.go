@@ -55,6 +55,7 @@ func setDigits(b []byte, at, n int, v int64) {
 
 // publisher makes publish frames in one buffer that it uses again.
 type publisher struct {
+	dialect
 	body []byte
 	text []byte // payload
 	out  []byte // frame
@@ -62,8 +63,8 @@ type publisher struct {
 	run  int64 // makes ids of different runs differ
 }
 
-func newPublisher(bodySize int) *publisher {
-	return &publisher{body: newBody(bodySize), run: time.Now().UnixMicro()}
+func newPublisher(d dialect, bodySize int) *publisher {
+	return &publisher{dialect: d, body: newBody(bodySize), run: time.Now().UnixMicro()}
 }
 
 // frame returns the next publish, valid until the next call: number counts
@@ -72,13 +73,7 @@ func (p *publisher) frame(c *conn, number, now int64) []byte {
 	setDigits(p.body, timeAt, timeLen, now)
 	setDigits(p.body, senderAt, senderLen, int64(c.sender))
 	setDigits(p.body, numberAt, numberLen, number)
-	p.text = append(p.text[:0], `{"type":"publish","id":"`...)
-	p.text = p.appendID(p.text, number)
-	p.text = append(p.text, `","room":"`...)
-	p.text = append(p.text, roomName(c.room)...)
-	p.text = append(p.text, `","body":`...)
-	p.text = append(p.text, p.body...)
-	p.text = append(p.text, '}')
+	p.text = p.dialect.publish(p.text[:0], c, p, number)
 	p.out = frame.AppendClient(p.out[:0], frame.Text, p.text, maskKey)
 	return p.out
 }

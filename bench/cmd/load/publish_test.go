@@ -10,7 +10,7 @@ import (
 )
 
 func TestPublishFrame(t *testing.T) {
-	p := newPublisher(128)
+	p := newPublisher(hubDialect{}, 128)
 	seen := map[string]bool{}
 	for n := range int64(1000) {
 		op, payload, size := frame.Next(bytes.Clone(p.frame(&conn{sender: 7, room: 12}, n, 1_234_567_890+n)))

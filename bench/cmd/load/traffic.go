@@ -20,7 +20,7 @@ type traffic struct {
 }
 
 func newTraffic(l *loop, s scenario, senders []*conn) *traffic {
-	t := &traffic{loop: l, pub: newPublisher(s.Body), senders: senders, members: int64(s.Members), each: 1}
+	t := &traffic{loop: l, pub: newPublisher(l.dialect, s.Body), senders: senders, members: int64(s.Members), each: 1}
 	switch {
 	case s.Rate > 0:
 		t.pace(s.Rate)

@@ -18,12 +18,15 @@ import (
 	"time"
 )
 
-// CPU is what the process has used since it started, in nanoseconds, and how
-// many heap objects it has allocated.
+// CPU is what the process has used since it started, in nanoseconds, how many
+// heap objects it has allocated, and how often it has called read(2) and
+// write(2) and their like.
 type CPU struct {
 	User   int64 `json:"cpu_user_ns"`
 	Sys    int64 `json:"cpu_sys_ns"`
 	Allocs int64 `json:"allocs"`
+	Reads  int64 `json:"reads"`
+	Writes int64 `json:"writes"`
 }
 
 // Total is user and system time in nanoseconds.
@@ -94,7 +97,22 @@ func Usage() CPU {
 	}
 	allocs := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}}
 	metrics.Read(allocs) // unlike ReadMemStats it does not stop the world
-	return CPU{User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), Allocs: int64(allocs[0].Value.Uint64())}
+	c := CPU{User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), Allocs: int64(allocs[0].Value.Uint64())}
+	if b, err := os.ReadFile("/proc/self/io"); err == nil {
+		c.Reads, c.Writes = field(b, "syscr:"), field(b, "syscw:")
+	}
+	return c
+}
+
+// field is the number in a "name: number" line of a file in /proc.
+func field(file []byte, name string) int64 {
+	for line := range bytes.Lines(file) {
+		if f := bytes.Fields(line); len(f) > 1 && string(f[0]) == name {
+			n, _ := strconv.ParseInt(string(f[1]), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
 
 func memory() Mem {
@@ -136,13 +154,7 @@ func status(name string) int64 {
 	if err != nil {
 		return 0
 	}
-	for line := range bytes.Lines(b) {
-		if f := bytes.Fields(line); len(f) == 3 && string(f[0]) == name {
-			kb, _ := strconv.ParseInt(string(f[1]), 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
+	return field(b, name) << 10
 }
 
 // sockets counts this process's open file descriptors, nearly all of them

@@ -1,5 +1,5 @@
 // Package frame reads and writes RFC 6455 frames in memory, as little of it as
-// the load generator and the floor server need: no fragments, no extensions.
+// the load generator and the floor server need: no extensions.
 package frame
 
 import (
@@ -9,11 +9,12 @@ import (
 
 // Opcodes of RFC 6455.
 const (
-	Text   = 0x1
-	Binary = 0x2
-	Close  = 0x8
-	Ping   = 0x9
-	Pong   = 0xA
+	Continuation = 0x0
+	Text         = 0x1
+	Binary       = 0x2
+	Close        = 0x8
+	Ping         = 0x9
+	Pong         = 0xA
 )
 
 // Next finds the first frame in b. The payload is a part of b, unmasked in
@@ -50,6 +51,9 @@ func Next(b []byte) (op byte, payload []byte, size int) {
 	}
 	return b[0] & 0xf, payload, at + n
 }
+
+// Last reports whether the frame at the start of b ends its message.
+func Last(b []byte) bool { return b[0]&0x80 != 0 }
 
 // AppendServer appends an unmasked frame, as a server sends it.
 func AppendServer(dst []byte, op byte, payload []byte) []byte {

@@ -117,7 +117,7 @@ func Describe() Description {
 		}
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
-		m.Kernel = strings.TrimSpace(string(b))
+		m.Kernel, _, _ = strings.Cut(strings.TrimSpace(string(b)), "-") // what follows is who built it
 	}
 	if b, err := exec.Command("git", "rev-parse", "--short", "HEAD").Output(); err == nil {
 		m.Commit = string(bytes.TrimSpace(b))

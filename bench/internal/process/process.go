@@ -26,6 +26,20 @@ func Build(ctx context.Context, dir, pkg string) (string, error) {
 	return out, nil
 }
 
+// Packages installs what a directory's package-lock.json names, unless that has
+// been done. Nothing that the packages bring is run.
+func Packages(ctx context.Context, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Dir = dir
+	if b, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci in %s: %w\n%s", dir, err, b)
+	}
+	return nil
+}
+
 // A Server is one process of a server and what it listens on.
 type Server struct {
 	Addr, Debug string

@@ -29,9 +29,17 @@ type Run struct {
 	RedisCPU   float64 `json:"redis_cpu_s,omitempty"` // the Redis, where there is one
 	OtherCPU   float64 `json:"other_cpu_s"`           // everyone else on this machine, stolen time included
 	Cores      int     `json:"cores"`
+	Elapsed    float64 `json:"elapsed_s,omitempty"` // that OtherCPU was used in, where it is not Seconds
+
+	// Resident bytes of the server at the end of the window, and its peak until then.
+	RSS     int64 `json:"rss,omitempty"`
+	RSSPeak int64 `json:"rss_peak,omitempty"`
 
 	// ServerAllocs is heap objects the server allocated in the window.
 	ServerAllocs int64 `json:"server_allocs"`
+	// ServerReads and ServerWrites are its read and write system calls then.
+	ServerReads  int64 `json:"server_reads"`
+	ServerWrites int64 `json:"server_writes"`
 
 	Latency stats.Latency `json:"latency"`       // publish written to message read
 	Ack     stats.Latency `json:"ack_latency"`   // publish written to ack read, where acks are sampled
@@ -42,6 +50,8 @@ type Run struct {
 	Paced   *Paced        `json:"paced,omitempty"`
 	Stopped *Stopped      `json:"stopped,omitempty"`
 	Replay  *Replay       `json:"replay,omitempty"`
+	Storm   *Storm        `json:"storm,omitempty"`
+	Stalled *Stalled      `json:"stalled,omitempty"`
 	Whole   *Whole        `json:"whole,omitempty"`
 }
 
@@ -138,4 +148,28 @@ type Slow struct {
 	Seconds   float64       `json:"seconds"`     // that With covers
 	OtherCPU  float64       `json:"other_cpu_s"` // as Run's, in that time
 	RSSMax    int64         `json:"rss_max"`     // until a second after it was gone
+}
+
+// Storm is connections that came at once.
+type Storm struct {
+	Conns int           `json:"conns"`
+	Join  stats.Latency `json:"join"` // of each, from dialling to its room
+
+	// Of a reconnect storm: messages that they had missed.
+	Expected int `json:"expected,omitempty"`
+	Got      int `json:"got,omitempty"`
+	Wrong    int `json:"wrong,omitempty"` // connections that got more of them, or fewer
+}
+
+// Stalled is what members that stop reading did to the others and to the server.
+type Stalled struct {
+	Members   int           `json:"members"`
+	Before    stats.Latency `json:"before"`       // the others while they read
+	With      stats.Latency `json:"with"`         // the others while they do not
+	Gone      int           `json:"gone"`         // how many of them the server has let go at the end
+	GoneAfter float64       `json:"gone_after_s"` // until it had let go all; 0: never
+	RSSBefore int64         `json:"rss_before"`
+	RSSMax    int64         `json:"rss_max"`
+	Seconds   float64       `json:"seconds"` // that With covers
+	OtherCPU  float64       `json:"other_cpu_s"`
 }

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/gohub/gohub/bench/internal/chart"
+	"github.com/gohub/gohub/bench/internal/machine"
+	"github.com/gohub/gohub/bench/internal/stats"
+)
+
+// report writes tables.md, with a table for each scenario of the document, and
+// a chart for each figure that is drawn, into dir.
+func report(dir string, d document) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var b strings.Builder
+	b.WriteString("# Tables of the comparison with peers\n\nWritten by `make bench-peers`; see [benchmarks.md](../benchmarks.md) for what they mean.\nMedians with extremes; ratios are taken within a round.\n\n")
+	for _, m := range machines(d) {
+		fmt.Fprintf(&b, "- %s, %s: %d × %s, Linux %s, %s\n", m.Commit, m.Time.Format("2006-01-02 15:04"), m.Cores, m.CPU, m.Kernel, m.Go)
+	}
+	b.WriteString("\n" + summary(d.Records))
+	var errs []error
+	for _, p := range plans {
+		records := of(d.Records, p.name)
+		if len(records) == 0 {
+			continue
+		}
+		b.WriteString(table(p, records))
+		for _, m := range p.chart {
+			errs = append(errs, os.WriteFile(filepath.Join(dir, p.name+".svg"), bars(p, m, records), 0o644))
+		}
+	}
+	for _, g := range growing {
+		if svg := lines(g, d.Records); svg != nil {
+			errs = append(errs, os.WriteFile(filepath.Join(dir, g.name+".svg"), svg, 0o644))
+		}
+	}
+	errs = append(errs, os.WriteFile(filepath.Join(dir, "tables.md"), []byte(b.String()), 0o644))
+	return errors.Join(errs...)
+}
+
+// machines are where and when the rounds were run, one after another with the
+// same commit on the same machine as one.
+func machines(d document) []machine.Description {
+	return slices.CompactFunc(slices.Clone(d.Machines), func(a, b machine.Description) bool {
+		a.Time = b.Time
+		return a == b
+	})
+}
+
+func of(records []record, scenario string) (out []record) {
+	for _, r := range records {
+		if r.Scenario == scenario {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// columns of the summary: variants of a peer are where the peer itself is not
+// measured.
+var columns = [][]string{
+	{"gohub", "redis"},
+	{"centrifuge", "centrifuge-history", "centrifuge-redis-history"},
+	{"centrifuge-tuned"},
+	{"gws"},
+	{"gorilla"},
+	{"melody"},
+	{"coder"},
+	{"socketio", "socketio-recovery"},
+	{"floor-1"},
+	{"floor-64", "floor-16"},
+}
+
+// summary is a row a scenario with the figure that says most: less is better in
+// all of them. The least of a row is bold, floors aside.
+func summary(records []record) string {
+	var b strings.Builder
+	b.WriteString("| median, less is better |")
+	for _, c := range columns {
+		b.WriteString(" " + c[0] + " |")
+	}
+	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, p := range peerPlans {
+		rs := of(records, p.name)
+		if len(rs) == 0 {
+			continue
+		}
+		m := telling(p)
+		cells, least := make([]float64, len(columns)), math.Inf(1)
+		for i, c := range columns {
+			cells[i] = math.NaN()
+			for _, name := range c {
+				if v := values(rs, name, m); len(v) > 0 && math.IsNaN(cells[i]) {
+					cells[i] = stats.Of(v).Median
+					if kindOf(name) != chart.Floor {
+						least = min(least, cells[i])
+					}
+				}
+			}
+		}
+		fmt.Fprintf(&b, "| [%s](#%s): %s |", p.name, anchor(p), m.name)
+		for i, v := range cells {
+			text := strconv.FormatFloat(v, 'f', m.digits, 64)
+			switch {
+			case math.IsNaN(v):
+				text = "—"
+			case v == least && kindOf(columns[i][0]) != chart.Floor:
+				text = "**" + text + "**"
+			}
+			b.WriteString(" " + text + " |")
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// telling is the figure that is drawn, or the one that ratios are of.
+func telling(p plan) metric {
+	if len(p.chart) > 0 {
+		return p.chart[0]
+	}
+	if i := slices.IndexFunc(p.metrics, func(m metric) bool { return m.ratio }); i >= 0 {
+		return p.metrics[i]
+	}
+	return p.metrics[0]
+}
+
+// anchor is what readers of Markdown make of a table's heading.
+func anchor(p plan) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower("(" + p.name + ") " + p.title) {
+		switch {
+		case r == ' ':
+			b.WriteByte('-')
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r):
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func kindOf(server string) chart.Kind {
+	switch {
+	case server == "gohub" || server == "redis" || server == "memory":
+		return chart.Ours
+	case strings.HasPrefix(server, "floor"):
+		return chart.Floor
+	}
+	return chart.Peer
+}
+
+func bars(p plan, m metric, records []record) []byte {
+	var out []chart.Bar
+	for _, name := range served(records) {
+		if v := values(records, name, m); len(v) > 0 {
+			s := stats.Of(v)
+			out = append(out, chart.Bar{Name: name, Kind: kindOf(name), Median: s.Median, Min: s.Min, Max: s.Max})
+		}
+	}
+	return chart.Bars(p.title, m.name, m.digits, out)
+}
+
+// grown is a figure at each step of a growth curve.
+type grown struct {
+	name, title string
+	steps       []int // the plans are name-step
+	of          metric
+}
+
+var growing = []grown{
+	{"members", "fan-out at 50,000 deliveries a second, by members of the room", []int{100, 1000, 10000}, perMillion},
+	{"rooms", "5,000 messages a second in rooms of 4, by rooms", []int{50, 500, 4500}, perMessage},
+	{"connections", "memory of idle connections, by connections", []int{1000, 10000, 19000}, resident[1]},
+}
+
+// lines is nil where nothing was measured.
+func lines(g grown, records []record) []byte {
+	var steps []string
+	var all []record
+	for _, n := range g.steps {
+		steps = append(steps, fmt.Sprint(n))
+		all = append(all, of(records, fmt.Sprintf("%s-%d", g.name, n))...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	var out []chart.Line
+	for _, name := range served(all) {
+		l := chart.Line{Name: name, Kind: kindOf(name)}
+		for _, n := range g.steps {
+			v := values(of(all, fmt.Sprintf("%s-%d", g.name, n)), name, g.of)
+			if len(v) == 0 {
+				l.Values = append(l.Values, math.NaN())
+				continue
+			}
+			l.Values = append(l.Values, stats.Of(v).Median)
+		}
+		out = append(out, l)
+	}
+	return chart.Lines(g.title, g.of.name, g.of.digits, steps, out)
+}

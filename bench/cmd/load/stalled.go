@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/gohub/gohub/bench/internal/result"
+	"github.com/gohub/gohub/bench/internal/stats"
+)
+
+// stalledFor is how long the slow members do not read. The kernel takes some
+// 4 MB for each before the server sees anything of it.
+const stalledFor = 18 * time.Second
+
+// stalled is the paced room with everybody reading, and then while some of its
+// members do not: what the others notice, what the server keeps, whom it lets go.
+func (b *bench) stalled() error {
+	t, err := b.start()
+	if err != nil {
+		return err
+	}
+	w := watch(b)
+	defer w.stop()
+	if err := b.measure(); err != nil {
+		return err
+	}
+	l := b.loop
+	s := &result.Stalled{Members: b.Stalled, Before: b.run.Latency}
+	b.run.Stalled = s
+	from, err := during(l, b.snapshot)
+	if err != nil {
+		return err
+	}
+	before := w.look()
+	s.RSSBefore = before.RSS
+	for _, c := range l.conns[len(l.conns)-b.Stalled:] {
+		if err := l.ignore(c); err != nil {
+			return err
+		}
+	}
+	began := l.clock()
+	l.recording = true
+	if err := l.runUntil(stalledFor, func() bool {
+		if s.GoneAfter == 0 && w.look().Conns <= before.Conns-b.Stalled {
+			s.GoneAfter = float64(l.clock()-began) / 1e9
+		}
+		return false
+	}); err != nil {
+		return err
+	}
+	l.recording = false
+	s.Seconds = float64(l.clock()-began) / 1e9
+	s.With = stats.Summarize(l.latency)
+	s.RSSMax = max(w.peak(), s.RSSBefore)
+	s.Gone = before.Conns - w.look().Conns
+	to, err := during(l, b.snapshot)
+	if err != nil {
+		return err
+	}
+	s.OtherCPU = from.others(to)
+	t.stop()
+	if n := l.count.closed; n > 0 {
+		b.run.Notes = append(b.run.Notes, fmt.Sprintf("%d connections that did read were closed", n))
+	}
+	return nil
+}
