@@ -123,7 +123,7 @@ cluster: ## three chat servers that are one, with a Redis and a Postgres of thei
 
 .PHONY: generate
 generate: ## the Go files of the *.templ files
-	for dir in $(TEMPL_DIRS); do $(TEMPL) generate -log-level warn -path $$dir; done
+	@for dir in $(TEMPL_DIRS); do $(TEMPL) generate -log-level warn -path $$dir; done
 
 ##
 ## Linters
