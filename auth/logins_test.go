@@ -415,6 +415,67 @@ func TestRefreshGrace(t *testing.T) {
 	})
 }
 
+// peek is whose page the browser would be shown.
+func (b *browser) peek() (gohub.Identity, error) {
+	r := httptest.NewRequest(http.MethodGet, "https://chat.example.com/", nil)
+	for name, v := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: v})
+	}
+	return b.site.Peek(r)
+}
+
+func TestPeek(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		f := &failingFamilies{Families: auth.NewMemoryFamilies()}
+		s := newSite(t, auth.Config{}, auth.LoginConfig{Families: f, Life: time.Hour})
+		b := s.browser(t)
+		nobody := func(b *browser, code gohub.Code) {
+			t.Helper()
+			who, err := b.peek()
+			refusal, ok := errors.AsType[*gohub.Error](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, code, refusal.Code)
+			require.Zero(t, who)
+		}
+		nobody(b, gohub.CodeUnauthorized)
+		b.login("alice")
+		time.Sleep(10 * time.Minute) // the access token is over
+		delete(b.cookies, accessCookie)
+		old := b.other()
+		for range 3 { // as often as one likes
+			who, err := b.peek()
+			require.NoError(t, err)
+			require.Equal(t, "alice", who.User)
+			require.Equal(t, "acme", who.Tenant)
+			require.Equal(t, []string{"general"}, who.Rooms)
+			require.NotEmpty(t, who.Login)
+			require.Zero(t, who.ExpiresAt)
+		}
+		b.refresh(http.StatusOK)
+		_, err := old.peek()
+		require.NoError(t, err, "within Grace")
+		time.Sleep(11 * time.Second)
+		nobody(old, gohub.CodeUnauthorized)
+		require.Empty(t, s.endings(), "a look ends nothing")
+
+		f.fail = "get"
+		nobody(b, gohub.CodeUnavailable)
+		f.fail = ""
+		for _, bad := range []string{"", "x", b.cookies[refreshCookie] + "x", "." + b.cookies[refreshCookie]} {
+			thief := b.other()
+			thief.cookies[refreshCookie] = bad
+			nobody(thief, gohub.CodeUnauthorized)
+		}
+		left := b.other()
+		require.Equal(t, http.StatusNoContent, b.post(s.Logout, "").Code)
+		nobody(left, gohub.CodeUnauthorized)
+
+		b.login("alice")
+		time.Sleep(time.Hour)
+		nobody(b, gohub.CodeUnauthorized)
+	})
+}
+
 // Many at the very same time.
 func TestRefreshRace(t *testing.T) {
 	t.Parallel()

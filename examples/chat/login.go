@@ -66,6 +66,19 @@ func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context
 	return a, logins, err
 }
 
+// withDevice lets a page name its device in the query, as each tab does for
+// itself: logins in browsers are of no device, since the tabs share the cookies.
+// It says nothing of who somebody is, so there is nothing to prove.
+func withDevice(users gohub.Authenticator) gohub.AuthenticatorFunc {
+	return func(r *http.Request) (gohub.Identity, error) {
+		who, err := users.Authenticate(r)
+		if device := r.URL.Query().Get("device"); err == nil && who.Device == "" && validID(device) {
+			who.Device = device
+		}
+		return who, err
+	}
+}
+
 // readLogin takes a name on trust: a real service checks a password here.
 // With a device a new connection replaces the one before; without, every
 // connection is a session of its own.

@@ -112,13 +112,9 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, err
 	}
-	store := past.store
-	if store == nil {
-		store = gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
-	}
 	hub, err = gohub.New(gohub.Config{
-		Authenticator: users,
-		Store:         store,
+		Authenticator: withDevice(users),
+		Store:         past.store,
 		Broker:        others.broker,
 		Node:          conf.node,
 		URL:           conf.url,
@@ -149,7 +145,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	})
 	routeCluster(mux, hub, users)
 	files.route(mux)
-	(&pages{hub, store, files, users, logins, conf.tls}).route(mux)
+	(&pages{hub, past.store, files, users, logins, conf.tls}).route(mux)
 
 	a.handler = withSecurityHeaders(conf, cors(mux))
 	return a, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -40,6 +41,7 @@ type page struct {
 	Preset        bool   // the room cannot be left
 	Complete      bool   // everything was there
 	Closed        bool   // the room asked for is not open to this user; another one is shown
+	Notice        string // at the top
 	Rooms, Direct []roomView
 	People        []personView
 	Lines         []line
@@ -121,6 +123,12 @@ func (s *pages) build(r *http.Request, who gohub.Identity) *page {
 	defer cancel()
 	k, complete := s.ask(ctx, who, room, max(before, 0))
 	p.Complete = complete
+	switch {
+	case p.Closed:
+		p.Notice = p.T("room.closed")
+	case !complete:
+		p.Notice = p.T("connection.incomplete")
+	}
 	p.show(who, room, k, zoneOf(r))
 	return p
 }
@@ -202,7 +210,7 @@ func (s *pages) newest(ctx context.Context, who gohub.Identity, room gohub.RoomI
 func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.RoomID, k *known) error {
 	var names []string
 	recent := slices.Clone(k.rooms)
-	slices.SortStableFunc(recent, func(a, b gohub.RoomState) int { return int(b.Head - a.Head) })
+	slices.SortStableFunc(recent, func(a, b gohub.RoomState) int { return cmp.Compare(b.Head, a.Head) })
 	for _, r := range recent[:min(len(recent), pagePreviews)] {
 		names = append(names, r.Room.Name)
 	}

@@ -14,7 +14,7 @@ import (
 func TestSecurityHeaders(t *testing.T) {
 	want := map[string]string{
 		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-			"form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
 		"X-Content-Type-Options":       "nosniff",
 		"Referrer-Policy":              "same-origin",
 		"Cross-Origin-Opener-Policy":   "same-origin",
@@ -25,9 +25,9 @@ func TestSecurityHeaders(t *testing.T) {
 	}
 	files, err := fs.Glob(webFiles, "web/*")
 	require.NoError(t, err)
-	requests := []string{"GET /", "GET /ws", "POST /login", "GET /login", "POST /refresh", "POST /logout", "OPTIONS /login", "GET /healthz", "POST /healthz", "GET /nowhere"}
+	requests := []string{"GET /", "GET /ws", "POST /login", "GET /login", "POST /refresh", "POST /logout", "OPTIONS /login", "POST /settings", "GET /healthz", "POST /healthz", "GET /static/0/icon.svg", "GET /static/0/nothing.js", "GET /nowhere"}
 	for _, file := range files {
-		requests = append(requests, "GET "+strings.Replace(strings.TrimPrefix(file, "web"), "/index.html", "/", 1))
+		requests = append(requests, "GET "+strings.TrimPrefix(file, "web"))
 	}
 	for _, secure := range []bool{false, true} {
 		h := testApp(t, config{tls: secure, origins: []string{"https://friend.example"}}).handler
@@ -47,7 +47,7 @@ func TestSecurityHeaders(t *testing.T) {
 // Of several nodes each page may be sent to the others.
 func TestPolicyOfSeveralNodes(t *testing.T) {
 	policy := securityHeaders(config{redis: "redis://x", origins: []string{"http://127.0.0.1:8082", "https://chat-2.example"}})["Content-Security-Policy"]
-	assert.Contains(t, policy, "connect-src 'self' ws://127.0.0.1:8082 wss://chat-2.example; ")
+	assert.Contains(t, policy, "connect-src 'self' http://127.0.0.1:8082 ws://127.0.0.1:8082 https://chat-2.example wss://chat-2.example; ")
 }
 
 // Pages of a listed origin may use everything, and read what they are answered.

@@ -6,11 +6,11 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,16 +40,17 @@ type file struct {
 }
 
 // static are the files of web, and the client of the hub. Each has its name as
-// its address, where browsers ask each time, and another one with a hash of
-// them all, where they need not: /static/HASH/app.js imports ./gohub.js, and
-// gets what belongs to it.
+// its address, where it is as it was written and browsers ask each time; and
+// another one with a hash of them all, without its comments, where they need not
+// ask: /static/HASH/app.js imports ./gohub.js, and gets what belongs to it.
 type static struct {
 	hash  string
 	files map[string]*file
+	lean  map[string]*file // for the address with the hash
 }
 
 func newStatic() (*static, error) {
-	s := &static{files: map[string]*file{}}
+	s := &static{files: map[string]*file{}, lean: map[string]*file{}}
 	if err := s.add("gohub.js", []byte(js.Source)); err != nil {
 		return nil, err
 	}
@@ -78,26 +79,54 @@ func newStatic() (*static, error) {
 	return s, nil
 }
 
-func (s *static) add(name string, content []byte) error {
+func (s *static) add(name string, content []byte) (err error) {
+	if s.files[name], err = newFile(name, content); err != nil {
+		return err
+	}
+	s.lean[name], err = newFile(name, withoutComments(name, content))
+	return err
+}
+
+func newFile(name string, content []byte) (*file, error) {
 	contentType, ok := contentTypes[path.Ext(name)]
 	if !ok {
-		return fmt.Errorf("no content type for %s", name)
+		return nil, fmt.Errorf("no content type for %s", name)
 	}
 	sum := sha256.Sum256(content)
 	f := &file{contentType: contentType, etag: hex.EncodeToString(sum[:8]), plain: content}
 	var b bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // which is a level
-	if _, err := w.Write(content); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
+	_, _ = w.Write(content)                               // a Buffer takes everything
+	_ = w.Close()
 	if b.Len() < len(content) {
 		f.gzipped = b.Bytes()
 	}
-	s.files[name] = f
-	return nil
+	return f, nil
+}
+
+var commentLine = map[string]*regexp.Regexp{
+	".js":  regexp.MustCompile(`(?m)^[ \t]*//.*\n`),
+	".css": regexp.MustCompile(`(?m)^[ \t]*/\*[^*]*\*/[ \t]*\n`),
+}
+
+// withoutComments leaves out the lines that are nothing but a comment: a fifth
+// of what would be sent. A script with a string of several lines stays as it is.
+func withoutComments(name string, content []byte) []byte {
+	lines := commentLine[path.Ext(name)]
+	if lines == nil || severalLines(content) {
+		return content
+	}
+	return lines.ReplaceAll(content, nil)
+}
+
+// severalLines reports whether a string in backquotes may go on in the next line.
+func severalLines(script []byte) bool {
+	for line := range bytes.Lines(script) {
+		if bytes.Count(line, []byte("`"))%2 == 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // names are sorted.
@@ -113,11 +142,12 @@ func (s *static) names() []string {
 // File is where a page finds a file.
 func (s *static) File(name string) string { return "/static/" + s.hash + "/" + name }
 
-// Modules are what app.js imports, so that they are asked for together.
+// Modules are what app.js imports, so that they are asked for together; lazy-…
+// is imported when it is needed.
 func (s *static) Modules() []string {
 	var list []string
 	for _, name := range s.names() {
-		if path.Ext(name) == ".js" && name != "app.js" && name != "cluster.js" {
+		if path.Ext(name) == ".js" && name != "app.js" && name != "cluster.js" && !strings.HasPrefix(name, "lazy-") {
 			list = append(list, s.File(name))
 		}
 	}
@@ -128,10 +158,15 @@ func (s *static) Modules() []string {
 // or older, gets what there is here rather than nothing.
 func (s *static) route(mux *http.ServeMux) {
 	mux.HandleFunc("GET /static/{hash}/{name...}", func(w http.ResponseWriter, r *http.Request) {
-		f, ok := s.files[r.PathValue("name")]
+		f, ok := s.lean[r.PathValue("name")]
 		if !ok {
 			problem{http.StatusNotFound, "there is nothing here"}.write(w)
 			return
+		}
+		if ext := path.Ext(r.PathValue("name")); ext == ".js" || ext == ".css" {
+			for _, name := range ofDocuments {
+				w.Header().Del(name)
+			}
 		}
 		f.serve(w, r, r.PathValue("hash") == s.hash)
 	})
@@ -160,25 +195,20 @@ func (f *file) serve(w http.ResponseWriter, r *http.Request, immutable bool) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 }
 
-// takesGzip reports whether the client says that it does.
+// takesGzip reports whether the client says that it does: by name, or by "*"
+// where the name is not there.
 func takesGzip(r *http.Request) bool {
-	var star, named bool
+	takes := map[string]bool{}
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
 		coding, params, _ := strings.Cut(part, ";")
-		takes := true
-		if q, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q="); ok {
-			weight, err := strconv.ParseFloat(q, 64)
-			takes = err == nil && weight > 0 || errors.Is(err, strconv.ErrRange)
+		weight := 1.0
+		if q, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			weight, _ = strconv.ParseFloat(q, 64) // 0, if that is no number
 		}
-		switch strings.ToLower(strings.TrimSpace(coding)) {
-		case "gzip":
-			named = true
-			star = takes
-		case "*":
-			if !named {
-				star = takes
-			}
-		}
+		takes[strings.ToLower(strings.TrimSpace(coding))] = weight > 0
 	}
-	return star
+	if gzip, named := takes["gzip"]; named {
+		return gzip
+	}
+	return takes["*"]
 }

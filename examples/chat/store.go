@@ -16,7 +16,7 @@ import (
 
 // A history is where messages are kept.
 type history struct {
-	store gohub.Store  // nil: the hub's own, in memory
+	store gohub.Store
 	where string       // for a person
 	close func() error // after the hub
 	accounts
@@ -30,7 +30,7 @@ func openHistory(ctx context.Context, conf config) (history, error) {
 		return openPostgres(ctx, conf.postgres)
 	case conf.data == inMemory:
 		acc, err := passing()
-		return history{nil, "in memory, and ends with this process", func() error { return nil }, acc}, err
+		return history{gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), "in memory, and ends with this process", func() error { return nil }, acc}, err
 	}
 	h, err := openDir(conf.data) //nolint:contextcheck // it waits for a lock at most
 	if err != nil {

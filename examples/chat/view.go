@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -99,6 +100,9 @@ func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.L
 		p.Title = "#" + room.Name
 		p.Beginning = p.T("log.beginning", "room", p.Title)
 		p.Subtitle = p.N("room.people", k.here.Count)
+	}
+	if len(p.Lines) == 0 {
+		p.Beginning = p.T("log.empty")
 	}
 	p.Count = strconv.Itoa(k.here.Count)
 }
@@ -365,15 +369,18 @@ func initial(user string) string {
 // A span is a piece of text, or a link.
 type span struct{ text, href string }
 
-// link is what begins like an address. The script looks for the same.
-var link = regexp.MustCompile(`\bhttps?://[^\s<>"./][^\s<>"]*`)
+// link is what begins like an address. The script looks for the same (text.js).
+var link = regexp.MustCompile(`\bhttps?://[^\s<>"./][^\s<>"]*|\bmailto:[^\s<>"]+@[^\s<>"]+`)
 
-// spans finds the links of a text. What ends a sentence does not belong to one.
+// spans finds the links of a text.
 func spans(text string) []span {
 	var list []span
 	at := 0
 	for _, found := range link.FindAllStringIndex(text, -1) {
-		address := strings.TrimRight(text[found[0]:found[1]], ".,;:!?'*_)]}")
+		address := trimAddress(text[found[0]:found[1]])
+		if _, err := url.Parse(address); err != nil {
+			continue
+		}
 		if found[0] > at {
 			list = append(list, span{text: text[at:found[0]]})
 		}
@@ -384,6 +391,22 @@ func spans(text string) []span {
 		list = append(list, span{text: text[at:]})
 	}
 	return list
+}
+
+// trimAddress cuts off what ends the sentence around an address, but no bracket
+// that it has opened itself.
+func trimAddress(s string) string {
+	for s != "" {
+		last := s[len(s)-1:]
+		if !strings.Contains(".,;:!?'*_)]}", last) {
+			break
+		}
+		if opens := map[string]string{")": "(", "]": "[", "}": "{"}[last]; opens != "" && strings.Count(s, opens) >= strings.Count(s, last) {
+			break
+		}
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // words writes a text without any space around it: the bubble keeps all space.

@@ -15,7 +15,7 @@ func securityHeaders(conf config) map[string]string {
 	connect := []string{"'self'"}
 	if conf.redis != "" { // the other nodes' pages may connect here, and this one's there
 		for _, origin := range conf.origins {
-			connect = append(connect, strings.Replace(origin, "http", "ws", 1))
+			connect = append(connect, origin, strings.Replace(origin, "http", "ws", 1))
 		}
 	}
 	return map[string]string{
@@ -28,6 +28,11 @@ func securityHeaders(conf config) map[string]string {
 		"Permissions-Policy":           "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 	}
 }
+
+// ofDocuments are those that say something of a document alone, and nothing of a
+// script or a style sheet: at an address where nothing else is, they are left out.
+// Two dozen files would otherwise carry more of them than of themselves.
+var ofDocuments = []string{"Content-Security-Policy", "Cross-Origin-Opener-Policy", "Permissions-Policy", "Referrer-Policy"}
 
 func withSecurityHeaders(conf config, next http.Handler) http.Handler {
 	headers := securityHeaders(conf)

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub"
+)
+
+// submit sends a form as a browser without the script does.
+func submit(h http.Handler, path string, fields url.Values, cookies []*http.Cookie, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", path, strings.NewReader(fields.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	for _, c := range cookies {
+		r.AddCookie(c)
+	}
+	return do(h, r)
+}
+
+func TestLoginWithoutScript(t *testing.T) {
+	s := newStage(t, nil)
+	s.say("bob", "garden", "hello")
+	page := readPage(t, do(s.app.handler, httptest.NewRequest("GET", "/?room=garden", nil)))
+	assert.Equal(t, http.StatusOK, page.status)
+	assert.NotContains(t, page.html, "hello")
+	assert.Empty(t, page.all("script"))
+	form := page.one(t, "form.card")
+	assert.Equal(t, "post", form.attrs["method"])
+	fields := url.Values{}
+	for _, in := range form.all("input") {
+		fields.Set(in.attrs["name"], in.attrs["value"])
+	}
+	fields.Set("user", "alice")
+
+	in := submit(s.app.handler, form.attrs["action"], fields, nil)
+	require.Equal(t, http.StatusSeeOther, in.Code)
+	assert.Equal(t, "/?room=garden", in.Header().Get("Location"))
+	assert.Empty(t, in.Header().Get("Content-Type"))
+	chat := readPage(t, do(s.app.handler, withCookies(in, "GET", in.Header().Get("Location"))))
+	assert.Equal(t, []string{"hello"}, chat.bubbles())
+	assert.True(t, chat.one(t, "button#send").is("disabled"))
+	assert.Contains(t, chat.one(t, "noscript").words(), "JavaScript")
+
+	out := submit(s.app.handler, chat.one(t, "form#logout").attrs["action"], nil, in.Result().Cookies())
+	require.Equal(t, http.StatusSeeOther, out.Code)
+	assert.Equal(t, "/", out.Header().Get("Location"))
+	for _, c := range out.Result().Cookies() {
+		assert.Negative(t, c.MaxAge, c.Name)
+	}
+	assert.Len(t, readPage(t, do(s.app.handler, withCookies(in, "GET", "/"))).all("ol#messages"), 1, "the access token lives on, as it does")
+
+	for name, user := range map[string]string{"none": "", "bad": attack} {
+		w := submit(s.app.handler, "/login", url.Values{"user": {user}, "back": {"/?room=garden"}}, nil)
+		page := readPage(t, w)
+		assert.Equal(t, http.StatusBadRequest, page.status, name)
+		assert.Empty(t, w.Result().Cookies())
+		assert.Equal(t, locales[0].T("login.invalid"), page.one(t, "p#user-error").words())
+		assert.Equal(t, user, page.one(t, "input#user").attrs["value"], "what was typed is there to be mended")
+		assert.True(t, page.one(t, "input#user").is("aria-invalid"))
+		assert.Equal(t, "/?room=garden", page.one(t, "form.card").all("input")[1].attrs["value"])
+	}
+
+	evil := submit(s.app.handler, "/login", url.Values{"user": {"alice"}}, nil, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+	assert.Equal(t, http.StatusForbidden, evil.Code)
+	assert.Empty(t, evil.Result().Cookies())
+}
+
+func TestLeadsNowhereElse(t *testing.T) {
+	for back, want := range map[string]string{
+		"":                         "/",
+		"/":                        "/",
+		"/?room=@alice,bob":        "/?room=@alice,bob",
+		"/?room=a&before=1#x":      "/?room=a&before=1",
+		"https://evil.example/":    "/",
+		"//evil.example/":          "/",
+		`/\evil.example/`:          "/",
+		`\\evil.example`:           "/",
+		"/\t/evil.example":         "/",
+		"/logout":                  "/",
+		"javascript:alert(1)":      "/",
+		"/?x\r\nSet-Cookie: a=b":   "/",
+		"?room=a":                  "/",
+		"/%2f/evil.example":        "/",
+		"http:///?room=a":          "/",
+		"//user@evil.example/?a=b": "/",
+	} {
+		assert.Equal(t, want, localAddress(back), back)
+	}
+}
+
+// The access cookie is gone after minutes. The page comes up all the same, and
+// its script is told to renew; the refresh token is as good as before.
+func TestPageWithRefreshCookieAlone(t *testing.T) {
+	s := newStage(t, nil)
+	s.say("bob", "general", "hello")
+	in := do(s.app.handler, loginRequest("alice"))
+	r := httptest.NewRequest("GET", "/", nil)
+	for _, c := range in.Result().Cookies() {
+		if strings.HasSuffix(c.Name, "-refresh") {
+			r.AddCookie(c)
+		}
+	}
+	require.Len(t, r.Cookies(), 1)
+	for range 2 {
+		w := do(s.app.handler, r)
+		v := readPage(t, w)
+		assert.Equal(t, []string{"hello"}, v.bubbles())
+		assert.Equal(t, "alice", v.boot.User)
+		assert.Zero(t, v.boot.Expires)
+		assert.Empty(t, w.Result().Cookies(), "a GET renews nothing")
+	}
+	refresh := httptest.NewRequest("POST", "/refresh", nil)
+	refresh.AddCookie(r.Cookies()[0])
+	assert.Equal(t, http.StatusOK, do(s.app.handler, refresh).Code)
+
+	require.Equal(t, http.StatusNoContent, do(s.app.handler, withCookies(in, "POST", "/logout")).Code)
+	gone := readPage(t, do(s.app.handler, r))
+	assert.Len(t, gone.all("form.card"), 1)
+	assert.NotContains(t, gone.html, "hello")
+}
+
+func TestSettings(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		h := testApp(t, config{tls: secure}).handler
+		w := submit(h, "/settings", url.Values{"theme": {"dark"}, "lang": {"de"}, "back": {"/?room=garden"}}, nil)
+		require.Equal(t, http.StatusSeeOther, w.Code)
+		assert.Equal(t, "/?room=garden", w.Header().Get("Location"))
+		require.Len(t, w.Result().Cookies(), 2)
+		for _, c := range w.Result().Cookies() {
+			assert.Equal(t, secure, c.Secure)
+			assert.Equal(t, http.SameSiteLaxMode, c.SameSite)
+		}
+		page := readPage(t, do(h, withCookies(w, "GET", "/")))
+		assert.Equal(t, "dark", page.one(t, "html").attrs["data-theme"])
+		assert.Equal(t, "de", page.one(t, "html").attrs["lang"])
+		assert.Equal(t, "Anmelden", page.one(t, "button.primary").words())
+
+		assert.Equal(t, http.StatusNoContent, submit(h, "/settings", url.Values{"theme": {"contrast"}}, nil, "Accept", "*/*").Code)
+		bad := submit(h, "/settings", url.Values{"theme": {attack}, "lang": {"tlh"}, "back": {"https://evil.example"}}, nil)
+		assert.Equal(t, "/", bad.Header().Get("Location"))
+		assert.Empty(t, bad.Result().Cookies())
+		evil := submit(h, "/settings", url.Values{"theme": {"dark"}}, nil, "Sec-Fetch-Site", "cross-site")
+		assert.Equal(t, http.StatusForbidden, evil.Code)
+		assert.Empty(t, evil.Result().Cookies())
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Cookie", `chat-theme="><script>; chat-lang=xx`)
+	page := readPage(t, do(testApp(t, config{}).handler, r))
+	assert.Equal(t, "system", page.one(t, "html").attrs["data-theme"])
+	assert.Equal(t, "en", page.one(t, "html").attrs["lang"])
+}
+
+func TestGermanPage(t *testing.T) {
+	s := newStage(t, nil)
+	first := s.say("bob", "general", "Hallo")
+	s.say("bob", "general", "Welt")
+	s.mark("alice", "general", 0, first.Seq)
+	v := s.visit("alice", "/", "Accept-Language", "fr, de-AT;q=0.9, en;q=0.5")
+	assert.Equal(t, "de", v.one(t, "html").attrs["lang"])
+	assert.Equal(t, "Neu", v.one(t, "li.divider").words())
+	assert.Equal(t, ", 1 ungelesen", v.one(t, "ul#rooms").all("span.unread")[0].words())
+	assert.Equal(t, "0 Personen hier", v.one(t, "p#subtitle").words())
+	assert.Equal(t, "{n} Person hier", v.boot.Strings["room.people"].One)
+	assert.Equal(t, "sagt, was du tust", v.boot.Commands[1].Help)
+}
+
+// Each tab is a device of its own, if its login is of none.
+func TestDeviceOfTheQuery(t *testing.T) {
+	who := gohub.Identity{User: "alice"}
+	auth := withDevice(gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil }))
+	device := func(query string) string {
+		got, err := auth.Authenticate(httptest.NewRequest("GET", "/ws?device="+query, nil))
+		require.NoError(t, err)
+		return got.Device
+	}
+	assert.Equal(t, "tab-1", device("tab-1"))
+	assert.Empty(t, device(""))
+	assert.Empty(t, device(url.QueryEscape("<b>")))
+	who.Device = "phone"
+	assert.Equal(t, "phone", device("tab-1"))
+}
+
+// A compressed page tells by its length what repeats in it, so that is blurred.
+func TestPageIsCompressed(t *testing.T) {
+	s := newStage(t, nil)
+	s.say("bob", "general", "hello")
+	in := do(s.app.handler, loginRequest("alice"))
+	lengths := map[string]bool{}
+	for range 20 {
+		r := withCookies(in, "GET", "/")
+		r.Header.Set("Accept-Encoding", "br, gzip")
+		w := do(s.app.handler, r)
+		assert.Equal(t, "gzip", w.Header().Get("Content-Encoding"))
+		assert.Contains(t, w.Header().Values("Vary"), "Accept-Encoding")
+		lengths[w.Header().Get("Content-Length")] = true
+		unzipped, err := gzip.NewReader(w.Body)
+		require.NoError(t, err)
+		html, err := io.ReadAll(unzipped)
+		require.NoError(t, err)
+		assert.Contains(t, string(html), ">hello<")
+	}
+	assert.Greater(t, len(lengths), 5)
+	assert.Empty(t, do(s.app.handler, withCookies(in, "GET", "/")).Header().Get("Content-Encoding"))
+}
