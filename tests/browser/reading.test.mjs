@@ -55,7 +55,7 @@ test('what comes elsewhere is counted, previewed, and in the title', async () =>
 
 test('a room with unread messages opens where they begin, and they are read then', async () => {
   await alice.open('random');
-  await alice.message('of   many').waitFor();
+  await alice.message('second').waitFor();
   await alice.entry('random').locator('.badge').waitFor({ state: 'hidden' });
   await alice.open('general');
   await saidBy(bob, 'random', ...lines(1, 3));
@@ -119,7 +119,7 @@ test('scrolling up goes through the whole room, and nothing moves under the eyes
   }
   assert.ok(moved >= 3, `${moved} pages`);
   assert.equal(seen.size, LONG);
-  assert.deepEqual((await alice.texts()).slice(0, 150), lines(1, 150), 'in order, without a hole');
+  assert.deepEqual((await alice.texts()).slice(0, 100), lines(1, 100), 'in order, without a hole');
   await alice.page.locator('#beginning', { hasText: 'This is the beginning of #long.' }).waitFor();
   assert.equal(await alice.page.locator('#earlier').isVisible(), false);
 });
