@@ -165,6 +165,7 @@ func (s *pages) ask(ctx context.Context, who gohub.Identity, room gohub.RoomID, 
 	wg.Go(func() {
 		k.rooms, errs[0] = s.store.Rooms(ctx, who.Tenant, who.User)
 		if errs[0] == nil {
+			k.rooms = append([]gohub.RoomState{}, k.rooms...) // none is not the same as not known
 			errs[1] = s.previews(ctx, who, room, &k)
 		}
 	})

@@ -119,6 +119,7 @@ func TestFirstPaint(t *testing.T) {
 	s.say("bob", "general", "not the server", ofKind("notice"))
 	last := s.say("alice", "general", "bye")
 	s.mark("bob", "general", last.Seq, first.Seq)
+	s.mark("alice", "general", last.Seq+1, 0) // who does not count for herself
 
 	v := s.visit("alice", "/")
 	require.Equal(t, http.StatusOK, v.status)
@@ -360,6 +361,7 @@ func TestEmptyRoom(t *testing.T) {
 	v := newStage(t, nil).visit("alice", "/?room=new")
 	require.NotNil(t, v.boot.Since)
 	assert.Zero(t, *v.boot.Since)
+	assert.Equal(t, []bootRoom{}, v.boot.Rooms, "none, and not null")
 	assert.True(t, v.one(t, "div#log").has("empty"))
 	assert.Len(t, v.one(t, "ul#rooms").all("li.room"), 3, "it is in the list while it is looked at")
 }

@@ -144,6 +144,7 @@ func TestSettings(t *testing.T) {
 		}
 		page := readPage(t, do(h, withCookies(w, "GET", "/")))
 		assert.Equal(t, "dark", page.one(t, "html").attrs["data-theme"])
+		assert.Equal(t, "dark", page.all("meta")[2].attrs["content"])
 		assert.Equal(t, "de", page.one(t, "html").attrs["lang"])
 		assert.Equal(t, "Anmelden", page.one(t, "button.primary").words())
 

@@ -75,6 +75,15 @@ func (u personView) Presence(l *locale) string {
 	return l.T("people.away")
 }
 
+// ColorScheme is for what the browser paints by itself, until the style sheet is
+// there too: no flash.
+func (p *page) ColorScheme() string {
+	if p.Theme == "light" || p.Theme == "dark" {
+		return p.Theme
+	}
+	return "light dark"
+}
+
 // show fills the page with what is known.
 func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.Location) {
 	me := who.User
@@ -122,6 +131,9 @@ func (p *page) bootOf(who gohub.Identity, room gohub.RoomID, k known) boot {
 			since = k.messages[n-1].Seq
 		}
 		b.Since = &since
+	}
+	if k.rooms != nil {
+		b.Rooms = []bootRoom{}
 	}
 	for _, r := range k.rooms {
 		b.Rooms = append(b.Rooms, bootRoom{r.Room.Name, r.Head, r.Seen, r.Unread})

@@ -1,9 +1,8 @@
 // The state of the connection: a banner while there is none, with the time until the next try; a notice where another
 // tab has taken this one's place.
 
-import { $, element, setText } from './dom.js';
-import { announce } from './announce.js';
-import { t } from './i18n.js';
+import { $, announce, element, setText } from './dom.js';
+import { boot, t } from './i18n.js';
 
 const PATIENCE = 1_000; // ms that connecting may take until it is worth a word
 const BRIEFLY = 6_000; // ms for what is only told
@@ -13,10 +12,12 @@ let client;
 let lost = false; // there was a connection, and then none
 let ticking = 0;
 let late = 0;
+let told = ''; // what is only told, for a while
 
 export function startConnection(theClient) {
   client = theClient;
   client.on('state', paint);
+  if (boot.complete && $('banner-text').textContent.trim()) notice($('banner-text').textContent.trim()); // the server's, of the room
   $('banner-try').addEventListener('click', connect);
 }
 
@@ -45,7 +46,7 @@ const states = {
     setText($('server'), durable ? t('server.at', { node }) : t('server.passing'));
     $('server').title = node;
     if (document.activeElement === $('banner-try')) $('text').focus();
-    banner('');
+    banner(told);
     if (lost) announce(t('connection.again'), 'connection');
     lost = false;
   },
@@ -78,8 +79,12 @@ function banner(words) {
 
 // notice shows something in the banner's place for a while.
 export function notice(words) {
-  banner(words);
-  setTimeout(() => $('banner-text').textContent === words && banner(''), BRIEFLY);
+  banner((told = words));
+  setTimeout(() => {
+    if (told !== words) return;
+    told = '';
+    if ($('banner-text').textContent === words) banner('');
+  }, BRIEFLY);
 }
 
 // What a tab shows that a copy of it has replaced. It can be closed, to read or copy what is there; the banner stays.

@@ -4,11 +4,11 @@
 import { emit } from './events.js';
 import { Timeline } from './timeline.js';
 
-const PAGE = 100; // messages of history at a time
+const PAGE = 40; // messages of history at a time
 const FIRST = 50; // with the first look
-const MOST = 400; // messages kept of the room on screen
+export const MOST = 200; // messages kept of the room on screen
 const FEW = 60; // and of the others
-const AROUND = 150; // kept on either side of the reader, where there are too many
+const AROUND = 70; // kept on either side of the reader, where there are too many
 const PEOPLE = 1_000; // users that are listed; of larger rooms only the count is known
 
 export const directWith = (me, user) => `@${[me, user].sort().join(',')}`;
@@ -204,7 +204,7 @@ export class Conversation {
   trim(at) {
     const { timeline } = this;
     const { length } = timeline.messages;
-    if (length <= (at === undefined ? FEW : MOST + PAGE)) return;
+    if (length <= (at === undefined ? FEW : MOST)) return;
     if (at === undefined) {
       if (timeline.newer) timeline.restart();
       timeline.cutStart(FEW);

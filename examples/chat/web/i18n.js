@@ -8,7 +8,7 @@ const plurals = new Intl.PluralRules(language);
 const numbers = new Intl.NumberFormat(language);
 const lists = new Intl.ListFormat(language, { type: 'conjunction' });
 const dates = (options) => new Intl.DateTimeFormat(language, options);
-const clock = dates({ hour: '2-digit', minute: '2-digit' });
+const clock = dates({ hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }); // as the server writes it
 const full = dates({ dateStyle: 'full', timeStyle: 'short' });
 const weekday = dates({ weekday: 'long', day: 'numeric', month: 'long' });
 const withYear = dates({ day: 'numeric', month: 'long', year: 'numeric' });

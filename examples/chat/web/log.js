@@ -1,13 +1,12 @@
 // What is in the log: the messages of the conversation on screen, with the days between them and where the new
 // ones begin. Whatever changes, the whole is put in order once a frame; elements that are there are kept.
 
-import { $, arrange, fromTemplate, oncePerFrame, setText } from './dom.js';
+import { MOST } from './conversation.js';
+import { $, arrange, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
-import { boot, day, t } from './i18n.js';
-import { dayOf, isNotice, paint, timeOf } from './message.js';
-import { rove } from './roving.js';
+import { boot, dateAndTime, day, t } from './i18n.js';
+import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
-import { stateOf } from './ticks.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
 
@@ -22,7 +21,7 @@ export const conversation = () => shown;
 
 export function startLog() {
   divider = fromTemplate('divider');
-  stop = rove(list, '.message', { vertical: true });
+  stop = rove(list, '.message', { vertical: true, fresh: -1 });
   // The links of a message are within reach while it is the stop of the Tab key.
   let current;
   list.addEventListener('focusin', (e) => {
@@ -31,6 +30,9 @@ export function startLog() {
     for (const a of current?.querySelectorAll('a') ?? []) a.tabIndex = -1;
     for (const a of message?.querySelectorAll('a') ?? []) a.tabIndex = 0;
     current = message;
+  });
+  list.addEventListener('pointerover', ({ target }) => { // the whole date, for who wants to know
+    if (target.matches('.message time') && !target.title) target.title = dateAndTime(Date.parse(target.dateTime));
   });
   on('changed', (c) => c === shown && redraw());
   on('marks', (c) => c === shown && redraw());
@@ -63,14 +65,15 @@ function draw() {
   if (!shown) return;
   const { timeline } = shown;
   trim();
-  const release = scroll.hold();
-  arrange(list, elementsOf(shown));
+  const wanted = elementsOf(shown);
+  const release = wanted.at(-1) === list.lastElementChild ? undefined : scroll.hold(); // what comes above moves nothing
+  arrange(list, wanted);
   $('earlier').hidden = !timeline.more || !timeline.first;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
   $('beginning').hidden = timeline.more;
   setText($('beginning'), none ? t('log.empty') : shown.other === undefined ? t('log.beginning', { room: shown.title }) : t('log.beginning.direct', { user: shown.other }));
-  release();
+  release?.();
   stop();
   scroll.settle();
 }
@@ -78,7 +81,7 @@ function draw() {
 // trim lets messages go where there are too many, far away from what is in view.
 function trim() {
   const { messages } = shown.timeline;
-  if (messages.length <= 400) return;
+  if (messages.length <= MOST) return;
   shown.trim(scroll.following() ? Infinity : messages.findIndex((m) => m.element === scroll.inView()));
 }
 

@@ -1,12 +1,16 @@
 // One message on screen. The server has rendered some, the rest is made of its template.
 
-import { $, fromTemplate, paintAvatar, setText } from './dom.js';
-import { boot, dateAndTime, midnight, t, time } from './i18n.js';
+import { $, announce, fromTemplate, paintAvatar, setText } from './dom.js';
+import { boot, has, midnight, t, time } from './i18n.js';
 import { onlyEmoji, textOf, write } from './text.js';
-import { paintTicks } from './ticks.js';
 
 export const timeOf = (m) => (m.seq === Infinity ? m.written : m.seq / 1000);
-export const dayOf = (m) => midnight(timeOf(m));
+
+// dayOf is reckoned once, for it takes a while.
+export function dayOf(m) {
+  if (m.dated !== m.seq) Object.assign(m, { dated: m.seq, midnight: midnight(timeOf(m)) });
+  return m.midnight;
+}
 
 // A notice is a message to oneself; from others it would pass for the server's words.
 export const isNotice = (m) => m.kind === 'notice' && m.sender === boot.user && m.to === m.sender;
@@ -28,7 +32,7 @@ export function adopt() {
     const words = parts.bubble.textContent;
     const m = { id, room: boot.room, seq: Number(seq), sender, kind, body: { text: kind === 'me' ? words.slice(sender.length + 3) : words } };
     if (to) m.to = to;
-    for (const a of parts.bubble.querySelectorAll('a')) a.tabIndex = -1;
+    for (const e of [element, ...parts.bubble.querySelectorAll('a')]) e.tabIndex = -1;
     parts.bubble.classList.toggle('big', onlyEmoji(words));
     return Object.assign(m, { element, parts, words, style: styleOf(m), ticked: `${state} 0` });
   });
@@ -40,6 +44,7 @@ const partsOf = (element) => Object.fromEntries(['avatar', 'name', 'only', 'bubb
 export function paint(m, { direct, follows, lastOwn, state, readers }) {
   if (!m.element) {
     m.element = fromTemplate('message');
+    m.element.tabIndex = -1;
     m.parts = partsOf(m.element);
     paintAvatar(m.parts.avatar, m.sender);
     setText(m.parts.name, m.sender === boot.user ? t('message.you') : m.sender);
@@ -69,11 +74,57 @@ export function paint(m, { direct, follows, lastOwn, state, readers }) {
     if (m.seq !== Infinity) element.dataset.seq = m.seq;
     const ms = timeOf(m);
     parts.time.dateTime = new Date(ms).toISOString();
-    parts.time.title = dateAndTime(ms);
     setText(parts.time, time(ms));
   }
-  element.classList.toggle('follows', follows);
-  element.classList.toggle('last-own', lastOwn);
+  if (m.follows !== follows) element.classList.toggle('follows', (m.follows = follows));
+  if (m.lastOwn !== lastOwn) element.classList.toggle('last-own', (m.lastOwn = lastOwn));
   if (m.sender === boot.user && !isNotice(m)) paintTicks(m, state, readers);
   return element;
+}
+
+// --- ticks: how far a message of ours is: sending, sent (the server has put it in order), saved, delivered, seen. Here
+// are the words; style.css adds a shape to each by data-state, and hides the words where the shape is enough. ---
+
+// stateOf says how far m is. mark is how far the other one of a direct room has read; of larger rooms there is none.
+export function stateOf(m, mark) {
+  const status = m.out?.status;
+  if (status === 'failed') return 'failed';
+  if (status === 'queued' || status === 'sending') return m.seq === Infinity ? 'sending' : 'sent';
+  if (mark && m.seq <= mark.seen) return 'seen';
+  if (mark && m.seq <= mark.delivered) return 'delivered';
+  return 'saved';
+}
+
+// paintTicks shows the state of m. readers: how many others of a larger room have read it.
+export function paintTicks(m, state, readers) {
+  const shown = `${state} ${readers}`;
+  if (m.ticked === shown) return;
+  m.ticked = shown;
+  const { ticks } = m.parts;
+  m.element.dataset.state = readers ? 'seen' : state;
+  m.element.classList.toggle('failed', state === 'failed');
+  if (state === 'failed') return paintFailure(m, ticks);
+  const words = readers ? t('tick.seen_by', { n: readers }) : t('tick.' + state);
+  setText(ticks, words);
+  ticks.title = words;
+}
+
+function paintFailure(m, ticks) {
+  const { code, message = '' } = m.out.error ?? {};
+  const failed = fromTemplate('failed');
+  const why = t('tick.failed', { reason: has(`error.${code}`) ? t(`error.${code}`) : t('error.other', { message }) });
+  setText(failed.querySelector('.why'), why);
+  failed.querySelector('.retry').addEventListener('click', () => {
+    m.out.retry();
+    m.element.focus();
+  });
+  failed.querySelector('.drop').addEventListener('click', () => {
+    const next = m.element.nextElementSibling ?? m.element.previousElementSibling;
+    m.out.cancel();
+    if (next?.tabIndex >= -1 && next.matches('.message')) next.focus();
+    else $('text').focus();
+  });
+  ticks.replaceChildren(failed);
+  ticks.removeAttribute('title');
+  announce(why, 'failed');
 }

@@ -1,12 +1,11 @@
-// Who is in the room: first those who are here, then those who wrote and are gone.
+// Who is in the room: first those who are here, then those who wrote and are gone; and who is typing.
 
-import { $, arrange, fromTemplate, oncePerFrame, paintAvatar, setText } from './dom.js';
+import { $, arrange, fromTemplate, oncePerFrame, paintAvatar, rove, setText } from './dom.js';
 import { directWith } from './conversation.js';
 import { on } from './events.js';
 import { boot, number, t } from './i18n.js';
 import { conversation } from './log.js';
 import { all, openDirect, roomUrl } from './rooms.js';
-import { rove } from './roving.js';
 
 const items = new Map(); // user → element
 let stop;
@@ -23,6 +22,8 @@ export function startPeople() {
   on('people', repaint);
   on('changed', (c) => c === conversation() && repaint());
   on('open', (c, before) => c !== before && repaint());
+  on('typing', paintTyping);
+  on('open', paintTyping);
 }
 
 const isOnline = (user) => [...all.values()].some((c) => c.members.has(user) || (c.other === user && c.online));
@@ -58,4 +59,11 @@ function paint(c, user, online) {
   e.classList.toggle('away', !online);
   e.querySelector('.avatar').classList.toggle('online', online);
   return e;
+}
+
+// Who is typing. It is not read out: it comes and goes too often.
+function paintTyping(c) {
+  if (c !== conversation()) return;
+  const [a, b, ...more] = c.typing;
+  setText($('typing'), a === undefined ? '' : more.length ? t('typing.many') : b === undefined ? t('typing.one', { a }) : t('typing.two', { a, b }));
 }

@@ -1,11 +1,10 @@
 // The list of rooms: an entry each, with what is unread and what was said last.
 
-import { $, element, fromTemplate, paintAvatar, setText, soon } from './dom.js';
+import { $, element, fromTemplate, paintAvatar, rove, setText, soon } from './dom.js';
 import { on } from './events.js';
 import { boot, t, when } from './i18n.js';
 import { isTold, wordsOf } from './message.js';
 import { all, isPreset, open, roomUrl, upTo } from './rooms.js';
-import { rove } from './roving.js';
 
 const PREVIEW = 80; // characters
 let stops; // of the Tab key, in either list

@@ -1,7 +1,6 @@
 // The rooms: which there are, which is on screen, what is unread in all of them.
 
-import { $, kept, setText, soon } from './dom.js';
-import { announce } from './announce.js';
+import { $, announce, kept, setText, soon } from './dom.js';
 import { notice } from './connection.js';
 import { Conversation, directWith } from './conversation.js';
 import { emit, on } from './events.js';
@@ -86,6 +85,7 @@ export function get(name) {
   roomlist.add(c);
   c.room.on('left', (error) => {
     if (error) notice(t('rooms.refused', { room: c.title, reason: error.code === 'forbidden' ? t('room.closed') : error.code === 'bad_room' ? t('error.bad_room') : error.message }));
+    else announce(t('room.left', { room: c.title }), 'left');
     forget(c);
   });
   for (const out of c.room.outgoing) c.outgoing(out);
@@ -114,7 +114,6 @@ function forget(c) {
   all.delete(c.name);
   roomlist.remove(c);
   if (log.conversation() === c) open(get(boot.presets[0]));
-  announce(t('room.left', { room: c.title }), 'left');
 }
 
 const paintTotal = soon(() => {

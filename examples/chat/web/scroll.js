@@ -14,11 +14,12 @@ const list = $('messages');
 let atEnd = true; // new messages then stay in view
 let moved = false; // the reader has scrolled, since the room was opened
 
-export const following = () => atEnd;
+// following tells whether the reader is at the end of the room, not only of what is here.
+export const following = () => atEnd && !conversation()?.timeline.newer;
 export const touched = () => moved;
 
 // isReading tells whether what comes is read as it comes.
-export const isReading = (c) => c === conversation() && atEnd && !c.timeline.newer && document.visibilityState === 'visible';
+export const isReading = (c) => c === conversation() && following() && document.visibilityState === 'visible';
 
 export function startScroll() {
   log.addEventListener('scroll', onScroll, { passive: true });
@@ -69,8 +70,8 @@ function onScroll() {
   if (!atEnd) moved = true;
   if (was !== atEnd) settle();
   else paintPill();
-  if (above() < log.clientHeight && !atEnd) earlier();
-  if (c.timeline.newer && distance() < log.clientHeight) {
+  if (above() < 2 * log.clientHeight && !atEnd) earlier();
+  if (c.timeline.newer && distance() < 2 * log.clientHeight) {
     quiet();
     c.later();
   }
@@ -94,7 +95,7 @@ export function inView() {
 // hold remembers what is in view, for the time that the list is changed; what it returns puts it back, where the
 // browser has not done so.
 export function hold() {
-  if (atEnd) return toEnd;
+  if (following()) return toEnd;
   const e = inView();
   const top = e?.getBoundingClientRect().top;
   return () => {

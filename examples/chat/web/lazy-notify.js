@@ -1,8 +1,7 @@
 // Notifications: only for who asked for them, only while nobody looks, one for each room, and gone once it is read.
 // While somebody looks, direct messages in other rooms are read out.
 
-import { $, kept, setText } from './dom.js';
-import { announce } from './announce.js';
+import { $, announce, kept, setText } from './dom.js';
 import { on } from './events.js';
 import { boot, t } from './i18n.js';
 import { isNotice, wordsOf } from './message.js';

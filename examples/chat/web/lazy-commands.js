@@ -1,8 +1,7 @@
 // Slash commands as they are typed: a list above the message box, of which ↑ and ↓ choose, Enter or Tab take, and
 // Escape closes.
 
-import { $, arrange, fromTemplate, setText } from './dom.js';
-import { announce } from './announce.js';
+import { $, announce, arrange, fromTemplate, setText } from './dom.js';
 import { boot, t } from './i18n.js';
 
 const text = $('text');
@@ -23,7 +22,7 @@ export function startCommands() {
   text.addEventListener('input', update);
   text.addEventListener('draft', update);
   text.addEventListener('blur', close);
-  text.addEventListener('keydown', onKey);
+  text.addEventListener('keydown', onKey, true);
   list.addEventListener('mousedown', (e) => e.preventDefault()); // the focus stays in the box
   list.addEventListener('click', (e) => {
     const option = e.target.closest('[role=option]');
@@ -67,7 +66,7 @@ function take(option) {
   text.dispatchEvent(new Event('input'));
 }
 
-// onKey comes before that of the message box, which lets a key be that is taken here.
+// onKey comes before that of the message box, by capture: that one lets a key be that is taken here.
 function onKey(e) {
   if (list.hidden || e.isComposing || e.shiftKey || e.ctrlKey || e.metaKey || e.altKey) return;
   const option = found[chosen];

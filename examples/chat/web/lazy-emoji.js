@@ -1,8 +1,7 @@
 // The emoji: a grid with one stop of the Tab key. Where the picker was opened from the box, it goes back there.
 
-import { $ } from './dom.js';
+import { $, rove } from './dom.js';
 import { insert } from './compose.js';
-import { rove } from './roving.js';
 
 export function startEmoji() {
   const grid = $('emoji-grid');
