@@ -16,11 +16,14 @@ async function inject(page) {
 }
 
 // audit gives what is wrong, one line each, and undecided: what axe could not judge and contrast could not either.
+// Where the system forces its colours, contrast judges all text: axe goes by -webkit-text-fill-color, which Chromium
+// tells as if nothing was forced.
 export async function audit(page) {
   await inject(page);
   return page.evaluate(async (tags) => {
+    const forced = matchMedia('(forced-colors: active)').matches;
     const found = await window.axe.run(document, {
-      runOnly: { type: 'tag', values: tags }, rules: { 'target-size': { enabled: true } },
+      runOnly: { type: 'tag', values: tags }, rules: { 'target-size': { enabled: true }, 'color-contrast': { enabled: !forced } },
       resultTypes: ['violations', 'incomplete'], iframes: false, elementRef: true,
     });
     const say = (rule, node) => `${rule.id}: ${node.target.join(' ')}: ${node.any.concat(node.all, node.none).map((c) => c.message).join('; ')}`;
@@ -33,6 +36,12 @@ export async function audit(page) {
         if (verdict === '') judged++;
         else undecided.push(`${say(rule, node)} (${verdict})`);
       }
+    }
+    for (const e of forced ? document.querySelectorAll('body, body *') : []) {
+      if (![...e.childNodes].some((n) => n.nodeType === Node.TEXT_NODE && n.data.trim()) || !e.checkVisibility({ visibilityProperty: true }) || e.matches('script, noscript, option, :disabled')) continue;
+      const verdict = contrast(e);
+      if (verdict === '') judged++;
+      else wrong.push(`forced colours: ${e.tagName}#${e.id}.${e.className}: ${verdict}`);
     }
     return { wrong, undecided, judged };
 

@@ -10,6 +10,7 @@ import { Wire } from './wire.mjs';
 // The watchdog of the client (docs/sdk.md): it asks after so long without a frame, and waits so long for the answer.
 const SILENCE = 25_000, ANSWER = 10_000, ASKED_BY_THE_BROWSER = 5_000; // ms
 const SLACK = 6_000; // ms, of a busy machine
+const LATER = 45_000; // ms, in which the client surely tries again: 30 s are the most between two tries
 
 let w, wire, alice, bob;
 
@@ -30,7 +31,7 @@ after(async () => {
 
 // healed waits until a person is connected and the banner has gone.
 async function healed(p) {
-  await p.connected();
+  await p.is('connected', { timeout: LATER });
   await p.banner.waitFor({ state: 'hidden' });
   await p.page.locator('#banner.on').waitFor({ state: 'detached' });
 }

@@ -29,7 +29,7 @@ test('without JavaScript one can log in, read, go to rooms and to earlier messag
   assert.equal(texts.length, 50);
   assert.match(texts.at(-1), /^message 60: /);
   assert.ok(await nora.messages.last().evaluate((m) => m.getBoundingClientRect().bottom <= innerHeight), 'the newest one is in view');
-  await page.getByText('need JavaScript').waitFor();
+  await page.locator('noscript p', { hasText: 'need JavaScript' }).waitFor();
   assert.ok(await page.locator('#send').isDisabled(), 'what would not work is not offered');
   assert.match(await page.title(), /#general/);
 
@@ -116,7 +116,7 @@ test('in German', async () => {
   await dora.message('Guten Tag').locator('.ticks', { hasText: /gespeichert|gelesen/ }).waitFor();
   await dora.page.locator('#messages .day', { hasText: 'Heute' }).waitFor();
   await dora.say('/shurg');
-  await page.locator('.failed', { hasText: 'nicht gesendet' }).waitFor();
+  await page.locator('.failed .why', { hasText: 'nicht gesendet' }).waitFor();
   await page.getByRole('button', { name: 'Löschen' }).click();
   await w.server.stop();
   await dora.banner.getByText('Keine Verbindung. Nachrichten werden gesendet, sobald sie wieder da ist.').waitFor();

@@ -23,8 +23,8 @@ after(() => w?.stop());
 // where is what has the focus: its id or the like, and whether one can see that it has it.
 const where = () => page.evaluate(() => {
   const e = document.activeElement;
-  const styles = getComputedStyle(e);
-  const outline = styles.outlineStyle !== 'none' && parseFloat(styles.outlineWidth) >= 1;
+  const outlined = (e) => getComputedStyle(e).outlineStyle !== 'none' && parseFloat(getComputedStyle(e).outlineWidth) >= 1;
+  const outline = outlined(e) || (e.id === 'text' && outlined(e.form)); // the message box and its buttons are framed as one
   const r = e.getBoundingClientRect();
   const covered = e.id !== 'text' && r.width > 0 && (() => {
     const x = Math.max(0, Math.min(innerWidth - 1, r.left + r.width / 2)), y = Math.max(0, Math.min(innerHeight - 1, r.top + Math.min(r.height, innerHeight) / 2));

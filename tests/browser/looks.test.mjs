@@ -99,7 +99,7 @@ test('a busy room: days, people, a divider, a whisper, a notice, a refused messa
   await alice.say('/who');
   await page.locator('.notice').waitFor();
   await alice.say('/shurg');
-  await page.locator('.failed').waitFor();
+  await page.locator('.failed .why').waitFor();
   await alice.open('general');
   await saidBy(bob, 'busy', 'And here is something new.', 'Twice.');
   await saidBy(bob, 'random', ...Array.from({ length: 12 }, (_, i) => `random ${i}`));

@@ -13,11 +13,12 @@ const past = [
   ...lines(1, LONG).map((text, i) => ({ room: 'long', sender: i % 3 ? 'bob' : 'carol', text })),
 ];
 
-let w, alice, bob;
+let w, alice, bob, gate;
 
 before(async () => {
   w = await world({ past });
   alice = await w.person('alice', { timezoneId: 'UTC' });
+  gate = await alice.gate();
   await alice.logIn();
   bob = await w.bot('bob');
 });
@@ -33,6 +34,13 @@ const top = ({ page }) => page.evaluate(() => {
   const m = [...document.querySelectorAll('#messages .message')].find((m) => m.getBoundingClientRect().top >= edge);
   return { seq: m.dataset.seq, y: m.getBoundingClientRect().top };
 });
+
+// frames waits until the page has drawn what it has to, and what came of that.
+const frames = ({ page }) => page.evaluate(() => new Promise((resolve) => {
+  let n = 4;
+  const next = () => (n-- ? requestAnimationFrame(next) : resolve());
+  next();
+}));
 
 // yOf is where a message is now.
 const yOf = ({ page }, seq) => page.evaluate((seq) => document.querySelector(`#messages .message[data-seq="${seq}"]`).getBoundingClientRect().top, seq);
@@ -103,15 +111,16 @@ test('scrolling up goes through the whole room, and nothing moves under the eyes
   const seen = new Set(await alice.texts());
   let moved = 0;
   for (let round = 0; round < 40 && !seen.has('line 1 of many'); round++) {
-    const first = await alice.messages.first().getAttribute('data-seq');
-    // To within a screen of the first one, so that what comes above can be told from the scrolling.
-    await alice.log.evaluate((log) => {
-      const above = log.scrollHeight - log.clientHeight + log.scrollTop;
-      log.scrollTop -= above - log.clientHeight / 2;
-    });
-    const before = await top(alice);
+    // What comes is held back until the scrolling is over and what it has brought into view is laid out.
+    const held = [];
+    gate.back = (frame) => !held.push(frame);
+    await alice.log.evaluate((log) => (log.scrollTop -= log.scrollHeight - log.clientHeight + log.scrollTop - log.clientHeight / 2));
+    await frames(alice);
+    const [before, first] = [await top(alice), await alice.messages.first().getAttribute('data-seq')];
+    gate.back = () => true;
+    for (const frame of held) gate.say(frame);
     await alice.page.waitForFunction((first) => document.querySelector('#messages .message').dataset.seq !== first, first);
-    await alice.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    await frames(alice);
     const y = await yOf(alice, before.seq);
     assert.ok(Math.abs(y - before.y) <= 2, `the message at the top moved by ${y - before.y} px`);
     moved++;
@@ -136,10 +145,10 @@ test('who reads further up is told of new messages, and not moved', async () => 
   await alice.scroll(-900);
   await until(async () => await bottom(alice) > 500, 'scrolled up');
   await until(async () => await log.getAttribute('aria-live') === 'off', 'what comes is not read out');
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   let before, was;
   do { // until the wheel has come to rest
     was = before?.y;
+    await frames(alice);
     before = await top(alice);
   } while (was !== before.y);
   await saidBy(bob, 'long', 'one more', 'two more');

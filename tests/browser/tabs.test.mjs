@@ -70,7 +70,7 @@ test('a duplicated tab replaces the first one, which says so, and does not fight
   await copy.connected();
   await alice.page.getByRole('dialog', { name: 'Open in another tab' }).waitFor();
   await copy.page.close();
-  await alice.page.getByRole('button', { name: 'Use here' }).first().click();
+  await notice.getByRole('button', { name: 'Use here' }).click();
   await alice.connected();
 });
 
