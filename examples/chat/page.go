@@ -55,12 +55,13 @@ type boot struct {
 	Now      int64             `json:"now"`     // of this server, Unix ms
 	Lang     string            `json:"lang"`
 	Theme    string            `json:"theme"`
-	Room     string            `json:"room"`  // on screen
-	Since    *int64            `json:"since"` // join with this; null: nothing is known
-	More     bool              `json:"more"`  // there is something before the first message
-	Seen     int64             `json:"seen"`  // how far this user has read
-	Marks    marks             `json:"marks"` // how far anybody else has got
-	Rooms    []bootRoom        `json:"rooms"` // the user's list; null: not known
+	Room     string            `json:"room"`       // on screen
+	Since    *int64            `json:"since"`      // join with this; null: nothing is known
+	More     bool              `json:"more"`       // there is something before the first message
+	Seen     int64             `json:"seen"`       // how far this user has read
+	Marks    marks             `json:"marks"`      // how far anybody else has got
+	Others   map[string]marks  `json:"watermarks"` // of each of them, the furthest 200
+	Rooms    []bootRoom        `json:"rooms"`      // the user's list; null: not known
 	Presets  []string          `json:"presets"`
 	Commands []bootCommand     `json:"commands"`
 	Strings  map[string]phrase `json:"strings"`
@@ -173,7 +174,7 @@ func (s *pages) ask(ctx context.Context, who gohub.Identity, room gohub.RoomID, 
 		k.messages, k.more, errs[2] = s.newest(ctx, who, room, before, pageMessages)
 		k.read = errs[2] == nil
 	})
-	wg.Go(func() { k.marks, errs[3] = s.store.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 50}) })
+	wg.Go(func() { k.marks, errs[3] = s.store.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 200}) })
 	wg.Go(func() {
 		k.here, errs[4] = s.hub.Presence(ctx, room, "", 200)
 		if k.online = k.here; room.Name != presets[0] && errs[4] == nil {

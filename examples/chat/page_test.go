@@ -166,6 +166,7 @@ func TestFirstPaint(t *testing.T) {
 	require.NotNil(t, v.boot.Since)
 	assert.Equal(t, last.Seq, *v.boot.Since)
 	assert.Equal(t, marks{Delivered: last.Seq, Seen: first.Seq}, v.boot.Marks)
+	assert.Equal(t, map[string]marks{"bob": v.boot.Marks}, v.boot.Others)
 	assert.Equal(t, "alice", v.boot.User)
 	assert.InDelta(t, time.Now().Add(5*time.Minute).UnixMilli(), v.boot.Expires, 60_000)
 	assert.False(t, v.boot.More)

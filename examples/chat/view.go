@@ -119,7 +119,7 @@ func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.L
 func (p *page) bootOf(who gohub.Identity, room gohub.RoomID, k known) boot {
 	b := boot{
 		User: who.User, Now: time.Now().UnixMilli(), Lang: p.Lang, Theme: p.Theme, Room: room.Name, More: k.more,
-		Presets: presets, Strings: p.forScript(), Complete: p.Complete,
+		Presets: presets, Strings: p.forScript(), Complete: p.Complete, Others: map[string]marks{},
 		Limits: limits{Text: 8000, Page: pageMessages, Room: 128},
 	}
 	if !who.ExpiresAt.IsZero() {
@@ -143,6 +143,7 @@ func (p *page) bootOf(who gohub.Identity, room gohub.RoomID, k known) boot {
 	}
 	for _, w := range k.marks {
 		if w.User != who.User {
+			b.Others[w.User] = marks{w.Delivered, w.Seen}
 			b.Marks.Delivered = max(b.Marks.Delivered, w.Delivered)
 			b.Marks.Seen = max(b.Marks.Seen, w.Seen)
 		}

@@ -24,6 +24,7 @@ export class Conversation {
   counted = true; // the client knows how many are unread; until then it is listed
   listed = 0;
   newest = undefined; // what the list of rooms shows: {sender, text, seq, kind}
+  #begun = false; // the newest page is here
   #primed = undefined;
   #loading = undefined;
 
@@ -34,24 +35,31 @@ export class Conversation {
     this.other = pair && (pair[0] === me ? pair[1] : pair[0]);
     this.title = pair ? this.other : `#${name}`;
     const { room } = this;
-    room.on('message', (message) => this.#message(message));
-    room.on('outgoing', (message) => this.outgoing(message));
-    room.on('gap', ({ after }) => {
-      this.timeline.cutUntil(after);
-      emit('changed', this);
-    });
-    room.on('receipt', ({ user, ...mark }) => this.#receipt(user, mark));
-    room.on('typing', (users) => {
-      this.typing = users.filter((user) => user !== me);
-      emit('typing', this);
-    });
-    room.on('joined', () => this.loadPeople());
-    room.on('members', ({ joined, left, count }) => {
-      for (const user of joined) this.members.add(user);
-      for (const user of left) this.members.delete(user);
-      if (count !== this.members.size && count <= PEOPLE) this.loadPeople();
-      else emit('people', this);
-    });
+    this.undo = [
+      room.on('message', (message) => this.#message(message)),
+      room.on('outgoing', (message) => this.outgoing(message)),
+      room.on('gap', ({ after }) => {
+        this.timeline.cutUntil(after);
+        emit('changed', this);
+      }),
+      room.on('receipt', ({ user, ...mark }) => this.#receipt(user, mark)),
+      room.on('typing', (users) => {
+        this.typing = users.filter((user) => user !== me);
+        emit('typing', this);
+      }),
+      room.on('joined', () => this.loadPeople()),
+      room.on('members', ({ joined, left, count }) => {
+        for (const user of joined) this.members.add(user);
+        for (const user of left) this.members.delete(user);
+        if (count !== this.members.size && count <= PEOPLE) this.loadPeople();
+        else emit('people', this);
+      }),
+    ];
+  }
+
+  // end has it hear nothing more: the room is left.
+  end() {
+    for (const undo of this.undo) undo();
   }
 
   get unread() {
@@ -130,15 +138,20 @@ export class Conversation {
     emit('unread', this);
   }
 
+  // adopt takes what the server has rendered, and how far others have read if it said so.
+  adopt(messages, more, watermarks) {
+    for (const m of messages) this.note(this.timeline.put(m));
+    this.timeline.more = more;
+    if (!watermarks) return;
+    this.#marked(watermarks);
+    this.#begun = true;
+  }
+
   // prime gets the newest messages and how far others have read, with the first look at the room. What is unread
   // comes along, as far as it is counted.
   prime() {
     this.#primed ??= (async () => {
-      const first = this.timeline.first?.seq ?? Infinity;
-      const page = await this.room.history({ limit: FIRST });
-      if (this.timeline.newer) return; // its end is not on screen any more
-      this.#take(page);
-      if ((page.messages[0]?.seq ?? 0) <= first) this.timeline.more = page.more;
+      if (!this.#begun) await this.#begin();
       for (let tries = 0; tries < 2 && this.unread && this.timeline.more && this.timeline.first?.seq > this.seen; tries++) {
         await this.earlier();
       }
@@ -148,18 +161,33 @@ export class Conversation {
     return this.#primed;
   }
 
+  async #begin() {
+    const first = this.timeline.first?.seq ?? Infinity;
+    const page = await this.room.history({ limit: FIRST });
+    if (this.timeline.newer) return; // its end is not on screen any more
+    this.#take(page);
+    if ((page.messages[0]?.seq ?? 0) <= first) this.timeline.more = page.more;
+    this.#begun = true;
+  }
+
   #take({ messages, watermarks }) {
     for (const message of messages) this.timeline.put(message);
     if (messages.length) this.note(messages.at(-1));
-    for (const [user, mark] of Object.entries(watermarks)) this.#receipt(user, mark);
+    this.#marked(watermarks);
     emit('changed', this);
   }
 
-  // #load gets one page at a time.
-  #load(bounds, then) {
+  #marked(watermarks) {
+    for (const [user, mark] of Object.entries(watermarks)) this.#receipt(user, mark);
+  }
+
+  // #load gets one page at a time. Where it does not fit any more, because what it was to join has been let go
+  // meanwhile, it is of no use: there would be a hole.
+  #load(bounds, fits, then) {
     this.#loading ??= (async () => {
       try {
         const page = await this.room.history({ limit: PAGE, ...bounds });
+        if (!fits()) return;
         this.#take(page);
         then(page);
         emit('changed', this);
@@ -174,8 +202,9 @@ export class Conversation {
 
   earlier() {
     const { timeline } = this;
-    if (!timeline.more || !timeline.first) return undefined;
-    return this.#load({ before: timeline.first.seq }, ({ more }) => {
+    const before = timeline.first?.seq;
+    if (!timeline.more || !before) return undefined;
+    return this.#load({ before }, () => timeline.first?.seq === before, ({ more }) => {
       timeline.more = more;
       if (timeline.messages.length > MOST) timeline.cutEnd(MOST - PAGE);
     });
@@ -184,7 +213,8 @@ export class Conversation {
   later() {
     const { timeline } = this;
     if (!timeline.newer) return undefined;
-    return this.#load({ after: timeline.last?.seq ?? 0 }, ({ more }) => {
+    const after = timeline.last?.seq ?? 0;
+    return this.#load({ after }, () => timeline.newer && timeline.last?.seq === after, ({ more }) => {
       if (!more) timeline.reachEnd();
       if (timeline.messages.length > MOST) timeline.cutStart(MOST - PAGE);
     });
@@ -194,6 +224,7 @@ export class Conversation {
   toNewest() {
     if (!this.timeline.newer) return;
     this.timeline.restart();
+    this.#begun = false;
     this.#primed = undefined;
     this.prime();
     emit('changed', this);
@@ -206,7 +237,10 @@ export class Conversation {
     const { length } = timeline.messages;
     if (length <= (at === undefined ? FEW : MOST)) return;
     if (at === undefined) {
-      if (timeline.newer) timeline.restart();
+      if (timeline.newer) {
+        timeline.restart();
+        this.#begun = false;
+      }
       timeline.cutStart(FEW);
       this.#primed = undefined;
     } else if (at === Infinity) timeline.cutStart(MOST - PAGE);

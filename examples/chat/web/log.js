@@ -20,7 +20,11 @@ let stop = () => {};
 export const conversation = () => shown;
 
 export function startLog() {
-  divider = fromTemplate('divider');
+  divider = $('divider') ?? fromTemplate('divider');
+  for (const e of list.querySelectorAll('.day')) { // the server's
+    const [year, month, date] = e.querySelector('time').dateTime.split('-').map(Number);
+    days.set(new Date(year, month - 1, date).getTime(), e);
+  }
   stop = rove(list, '.message', { vertical: true, fresh: -1 });
   // The links of a message are within reach while it is the stop of the Tab key.
   let current;
@@ -46,8 +50,10 @@ export function show(conversation) {
   shown = conversation;
   scroll.quiet();
   scroll.stick(true);
-  if (!first) list.replaceChildren();
-  days = new Map();
+  if (!first) {
+    list.replaceChildren();
+    days = new Map();
+  }
   draw();
   scroll.toStart(divider.isConnected ? divider : undefined);
   shown.prime().then(() => {

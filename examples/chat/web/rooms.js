@@ -28,8 +28,7 @@ export function startRooms(theClient) {
 
   const first = get(boot.room);
   const since = boot.since ?? undefined;
-  for (const m of adopt()) first.note(first.timeline.put(m));
-  first.timeline.more = boot.more || since === undefined;
+  first.adopt(adopt(), boot.more || since === undefined, since === undefined ? undefined : boot.watermarks);
   for (const c of all.values()) c.room.join({ since: c === first ? since : undefined });
   open(first, { replace: true });
 
@@ -83,11 +82,11 @@ export function get(name) {
   const c = new Conversation(client, name, boot.user, isReading);
   all.set(name, c);
   roomlist.add(c);
-  c.room.on('left', (error) => {
+  c.undo.push(c.room.on('left', (error) => {
     if (error) notice(t('rooms.refused', { room: c.title, reason: error.code === 'forbidden' ? t('room.closed') : error.code === 'bad_room' ? t('error.bad_room') : error.message }));
     else announce(t('room.left', { room: c.title }), 'left');
     forget(c);
-  });
+  }));
   for (const out of c.room.outgoing) c.outgoing(out);
   return c;
 }
@@ -112,6 +111,7 @@ export function open(c, { replace = false } = {}) {
 function forget(c) {
   if (all.get(c.name) !== c) return;
   all.delete(c.name);
+  c.end();
   roomlist.remove(c);
   if (log.conversation() === c) open(get(boot.presets[0]));
 }
