@@ -46,6 +46,8 @@ after(async () => {
   await w?.stop();
 });
 
+const frames = () => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+
 const undecided = new Set();
 let audits = 0;
 
@@ -53,12 +55,18 @@ let audits = 0;
 async function inEveryLook(t, name, sizes = Object.keys(SIZES)) {
   for (const size of sizes) {
     await page.setViewportSize(SIZES[size]);
-    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    await frames();
     assert.deepEqual(await tooWide(page), [], `${name} on a ${size}`);
     assert.deepEqual(await tooSmall(page), [], `${name} on a ${size}`);
     for (const [look, { theme, ...media }] of Object.entries(LOOKS)) {
       await page.emulateMedia(media);
-      await page.evaluate((theme) => (document.documentElement.dataset.theme = theme), theme);
+      await page.evaluate((theme) => {
+        document.documentElement.dataset.theme = theme;
+        document.body.style.background = 'gray';
+      }, theme);
+      await frames();
+      await page.evaluate(() => document.body.removeAttribute('style')); // else Chromium's picture keeps the background that was forced
+      await frames();
       await shot(page, `${name}-${size}-${look}`);
       const found = await audit(page);
       audits++;
