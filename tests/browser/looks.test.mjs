@@ -52,30 +52,35 @@ const undecided = new Set();
 let audits = 0;
 
 // inEveryLook has a look at a state of the page. sizes: names of those that it exists in.
-async function inEveryLook(t, name, sizes = Object.keys(SIZES)) {
-  for (const size of sizes) {
-    await page.setViewportSize(SIZES[size]);
-    await frames();
-    assert.deepEqual(await tooWide(page), [], `${name} on a ${size}`);
-    assert.deepEqual(await tooSmall(page), [], `${name} on a ${size}`);
-    for (const [look, { theme, ...media }] of Object.entries(LOOKS)) {
-      await page.emulateMedia(media);
-      await page.evaluate((theme) => {
-        document.documentElement.dataset.theme = theme;
-        document.body.style.background = 'gray';
-      }, theme);
+async function inEveryLook(name, sizes = Object.keys(SIZES)) {
+  try {
+    for (const size of sizes) {
+      await page.setViewportSize(SIZES[size]);
       await frames();
-      await page.evaluate(() => document.body.removeAttribute('style')); // else Chromium's picture keeps the background that was forced
-      await frames();
-      await shot(page, `${name}-${size}-${look}`);
-      const found = await audit(page);
-      audits++;
-      assert.deepEqual(found.wrong, [], `${name} on a ${size}, ${look}`);
-      for (const line of found.undecided) undecided.add(`${line} in ${name} on a ${size}, ${look}`);
+      assert.deepEqual(await tooWide(page), [], `${name} on a ${size}`);
+      assert.deepEqual(await tooSmall(page), [], `${name} on a ${size}`);
+      for (const look of Object.keys(LOOKS)) await inLook(`${name}-${size}-${look}`, LOOKS[look]);
     }
+    assert.deepEqual(await moving(page), [], `${name}: for those who asked for less motion`);
+  } finally {
+    await page.setViewportSize(SIZES.desk);
   }
-  assert.deepEqual(await moving(page), [], `${name}: for those who asked for less motion`);
-  await page.setViewportSize(SIZES.desk);
+}
+
+async function inLook(name, { theme, ...media }) {
+  await page.emulateMedia(media);
+  await page.evaluate((theme) => {
+    document.documentElement.dataset.theme = theme;
+    document.body.style.background = 'gray';
+  }, theme);
+  await frames();
+  await page.evaluate(() => document.body.removeAttribute('style')); // else Chromium's picture keeps the background that was forced
+  await frames();
+  await shot(page, name);
+  const found = await audit(page);
+  audits++;
+  assert.deepEqual(found.wrong, [], name);
+  for (const line of found.undecided) undecided.add(`${line} in ${name}`);
 }
 
 const goTo = async (room) => {
@@ -83,26 +88,26 @@ const goTo = async (room) => {
   await alice.connected();
 };
 
-test('the login', async (t) => {
+test('the login', async () => {
   await page.goto(alice.at);
-  await inEveryLook(t, 'login');
+  await inEveryLook('login');
   await page.locator('#login form.card').evaluate((form) => (form.noValidate = true));
   await page.locator('#user').fill('not allowed');
   alice.outage = true; // the browser reports the 400
   await page.keyboard.press('Enter');
   await page.getByRole('alert').filter({ hasText: 'letters' }).waitFor();
   alice.outage = false;
-  await inEveryLook(t, 'login-error');
+  await inEveryLook('login-error');
 });
 
-test('an empty room', async (t) => {
+test('an empty room', async () => {
   await alice.logIn('?room=empty');
   await alice.titled('empty');
   await page.locator('#beginning', { hasText: 'Nothing' }).waitFor();
-  await inEveryLook(t, 'empty');
+  await inEveryLook('empty');
 });
 
-test('a busy room: days, people, a divider, a whisper, a notice, a refused message, unread elsewhere', async (t) => {
+test('a busy room: days, people, a divider, a whisper, a notice, a refused message, unread elsewhere', async () => {
   await goTo('busy');
   await alice.say('/who');
   await page.locator('.notice').waitFor();
@@ -118,11 +123,11 @@ test('a busy room: days, people, a divider, a whisper, a notice, a refused messa
   bob.room('busy').typing();
   await page.locator('#typing', { hasText: 'bob' }).waitFor();
   assert.ok(await page.locator('#messages .day').count() >= 3);
-  await inEveryLook(t, 'busy');
+  await inEveryLook('busy');
   await page.locator('.failed .drop').click();
 });
 
-test('a direct room, with all the ticks', async (t) => {
+test('a direct room, with all the ticks', async () => {
   const name = directRoom('alice', 'bob');
   await alice.open('@bob');
   const room = bob.room(name);
@@ -145,7 +150,7 @@ test('a direct room, with all the ticks', async (t) => {
     await alice.say(text);
     await is(text, state);
   }
-  await inEveryLook(t, 'ticks');
+  await inEveryLook('ticks');
   gate.out = gate.back = () => true;
   await page.locator('.failed .drop').click();
   alice.outage = true;
@@ -154,38 +159,38 @@ test('a direct room, with all the ticks', async (t) => {
   alice.outage = false;
 });
 
-test('commands, emoji, settings', async (t) => {
+test('commands, emoji, settings', async () => {
   await alice.open('busy');
   await alice.box.pressSequentially('/');
   await page.getByRole('listbox').waitFor();
-  await inEveryLook(t, 'commands');
+  await inEveryLook('commands');
   await alice.box.press('Escape');
   await alice.box.fill('');
   for (const [name, opener] of [['emoji', '#open-emoji'], ['settings', '#open-settings']]) {
     await page.locator(opener).click();
     await page.locator(`#${name}`).waitFor();
-    await inEveryLook(t, name);
+    await inEveryLook(name);
     await page.keyboard.press('Escape');
     await page.locator(`#${name}`).waitFor({ state: 'hidden' });
   }
 });
 
-test('the lists, as dialogs on a phone', async (t) => {
+test('the lists, as dialogs on a phone', async () => {
   await page.setViewportSize(SIZES.phone);
   for (const [name, opener] of [['side', '#open-side'], ['people', '#open-people']]) {
     await page.setViewportSize(SIZES.phone);
     await page.locator(opener).click();
     await page.locator(`#${name}.open`).waitFor();
-    await inEveryLookOfPhone(t, name);
+    await inEveryLookOfPhone(name);
   }
 });
 
-async function inEveryLookOfPhone(t, name) {
-  await inEveryLook(t, name, ['phone']); // which closes it: there is room for it on a desk
+async function inEveryLookOfPhone(name) {
+  await inEveryLook(name, ['phone']); // which closes it: there is room for it on a desk
   await page.locator(`#${name}.open`).waitFor({ state: 'detached' });
 }
 
-test('further up, with new messages below', async (t) => {
+test('further up, with new messages below', async () => {
   await goTo('random');
   await saidBy(bob, 'random', ...Array.from({ length: 30 }, (_, i) => `more ${i}`));
   await alice.message('more 29').waitFor();
@@ -193,32 +198,32 @@ test('further up, with new messages below', async (t) => {
   await until(async () => await alice.log.getAttribute('aria-live') === 'off', 'scrolled up');
   await saidBy(bob, 'random', 'news');
   await page.locator('#newer', { hasText: '1 new' }).waitFor();
-  await inEveryLook(t, 'newer');
+  await inEveryLook('newer');
 });
 
-test('a room that is not open, and no connection', async (t) => {
+test('a room that is not open, and no connection', async () => {
   alice.outage = true; // the browser reports the 403
   await goTo(directRoom('bob', 'carol'));
   await alice.banner.getByText('not open to you').waitFor();
-  await inEveryLook(t, 'closed');
+  await inEveryLook('closed');
   wire.refuse = true;
   wire.cut();
   await alice.is('waiting');
   await alice.banner.getByText('No connection.').waitFor();
-  await inEveryLook(t, 'disconnected');
+  await inEveryLook('disconnected');
   wire.refuse = false;
   await page.locator('#banner-try').click({ timeout: 1_000 }).catch(() => {});
   await alice.connected();
   alice.outage = false;
 });
 
-test('replaced by another tab', async (t) => {
+test('replaced by another tab', async () => {
   const kept = await page.evaluate(() => ({ ...sessionStorage }));
   const copy = await w.tab(alice);
   await copy.page.addInitScript((kept) => Object.assign(sessionStorage, kept), kept);
   await copy.page.goto(alice.at);
   await page.getByRole('dialog').waitFor();
-  await inEveryLook(t, 'replaced');
+  await inEveryLook('replaced');
   await copy.page.close();
 });
 

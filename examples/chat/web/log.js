@@ -73,6 +73,7 @@ function draw() {
   trim();
   const wanted = elementsOf(shown);
   const release = wanted.at(-1) === list.lastElementChild ? undefined : scroll.hold(); // what comes above moves nothing
+  if (release && !scroll.following()) layOut(wanted.filter((e) => !e.isConnected));
   arrange(list, wanted);
   $('earlier').hidden = !timeline.more || !timeline.first;
   const none = timeline.messages.length === 0 && !timeline.more;
@@ -82,6 +83,15 @@ function draw() {
   release?.();
   stop();
   scroll.settle();
+}
+
+// layOut has what is new laid out at once, though it is out of sight: it may be below the reader, where a height that
+// was only guessed would move what they read once it is known.
+function layOut(fresh) {
+  for (const e of fresh) e.classList.add('fresh');
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    for (const e of fresh) e.classList.remove('fresh');
+  }));
 }
 
 // trim lets messages go where there are too many, far away from what is in view.
