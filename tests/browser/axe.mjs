@@ -50,21 +50,23 @@ export async function audit(page) {
     function contrast(e) {
       const style = getComputedStyle(e);
       const layers = [];
-      let opaque = false;
+      let opaque = false, opacity = 1;
       for (let a = e; a && !opaque; a = a.parentElement) {
         const s = getComputedStyle(a);
         if (s.backgroundImage !== 'none') return `a picture behind it, of ${a.tagName}#${a.id}.${a.className}`;
-        if (s.opacity !== '1') return `${a.tagName}#${a.id}.${a.className} lets through what is behind it`;
         const c = rgba(s.backgroundColor);
         if (c[3] > 0) layers.push(c);
+        if (layers.length === 0) opacity *= Number(s.opacity); // of the text alone
+        else if (s.opacity !== '1') return `${a.tagName}#${a.id}.${a.className} lets through what is behind it`;
         opaque = c[3] === 1;
         if (s.position === 'fixed' || a.matches(':popover-open, dialog')) { if (!opaque) return 'it floats without a background'; }
       }
       if (!opaque) layers.push(rgba(getComputedStyle(document.body).backgroundColor));
       const back = layers.reverse().reduce((under, over) => mix(over, under), [255, 255, 255, 1]);
-      const text = mix(rgba(style.color), back);
-      const [a, b] = [luminance(text), luminance(back)].sort((x, y) => y - x);
-      const ratio = (a + 0.05) / (b + 0.05);
+      const [r, g, b, alpha] = rgba(style.color);
+      const text = mix([r, g, b, alpha * opacity], back);
+      const [light, dark] = [luminance(text), luminance(back)].sort((x, y) => y - x);
+      const ratio = (light + 0.05) / (dark + 0.05);
       const px = parseFloat(style.fontSize);
       const large = px >= 24 || (px >= 18.66 && Number(style.fontWeight) >= 700);
       return ratio >= (large ? 3 : 4.5) ? '' : `contrast ${ratio.toFixed(2)} of ${style.color} on ${back.map(Math.round)}`;
@@ -102,7 +104,7 @@ export function tooWide(page) {
     const width = document.documentElement.clientWidth;
     const out = [...document.querySelectorAll('body *')].filter((e) => {
       const r = e.getBoundingClientRect();
-      return e.checkVisibility() && r.width > 1 && (r.right > width + 1 || r.left < -1) && !e.closest('.hidden, .skip, template');
+      return e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && r.width > 1 && (r.right > width + 1 || r.left < -1) && !e.closest('.hidden, .skip, template');
     }).map((e) => `${e.tagName}#${e.id}.${e.className} ${Math.round(e.getBoundingClientRect().left)}–${Math.round(e.getBoundingClientRect().right)}`);
     const scrolls = [...document.querySelectorAll('html, body, #log, .panel, .popover, #login')].filter((e) => e.scrollWidth > e.clientWidth + 1 && e.checkVisibility()).map((e) => `${e.tagName}#${e.id} scrolls to ${e.scrollWidth} of ${e.clientWidth}`);
     return [...scrolls, ...out.slice(0, 5)];
