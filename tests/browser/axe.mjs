@@ -102,9 +102,10 @@ export function tooSmall(page) {
 export function tooWide(page) {
   return page.evaluate(() => {
     const width = document.documentElement.clientWidth;
+    const clipped = (e) => e && (getComputedStyle(e).clipPath.startsWith('inset(50%') || clipped(e.parentElement)); // for screen readers alone
     const out = [...document.querySelectorAll('body *')].filter((e) => {
       const r = e.getBoundingClientRect();
-      return e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && r.width > 1 && (r.right > width + 1 || r.left < -1) && !e.closest('.hidden, .skip, template');
+      return e.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && r.width > 1 && (r.right > width + 1 || r.left < -1) && !clipped(e);
     }).map((e) => `${e.tagName}#${e.id}.${e.className} ${Math.round(e.getBoundingClientRect().left)}–${Math.round(e.getBoundingClientRect().right)}`);
     const scrolls = [...document.querySelectorAll('html, body, #log, .panel, .popover, #login')].filter((e) => e.scrollWidth > e.clientWidth + 1 && e.checkVisibility()).map((e) => `${e.tagName}#${e.id} scrolls to ${e.scrollWidth} of ${e.clientWidth}`);
     return [...scrolls, ...out.slice(0, 5)];

@@ -72,15 +72,15 @@ function draw() {
   const { timeline } = shown;
   trim();
   const wanted = elementsOf(shown);
-  const release = wanted.at(-1) === list.lastElementChild ? undefined : scroll.hold(); // what comes above moves nothing
-  if (release && !scroll.following()) layOut(wanted.filter((e) => !e.isConnected));
+  const release = scroll.hold();
+  if (!scroll.following() && wanted.at(-1) !== list.lastElementChild) layOut(wanted.filter((e) => !e.isConnected));
   arrange(list, wanted);
   $('earlier').hidden = !timeline.more || !timeline.first;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
   $('beginning').hidden = timeline.more;
   setText($('beginning'), none ? t('log.empty') : shown.other === undefined ? t('log.beginning', { room: shown.title }) : t('log.beginning.direct', { user: shown.other }));
-  release?.();
+  release();
   stop();
   scroll.settle();
 }
