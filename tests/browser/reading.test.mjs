@@ -156,6 +156,8 @@ test('who reads further up is told of new messages, and not moved', async () => 
   const pill = page.getByRole('button', { name: '2 new messages, go to the end' });
   await pill.waitFor();
   assert.equal(await pill.textContent(), '2 new ↓');
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 700))); // for half a second it is quiet anyhow
+  assert.equal(await log.getAttribute('aria-live'), 'off', 'what comes below is not read out');
   const y = await yOf(alice, before.seq);
   assert.ok(Math.abs(y - before.y) <= 2, `moved by ${y - before.y} px`);
   await page.waitForFunction(() => document.title.startsWith('(2) #long'));
