@@ -160,12 +160,12 @@ test('who reads further up is told of new messages, and not moved', async () => 
   assert.equal(await log.getAttribute('aria-live'), 'off', 'what comes below is not read out');
   const y = await yOf(alice, before.seq);
   assert.ok(Math.abs(y - before.y) <= 2, `moved by ${y - before.y} px`);
-  await page.waitForFunction(() => document.title.startsWith('(2) #long'));
+  await alice.unread('long', 2);
   await pill.click();
   await alice.shows('one more', 'two more');
   await until(async () => await bottom(alice) === 0, 'at the end');
   await pill.waitFor({ state: 'hidden' });
-  await page.waitForFunction(() => !/^\(/.test(document.title));
+  await alice.entry('long').locator('.badge').waitFor({ state: 'hidden' });
 });
 
 test('who is at the end stays there, and what comes is read out politely', async () => {
