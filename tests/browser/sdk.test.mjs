@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import net from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
@@ -13,6 +12,7 @@ import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
 import { browserOptions, environment, tempDir } from './server.mjs';
+import { Wire } from './wire.mjs';
 
 let temp, child, port, browser;
 
@@ -34,39 +34,8 @@ after(async () => {
   await temp.remove();
 });
 
-// A Wire between browser and server, which can be cut, or go silent.
-class Wire {
-  silent = false; // what comes from now on disappears
-  refuse = false; // nobody comes through
-  #sockets = new Set();
-  #server = net.createServer((near) => {
-    if (this.refuse) return near.destroy();
-    const far = net.connect(port, '127.0.0.1');
-    for (const [from, to] of [[near, far], [far, near]]) {
-      this.#sockets.add(from);
-      from.on('data', (data) => { if (!this.silent) to.write(data); });
-      from.on('error', () => {});
-      from.on('close', () => { this.#sockets.delete(from); to.destroy(); });
-    }
-  });
-
-  async start() {
-    this.#server.listen(0, '127.0.0.1');
-    await once(this.#server, 'listening');
-    this.url = `http://127.0.0.1:${this.#server.address().port}`;
-    return this;
-  }
-
-  cut() { for (const socket of this.#sockets) socket.destroy(); }
-
-  stop() {
-    this.#server.close();
-    this.cut();
-  }
-}
-
 async function world(t) {
-  const wire = await new Wire().start();
+  const wire = await new Wire().start(`http://127.0.0.1:${port}`);
   const context = await browser.newContext();
   const other = await browser.newContext();
   t.after(async () => {
@@ -82,7 +51,7 @@ async function open(context, url, user) {
   const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', (err) => page.problems.push(err.message));
-  await page.goto(`${url}/?user=${user}`);
+  await page.goto(new URL(`/?user=${user}`, url).href);
   await state(page, 'connected');
   return page;
 }

@@ -25,9 +25,13 @@ export const browserOptions = {
 // build compiles the example into dir. CHAT_BINARY names one that is built
 // already.
 export async function build(dir) {
-  if (process.env.CHAT_BINARY) return process.env.CHAT_BINARY;
-  const binary = path.join(dir, 'chat');
-  await promisify(execFile)('go', ['build', '-o', binary, './examples/chat'], { cwd: repository });
+  return process.env.CHAT_BINARY || compile(dir, './examples/chat');
+}
+
+// compile makes a program of the repository in dir.
+export async function compile(dir, what) {
+  const binary = path.join(dir, path.basename(what));
+  await promisify(execFile)('go', ['build', '-o', binary, what], { cwd: repository });
   return binary;
 }
 

@@ -29,6 +29,7 @@ function paint(state) {
   setText($('banner-wait'), '');
   document.documentElement.dataset.connection = state.name;
   const away = state.name !== 'connected' && state.name !== 'connecting';
+  if (!away && document.activeElement === $('banner-try')) $('text').focus(); // what is hidden loses the focus
   $('banner-try').hidden = !away;
   setText($('banner-try'), t(state.name === 'closed' ? (state.code === 4500 ? 'replaced.use' : 'connection.reconnect') : 'connection.try'));
   if (state.name !== 'closed') replaced.close();
@@ -45,7 +46,6 @@ const states = {
     const { durable, node } = client.welcome;
     setText($('server'), durable ? t('server.at', { node }) : t('server.passing'));
     $('server').title = node;
-    if (document.activeElement === $('banner-try')) $('text').focus();
     banner(told);
     if (lost) announce(t('connection.again'), 'connection');
     lost = false;

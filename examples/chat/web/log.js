@@ -71,8 +71,10 @@ function draw() {
   if (!shown) return;
   const { timeline } = shown;
   trim();
+  const wanted = elementsOf(shown);
   const release = scroll.hold();
-  arrange(list, elementsOf(shown));
+  if (!scroll.following() && wanted.at(-1) !== list.lastElementChild) layOut(wanted.filter((e) => !e.isConnected));
+  arrange(list, wanted);
   $('earlier').hidden = !timeline.more || !timeline.first;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
@@ -81,6 +83,15 @@ function draw() {
   release();
   stop();
   scroll.settle();
+}
+
+// layOut has what is new laid out at once, though it is out of sight: it may be below the reader, where a height that
+// was only guessed would move what they read once it is known.
+function layOut(fresh) {
+  for (const e of fresh) e.classList.add('fresh');
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    for (const e of fresh) e.classList.remove('fresh');
+  }));
 }
 
 // trim lets messages go where there are too many, far away from what is in view.

@@ -124,6 +124,7 @@ const paintTotal = soon(() => {
   const elsewhere = total - (here?.unread ?? 0);
   $('elsewhere').hidden = elsewhere === 0;
   setText($('elsewhere'), upTo(elsewhere));
+  $('open-side').setAttribute('aria-label', t('rooms.title') + (elsewhere ? t('rooms.unread', { n: elsewhere }) : ''));
   const badge = total ? navigator.setAppBadge?.(total) : navigator.clearAppBadge?.();
   badge?.catch(() => {}); // the page is not installed
 });

@@ -1,0 +1,185 @@
+// Connections of examples/chat's page that end, in each of the ways in which connections end, and what comes of what was
+// written meanwhile. Steps build on each other.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { shot, until, world } from './chat.mjs';
+import { Wire } from './wire.mjs';
+
+// The watchdog of the client (docs/sdk.md): it asks after so long without a frame, and waits so long for the answer.
+const SILENCE = 25_000, ANSWER = 10_000, ASKED_BY_THE_BROWSER = 5_000; // ms
+const SLACK = 6_000; // ms, of a busy machine
+const LATER = 45_000; // ms, in which the client surely tries again: 30 s are the most between two tries
+
+let w, wire, alice, bob;
+
+before(async () => {
+  w = await world();
+  wire = await new Wire().start(w.url);
+  alice = await w.person('alice', { at: wire.url });
+  await alice.logIn();
+  [bob] = await w.here('bob');
+  await bob.say('before all that');
+  await bob.saved('before all that');
+});
+
+after(async () => {
+  wire?.stop();
+  await w?.stop();
+});
+
+// healed waits until a person is connected and the banner has gone.
+async function healed(p) {
+  await p.is('connected', { timeout: LATER });
+  await p.banner.waitFor({ state: 'hidden' });
+  await p.page.locator('#banner.on').waitFor({ state: 'detached' });
+}
+
+// once looks that a text is there exactly once, for both, after a reload, too.
+async function once(text, after) {
+  for (const p of [alice, bob]) {
+    await p.message(after).waitFor(); // a second copy would be before it
+    assert.equal(await p.message(text).count(), 1, `${text} is there once for ${p.name}`);
+  }
+}
+
+test('a network that goes, by the DevTools protocol: the page says so, and sends what was written once it is back', async () => {
+  const cdp = await alice.context.newCDPSession(alice.page);
+  const network = (offline) => cdp.send('Network.emulateNetworkConditions', { offline, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+  alice.outage = true;
+  wire.silent = wire.refuse = true; // the emulation leaves open WebSockets alone
+  const start = Date.now();
+  await network(true);
+  await alice.is('offline');
+  assert.ok(Date.now() - start < ASKED_BY_THE_BROWSER + SLACK, `noticed after ${Date.now() - start} ms`);
+  await alice.banner.getByText('You are offline. Messages are sent once you are back.').waitFor();
+  await alice.say('written offline');
+  await alice.message('written offline').and(alice.page.locator('[data-state=sending]')).waitFor();
+  await bob.say('said meanwhile');
+  await bob.saved('said meanwhile');
+  await shot(alice.page, 'offline');
+  wire.silent = wire.refuse = false;
+  wire.cut();
+  await network(false);
+  await healed(alice);
+  alice.outage = false;
+  await alice.saved('written offline');
+  await bob.message('written offline').waitFor();
+  await alice.message('said meanwhile').waitFor();
+  await alice.page.locator('#status', { hasText: 'Connected again' }).waitFor({ state: 'attached' });
+  await bob.say('after offline');
+  await once('written offline', 'after offline');
+});
+
+test('a network that only says that it went breaks nothing', async () => {
+  let sockets = 0;
+  alice.page.on('websocket', () => sockets++);
+  await alice.context.setOffline(true);
+  await alice.context.setOffline(false);
+  await alice.say('still here');
+  await bob.message('still here').waitFor();
+  assert.equal(sockets, 0, 'the connection was asked, and kept');
+  await healed(alice);
+});
+
+test('a black hole is noticed within the time of the watchdog, and healed', { timeout: 90_000 }, async () => {
+  alice.outage = true;
+  wire.silent = wire.refuse = true;
+  const start = Date.now();
+  await alice.say('into the hole');
+  await alice.message('into the hole').and(alice.page.locator('[data-state=sending]')).waitFor();
+  await bob.say('on the other side');
+  assert.equal(await alice.page.evaluate(() => document.documentElement.dataset.connection), 'connected', 'nobody knows yet');
+  await alice.page.locator('html:not([data-connection=connected])').waitFor({ state: 'attached', timeout: SILENCE + ANSWER + SLACK });
+  const took = Date.now() - start;
+  assert.ok(took > ANSWER, `${took} ms: not by another sign`);
+  await alice.banner.getByText('No connection. Messages are sent once it is back.').waitFor();
+  await alice.say('and one more');
+  wire.silent = wire.refuse = false;
+  await healed(alice);
+  alice.outage = false;
+  await bob.message('and one more').waitFor();
+  await alice.message('on the other side').waitFor();
+  await bob.say('after the hole');
+  await once('into the hole', 'after the hole');
+  await once('and one more', 'after the hole');
+  const order = (await bob.texts()).filter((text) => ['into the hole', 'and one more'].includes(text));
+  assert.deepEqual(order, ['into the hole', 'and one more']);
+});
+
+test('the banner counts down to the next try, and "Try now" does not wait for it', async () => {
+  alice.outage = true;
+  wire.refuse = true;
+  const wait = alice.page.locator('#banner-wait');
+  wire.cut();
+  // After some tries the time between them is long enough to be counted down.
+  await wait.filter({ hasText: /Next try in ([5-9]|[1-3]\d) s/ }).waitFor({ timeout: 60_000 });
+  const left = async () => Number((await wait.textContent()).match(/\d+/)?.[0] ?? 99);
+  const first = await left();
+  await until(async () => await left() < first, 'it counts down');
+  wire.refuse = false;
+  const start = Date.now();
+  const wouldHave = 1_000 * await left();
+  await alice.page.getByRole('button', { name: 'Try now' }).click();
+  await healed(alice);
+  assert.ok(Date.now() - start < wouldHave, `${Date.now() - start} ms, instead of ${wouldHave}`);
+  assert.ok(await alice.box.evaluate((e) => e === document.activeElement), 'the focus is not lost with the button');
+  alice.outage = false;
+});
+
+for (const signal of ['SIGKILL', 'SIGTERM']) {
+  test(`the server ends by ${signal} and comes back: both see it and talk on`, async () => {
+    for (const p of [alice, bob]) p.outage = true;
+    await w.server.stop(signal);
+    for (const p of [alice, bob]) await p.banner.getByText('No connection.').waitFor();
+    const unheard = `written after ${signal}`;
+    await alice.say(unheard);
+    await alice.message(unheard).and(alice.page.locator('[data-state=sending]')).waitFor();
+    await w.server.start();
+    // The first time both come back by themselves. The second time so soon they would wait longer, and do not want to.
+    for (const { page } of signal === 'SIGTERM' ? [alice, bob] : []) {
+      await page.getByRole('button', { name: 'Try now' }).click({ timeout: 2_000 }).catch(() => {});
+    }
+    for (const p of [alice, bob]) {
+      await healed(p);
+      p.outage = false;
+    }
+    await bob.message(unheard).waitFor();
+    await alice.saved(unheard);
+    const answer = `heard after ${signal}`;
+    await bob.say(answer);
+    await alice.message(answer).waitFor();
+    await bob.saved(answer);
+    assert.equal(await bob.message('before all that').count(), 1, 'what was on screen stays');
+  });
+}
+
+test('what is unsent outlives a reload, and goes out once', async () => {
+  alice.outage = true;
+  wire.silent = true;
+  for (const text of ['kept one', 'kept two']) await alice.say(text);
+  const stored = () => alice.page.evaluate(async () => {
+    const [{ name }] = await indexedDB.databases();
+    const db = await new Promise((resolve) => { indexedDB.open(name).onsuccess = (e) => resolve(e.target.result); });
+    const all = await new Promise((resolve) => { db.transaction('outbox').objectStore('outbox').getAll().onsuccess = (e) => resolve(e.target.result); });
+    db.close();
+    return all.length;
+  });
+  await until(async () => await stored() === 2, 'both are kept');
+  wire.silent = false;
+  wire.cut();
+  await alice.page.reload();
+  await healed(alice);
+  alice.outage = false;
+  await bob.message('kept two').waitFor();
+  await alice.saved('kept two');
+  await bob.say('after the reload');
+  for (const text of ['kept one', 'kept two']) await once(text, 'after the reload');
+});
+
+test('SIGTERM ends the server cleanly', async () => {
+  for (const p of [alice, bob]) p.outage = true;
+  assert.equal(await w.server.stop('SIGTERM'), 0, w.server.log);
+  await alice.banner.getByText('No connection.').waitFor();
+});

@@ -1,0 +1,128 @@
+// The first view of examples/chat: without JavaScript, small, from its own server alone; and in German.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { saidBy, world } from './chat.mjs';
+
+const MOST = 60 * 1024; // bytes
+
+let w, bob;
+
+before(async () => {
+  w = await world();
+  bob = await w.bot('bob');
+  await saidBy(bob, 'general', ...Array.from({ length: 60 }, (_, i) => `message ${i + 1}: ${'some words that nobody needs to read, '.repeat(i % 4)}done`));
+  await saidBy(bob, 'random', 'over there');
+});
+
+after(() => w?.stop());
+
+test('without JavaScript one can log in, read, go to rooms and to earlier messages, change settings, and log out', async () => {
+  const nora = await w.person('nora', { javaScriptEnabled: false });
+  const { page } = nora;
+  await page.goto(nora.at);
+  await page.getByLabel('Your name').fill('nora');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await nora.titled('general');
+  const texts = await nora.texts();
+  assert.equal(texts.length, 50);
+  assert.match(texts.at(-1), /^message 60: /);
+  assert.ok(await nora.messages.last().evaluate((m) => m.getBoundingClientRect().bottom <= innerHeight), 'the newest one is in view');
+  await page.locator('noscript p', { hasText: 'need JavaScript' }).waitFor();
+  assert.ok(await page.locator('#send').isDisabled(), 'what would not work is not offered');
+  assert.match(await page.title(), /#general/);
+
+  await page.getByRole('button', { name: 'Show earlier messages' }).click();
+  await nora.message(/^.*message 1: /).first().waitFor();
+  await nora.entry('random').click();
+  await nora.titled('random');
+  await nora.message('over there').waitFor();
+  await page.getByLabel('Join or start a room').fill('elsewhere');
+  await page.keyboard.press('Enter');
+  await nora.titled('elsewhere');
+
+  await page.getByRole('button', { name: 'Settings' }).click();
+  const settings = page.getByRole('dialog', { name: 'Settings' });
+  await settings.getByLabel('Dark').check();
+  await settings.getByLabel('Language').selectOption('de');
+  await settings.getByRole('button', { name: 'Apply' }).click();
+  await page.locator('html[lang=de][data-theme=dark]').waitFor({ state: 'attached' });
+  await nora.titled('elsewhere');
+  await page.getByRole('button', { name: 'Abmelden' }).click();
+  await page.getByLabel('Dein Name').waitFor();
+});
+
+test('the first view takes 60 KB at most, and one server', async () => {
+  const ada = await (await w.person('ada')).logIn();
+  const cdp = await ada.context.newCDPSession(ada.page);
+  await cdp.send('Network.enable');
+  await cdp.send('Network.clearBrowserCache');
+  const urls = new Map(), sizes = new Map();
+  cdp.on('Network.requestWillBeSent', ({ requestId, request }) => urls.set(requestId, request.url));
+  cdp.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => sizes.set(requestId, encodedDataLength));
+  await ada.reload();
+  await ada.page.waitForLoadState('load');
+  const all = [...sizes].map(([id, size]) => [urls.get(id), size]);
+  const total = all.reduce((sum, [, size]) => sum + size, 0);
+  const table = all.sort((a, b) => b[1] - a[1]).map(([url, size]) => `${size} ${url}`).join('\n');
+  assert.ok(all.some(([url]) => url.endsWith('app.js')) && all.some(([url]) => url.endsWith('style.css')), table);
+  assert.ok(total > 10_000, `${total} bytes: not out of the cache\n${table}`);
+  assert.ok(total <= MOST, `${total} bytes\n${table}`);
+  console.log(`first view: ${total} bytes in ${all.length} files`);
+  assert.deepEqual(ada.strangers, []);
+  const timing = await ada.page.evaluate(() => performance.getEntriesByType('resource').filter((r) => !r.name.startsWith(location.origin)).map((r) => r.name));
+  assert.deepEqual(timing, []);
+});
+
+test('the script takes over what the server made without a flicker', async () => {
+  const bea = await w.person('bea');
+  await bea.logIn();
+  await bea.page.addInitScript(() => {
+    window.changes = [];
+    new MutationObserver((list) => {
+      for (const m of list) {
+        for (const e of m.removedNodes) if (e.nodeType === 1 && e.matches?.('.message, .day, .room, .person')) window.changes.push(`- ${e.className} ${e.textContent.trim().slice(0, 40)}`);
+      }
+    }).observe(document, { childList: true, subtree: true });
+    const shifts = [];
+    window.shifts = shifts;
+    new PerformanceObserver((list) => shifts.push(...list.getEntries().map((e) => e.value))).observe({ type: 'layout-shift', buffered: true });
+  });
+  await bea.reload();
+  await saidBy(bob, 'general', 'the first one live');
+  await bea.message('the first one live').waitFor();
+  assert.deepEqual(await bea.page.evaluate(() => window.changes), [], 'nothing that the server made is thrown away');
+  const shifted = await bea.page.evaluate(() => window.shifts.reduce((a, b) => a + b, 0));
+  assert.ok(shifted < 0.1, `layout shift ${shifted}`); // what the web calls good
+});
+
+test('in German', async () => {
+  const dora = await w.person('dora', { locale: 'de-DE', timezoneId: 'Europe/Berlin' });
+  const { page } = dora;
+  await page.goto(dora.at);
+  assert.equal(await page.evaluate(() => document.documentElement.lang), 'de');
+  await page.getByLabel('Dein Name').fill('nicht erlaubt');
+  await page.locator('#login form.card').evaluate((form) => (form.noValidate = true));
+  dora.outage = true;
+  await page.getByRole('button', { name: 'Anmelden' }).click();
+  await page.getByRole('alert').filter({ hasText: 'Erlaubt sind' }).waitFor();
+  await page.getByLabel('Dein Name').fill('dora');
+  await page.getByRole('button', { name: 'Anmelden' }).click();
+  await dora.connected();
+  await page.getByLabel('Nachricht', { exact: true }).fill('Guten Tag');
+  await page.getByRole('button', { name: 'Senden' }).click();
+  await dora.saved('Guten Tag');
+  await dora.message('Guten Tag').locator('.ticks', { hasText: /gespeichert|gelesen/ }).waitFor();
+  await dora.page.locator('#messages .day', { hasText: 'Heute' }).waitFor();
+  await dora.say('/shurg');
+  await page.locator('.failed .why', { hasText: 'nicht gesendet' }).waitFor();
+  await page.getByRole('button', { name: 'Löschen' }).click();
+  await w.server.stop();
+  await dora.banner.getByText('Keine Verbindung. Nachrichten werden gesendet, sobald sie wieder da ist.').waitFor();
+  await dora.banner.getByRole('button', { name: 'Jetzt versuchen' }).waitFor();
+  for (const p of w.people) p.outage = true;
+  // No word of the other language is left where people read.
+  const english = await page.evaluate(() => document.body.innerText.match(/\b(Rooms|People|Send|Settings|Message|Today|unread|online here|Leave|Log out)\b/g));
+  assert.deepEqual(english, null);
+});

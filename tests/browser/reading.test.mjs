@@ -1,0 +1,179 @@
+// Reading on the page of examples/chat: what is unread, where the new messages begin, and going up through a long room.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { directRoom, lines, saidBy, until, world } from './chat.mjs';
+
+const DAY = 86_400_000; // ms
+const noon = new Date().setUTCHours(12, 0, 0, 0);
+const LONG = 320; // messages
+const past = [
+  ...[3, 2, 1].flatMap((days) => [1, 2].map((n) => ({ room: 'days', sender: 'bob', text: `${days} days ago, ${n}`, at: noon - days * DAY + n * 1_000 }))),
+  ...lines(1, LONG).map((text, i) => ({ room: 'long', sender: i % 3 ? 'bob' : 'carol', text })),
+];
+
+let w, alice, bob, gate;
+
+before(async () => {
+  w = await world({ past });
+  alice = await w.person('alice', { timezoneId: 'UTC' });
+  gate = await alice.gate();
+  await alice.logIn();
+  bob = await w.bot('bob');
+});
+
+after(() => w?.stop());
+
+// bottom tells how many px are between what is seen and the end.
+const bottom = ({ log }) => log.evaluate((log) => Math.round(Math.abs(log.scrollTop)));
+
+// top is the message at the top of what is seen, and where it is.
+const top = ({ page }) => page.evaluate(() => {
+  const edge = document.getElementById('log').getBoundingClientRect().top;
+  const m = [...document.querySelectorAll('#messages .message')].find((m) => m.getBoundingClientRect().top >= edge);
+  return { seq: m.dataset.seq, y: m.getBoundingClientRect().top };
+});
+
+// frames waits until the page has drawn what it has to, and what came of that.
+const frames = ({ page }) => page.evaluate(() => new Promise((resolve) => {
+  let n = 4;
+  const next = () => (n-- ? requestAnimationFrame(next) : resolve());
+  next();
+}));
+
+// yOf is where a message is now.
+const yOf = ({ page }, seq) => page.evaluate((seq) => document.querySelector(`#messages .message[data-seq="${seq}"]`).getBoundingClientRect().top, seq);
+
+test('what comes elsewhere is counted, previewed, and in the title', async () => {
+  await saidBy(bob, 'random', 'first of many', 'second\nof   many');
+  await alice.unread('random', 2);
+  await alice.entry('random').locator('.preview', { hasText: /^bob: second of many$/ }).waitFor();
+  await alice.page.waitForFunction(() => document.title.startsWith('(2) #general'));
+  const direct = bob.room((await bob.direct('alice')).name);
+  await direct.send({ text: 'psst' }).sent;
+  await alice.unread('@bob', 1);
+  await alice.entry('@bob').locator('.preview', { hasText: /^psst$/ }).waitFor();
+  await alice.page.waitForFunction(() => document.title.startsWith('(3) '));
+  await alice.reload();
+  await alice.unread('random', 2);
+  await alice.unread('@bob', 1);
+  await alice.page.waitForFunction(() => document.title.startsWith('(3) '));
+});
+
+test('a room with unread messages opens where they begin, and they are read then', async () => {
+  await alice.open('random');
+  await alice.message('second').waitFor();
+  await alice.entry('random').locator('.badge').waitFor({ state: 'hidden' });
+  await alice.open('general');
+  await saidBy(bob, 'random', ...lines(1, 3));
+  await alice.unread('random', 3);
+  await alice.open('random');
+  await alice.message('line 3 of many').waitFor();
+  await alice.page.locator('#divider', { hasText: 'New' }).waitFor();
+  assert.equal(await alice.page.locator('#divider + .message .bubble').textContent(), 'line 1 of many');
+  await alice.entry('random').locator('.badge').waitFor({ state: 'hidden' });
+  await alice.page.waitForFunction(() => document.title.startsWith('(1) #random'));
+  await alice.open('general');
+  await alice.open('random');
+  await alice.message('line 3 of many').waitFor();
+  assert.equal(await alice.page.locator('#divider').count(), 0, 'nothing is new any more');
+  const told = new Promise((resolve) => { bob.room(directRoom('alice', 'bob')).on('receipt', ({ seen }) => seen && resolve()); });
+  await alice.open('@bob');
+  await alice.page.waitForFunction(() => !/^\(/.test(document.title));
+  await told; // the page gathers such news for half a second, and the next test leaves it
+});
+
+test('each day has a heading, and messages close together have one head', async () => {
+  await alice.page.goto(alice.at + '?room=days');
+  await alice.connected();
+  const heads = async () => {
+    await alice.message('1 days ago, 2').waitFor();
+    assert.equal(await alice.page.locator('#messages .message:not(.follows)').count(), 3);
+    return alice.page.locator('#messages .day').allTextContents();
+  };
+  const list = await heads();
+  assert.equal(list.length, 3);
+  assert.equal(list[2], 'Yesterday');
+  await alice.open('general');
+  await alice.page.goBack();
+  await alice.titled('days');
+  assert.deepEqual(await heads(), list, 'the script says the same as the server');
+  await alice.say('and today');
+  await alice.saved('and today');
+  await alice.page.locator('#messages .day', { hasText: 'Today' }).waitFor();
+});
+
+test('scrolling up goes through the whole room, and nothing moves under the eyes', async () => {
+  await alice.page.goto(alice.at + '?room=long');
+  await alice.connected();
+  await alice.message(`line ${LONG} of many`).waitFor();
+  assert.ok(await alice.messages.count() <= 50, 'only the newest at first');
+  assert.equal(await bottom(alice), 0);
+  const seen = new Set(await alice.texts());
+  let moved = 0;
+  for (let round = 0; round < 40 && !seen.has('line 1 of many'); round++) {
+    // What comes is held back until the scrolling is over and what it has brought into view is laid out.
+    const held = [];
+    gate.back = (frame) => !held.push(frame);
+    await alice.log.evaluate((log) => (log.scrollTop -= log.scrollHeight - log.clientHeight + log.scrollTop - log.clientHeight / 2));
+    await frames(alice);
+    const [before, first] = [await top(alice), await alice.messages.first().getAttribute('data-seq')];
+    gate.back = () => true;
+    for (const frame of held) gate.say(frame);
+    await alice.page.waitForFunction((first) => document.querySelector('#messages .message').dataset.seq !== first, first);
+    await frames(alice);
+    const y = await yOf(alice, before.seq);
+    assert.ok(Math.abs(y - before.y) <= 2, `the message at the top moved by ${y - before.y} px`);
+    moved++;
+    for (const text of await alice.texts()) seen.add(text);
+  }
+  assert.ok(moved >= 3, `${moved} pages`);
+  assert.equal(seen.size, LONG);
+  assert.deepEqual((await alice.texts()).slice(0, 100), lines(1, 100), 'in order, without a hole');
+  await alice.page.locator('#beginning', { hasText: 'This is the beginning of #long.' }).waitFor();
+  assert.equal(await alice.page.locator('#earlier').isVisible(), false);
+});
+
+test('and down again, to the end', async () => {
+  await alice.page.locator('#newer', { hasText: 'To the end' }).click();
+  await alice.shows(...lines(LONG - 39, LONG));
+  await until(async () => await bottom(alice) === 0, 'at the end');
+});
+
+test('who reads further up is told of new messages, and not moved', async () => {
+  const { page, log } = alice;
+  await alice.scroll(-900);
+  await until(async () => await bottom(alice) > 500, 'scrolled up');
+  await until(async () => await log.getAttribute('aria-live') === 'off', 'what comes is not read out');
+  let before, was;
+  do { // until the wheel has come to rest
+    was = before?.y;
+    await frames(alice);
+    before = await top(alice);
+  } while (was !== before.y);
+  await saidBy(bob, 'long', 'one more', 'two more');
+  const pill = page.getByRole('button', { name: '2 new messages, go to the end' });
+  await pill.waitFor();
+  assert.equal(await pill.textContent(), '2 new ↓');
+  await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 700))); // for half a second it is quiet anyhow
+  assert.equal(await log.getAttribute('aria-live'), 'off', 'what comes below is not read out');
+  const y = await yOf(alice, before.seq);
+  assert.ok(Math.abs(y - before.y) <= 2, `moved by ${y - before.y} px`);
+  await alice.unread('long', 2);
+  await pill.click();
+  await alice.shows('one more', 'two more');
+  await until(async () => await bottom(alice) === 0, 'at the end');
+  await pill.waitFor({ state: 'hidden' });
+  await alice.entry('long').locator('.badge').waitFor({ state: 'hidden' });
+});
+
+test('who is at the end stays there, and what comes is read out politely', async () => {
+  await until(async () => await alice.log.getAttribute('aria-live') === 'polite', 'polite at the end');
+  await saidBy(bob, 'long', 'a last one');
+  await alice.message('a last one').waitFor();
+  await until(async () => await bottom(alice) === 0, 'at the end');
+  await alice.entry('long').locator('.badge').waitFor({ state: 'hidden' });
+  for (const id of ['typing', 'status', 'commands']) assert.equal(await alice.page.locator(`#log #${id}`).count(), 0, `${id} is outside the log`);
+  assert.ok(await alice.page.locator('.ticks').evaluateAll((all) => all.every((e) => e.getAttribute('aria-live') === 'off')));
+});

@@ -1,0 +1,234 @@
+// Two and three people talk on the page of examples/chat. Steps build on each other.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { directRoom, saidBy, until, world } from './chat.mjs';
+
+let w, alice, bob;
+
+before(async () => {
+  w = await world();
+  alice = await w.person('alice');
+  bob = await w.person('bob');
+});
+
+after(() => w?.stop());
+
+test('a name that is not allowed is refused with a reason, and stays in its field', async () => {
+  const { page } = alice;
+  await page.goto(alice.at);
+  await page.locator('#login form.card').evaluate((form) => (form.noValidate = true));
+  await page.getByLabel('Your name').fill('not allowed');
+  alice.outage = true; // Chromium reports the 400 as an error
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('alert').filter({ hasText: 'letters' }).waitFor();
+  assert.equal(await page.getByLabel('Your name').inputValue(), 'not allowed');
+  assert.equal(await page.getByLabel('Your name').getAttribute('aria-invalid'), 'true');
+  alice.outage = false;
+});
+
+test('two log in and meet in general', async () => {
+  await alice.logIn();
+  await bob.logIn();
+  assert.equal(await alice.title.textContent(), '#general');
+  for (const { page } of [alice, bob]) {
+    const people = page.getByRole('complementary', { name: 'People' });
+    await people.getByRole('link', { name: /^alice.*, online$/ }).waitFor();
+    await people.getByRole('link', { name: /^bob.*, online$/ }).waitFor();
+    await page.locator('#subtitle', { hasText: '2 people here' }).waitFor();
+  }
+  assert.doesNotMatch(await alice.page.evaluate(() => document.cookie), /gohub/, 'scripts cannot read the cookie');
+});
+
+test('they talk both ways', async () => {
+  await alice.say('hello bob');
+  await bob.message('hello bob').waitFor();
+  await alice.saved('hello bob');
+  await bob.say('hello alice');
+  await alice.message('hello alice').waitFor();
+  await bob.saved('hello alice');
+  assert.equal(await alice.box.inputValue(), '');
+});
+
+test('three talk at once: all see the same order, also after a reload', async () => {
+  const carol = await (await w.person('carol')).logIn();
+  const three = [alice, bob, carol];
+  await Promise.all(three.map(async (p) => {
+    for (let i = 1; i <= 8; i++) await p.say(`${p.name} says ${i}`);
+  }));
+  const said = async (p) => (await p.texts()).filter((text) => / says \d/.test(text));
+  for (const p of three) for (const q of three) await p.message(`${q.name} says 8`).waitFor();
+  for (const p of three) await p.saved(`${p.name} says 8`);
+  const order = await said(alice);
+  assert.equal(order.length, 24);
+  for (const { name } of three) assert.deepEqual(order.filter((text) => text.startsWith(name)), Array.from({ length: 8 }, (_, i) => `${name} says ${i + 1}`));
+  for (const p of [bob, carol]) assert.deepEqual(await said(p), order, p.name);
+  await bob.reload();
+  assert.deepEqual(await said(bob), order);
+  await carol.context.close();
+  await alice.member('carol').and(alice.page.locator('.away')).waitFor(); // wrote, and is gone
+  await alice.page.locator('#subtitle', { hasText: '2 people here' }).waitFor();
+});
+
+test('what others send is shown as text, and its addresses as links', async () => {
+  const attack = '<img src=x onerror="document.title=1"><script>document.title=1</script>';
+  await bob.say(attack);
+  await alice.message(attack).waitFor();
+  assert.equal(await alice.page.locator('#messages img, #messages script').count(), 0);
+  assert.match(await alice.page.title(), /general/);
+  await bob.say('see https://example.org/a_(b)?c=d. Or javascript:alert(1)');
+  for (let round = 0; round < 2; round++) { // the script, then the server
+    const link = alice.message('see https').locator('a');
+    await link.waitFor();
+    assert.deepEqual(await link.evaluate((a) => [a.href, a.target, a.rel]), ['https://example.org/a_(b)?c=d', '_blank', 'noopener noreferrer nofollow ugc']);
+    await alice.reload();
+  }
+});
+
+test('ticks say how far a message is, in words', async () => {
+  const dora = await w.person('dora');
+  const gate = await dora.gate();
+  const held = [];
+  gate.out = (frame) => frame.type !== 'publish' || !held.push(frame);
+  await dora.logIn();
+  const eve = await w.bot('eve');
+  await dora.page.goto(dora.at + `?room=${encodeURIComponent(directRoom('dora', 'eve'))}`);
+  await dora.connected();
+  await eve.room(directRoom('dora', 'eve')).join();
+
+  const ticks = dora.message('how far?').locator('.ticks');
+  const reads = (words) => ticks.filter({ hasText: new RegExp(`^${words}$`) }).waitFor();
+  await dora.say('how far?');
+  await reads('sending');
+  gate.back = (frame) => frame.type !== 'ack'; // it comes to all before it is stored
+  gate.out = () => true;
+  const published = held.shift();
+  gate.pass(published);
+  await reads('sent');
+  gate.back = () => true;
+  gate.pass(published); // under the same id: what has come is told again
+  await reads('saved');
+  const room = eve.room(directRoom('dora', 'eve'));
+  room.delivered();
+  await reads('delivered');
+  room.seen();
+  await reads('seen');
+  await dora.reload();
+  await reads('seen');
+});
+
+test('in a room of many the ticks count who has read', async () => {
+  await alice.say('who reads this?');
+  await alice.message('who reads this?').locator('.ticks', { hasText: /^seen by 1$/ }).waitFor();
+  const fred = await (await w.person('fred')).logIn();
+  await fred.message('who reads this?').waitFor();
+  await alice.message('who reads this?').locator('.ticks', { hasText: /^seen by 2$/ }).waitFor();
+  await fred.context.close();
+});
+
+test('typing shows, and ends with the message', async () => {
+  await alice.box.pressSequentially('I am wri');
+  const line = bob.page.locator('#typing', { hasText: 'alice is typing…' });
+  await line.waitFor();
+  await alice.say('I am writing');
+  await bob.message('I am writing').waitFor();
+  await line.waitFor({ state: 'detached' });
+  assert.equal(await alice.page.locator('#typing').textContent(), '', 'nobody is told about themselves');
+});
+
+test('a whisper is seen by whom it is for, and by nobody else', async () => {
+  const carl = await w.bot('carl');
+  const general = carl.room('general');
+  await general.join();
+  await general.send({ text: 'for alice alone' }, { to: 'alice' }).sent;
+  await general.send({ text: 'for all' }).sent;
+  await alice.message('for alice alone').locator('.only', { hasText: 'only you and carl' }).waitFor();
+  await bob.message('for all').waitFor();
+  assert.equal(await bob.message('for alice alone').count(), 0);
+  await bob.reload();
+  await bob.message('for all').waitFor();
+  assert.equal(await bob.message('for alice alone').count(), 0);
+  await alice.reload();
+  await alice.message('for alice alone').locator('.only', { hasText: 'only you and carl' }).waitFor();
+});
+
+test('a direct message arrives through an invite', async () => {
+  await alice.member('bob').getByRole('link').click();
+  await alice.titled('@bob');
+  await alice.page.locator('#subtitle', { hasText: 'online' }).waitFor();
+  await alice.say('between us');
+  await alice.saved('between us');
+  await bob.unread('@alice', 1);
+  assert.match(await bob.page.title(), /^\(1\)/);
+  await bob.open('@alice');
+  await bob.message('between us').waitFor();
+  await alice.message('between us').locator('.ticks', { hasText: /^seen$/ }).waitFor();
+  await bob.say('and nobody else');
+  await alice.message('and nobody else').waitFor();
+  const gina = await w.person('gina');
+  gina.outage = true; // the browser reports the 403
+  await gina.page.goto(gina.at);
+  await gina.page.locator('#user').fill('gina');
+  await gina.page.keyboard.press('Enter');
+  await gina.connected();
+  await gina.page.goto(gina.at + `?room=${encodeURIComponent(directRoom('alice', 'bob'))}`);
+  await gina.banner.getByText('not open to you').waitFor();
+  assert.doesNotMatch(await gina.page.content(), /between us/);
+  await gina.context.close();
+});
+
+test('a room of their own, left again', async () => {
+  for (const { page } of [alice, bob]) {
+    await page.getByLabel('Join or start a room').fill('garden');
+    await page.keyboard.press('Enter');
+  }
+  await alice.titled('garden');
+  assert.match(alice.page.url(), /\?room=garden$/);
+  await alice.say('first in the garden');
+  await alice.saved('first in the garden');
+  await bob.message('first in the garden').waitFor();
+  await alice.page.getByRole('button', { name: 'Leave #garden' }).click();
+  await alice.entry('garden').waitFor({ state: 'detached' });
+  await alice.titled('general');
+  const page = async () => (await alice.context.request.get(alice.at)).text();
+  await until(async () => !(await page()).includes('data-room="garden"'), 'it is gone from the list that the server makes');
+  await bob.page.goBack();
+  await bob.titled('@alice');
+});
+
+test('slash commands: rewritten, answered, taken elsewhere', async () => {
+  await alice.open('general');
+  await bob.open('general');
+  await alice.say('/me waves');
+  await bob.message('* alice waves').waitFor();
+  await alice.saved('* alice waves');
+  await alice.say('/shrug why');
+  await alice.saved('why ¯\\_(ツ)_/¯');
+  assert.equal(await alice.message('/shrug').count(), 0, 'what the server made of it stands in its place');
+  await alice.say('/who');
+  const answer = alice.message(/\d here: alice, bob/).and(alice.page.locator('.notice'));
+  await answer.waitFor();
+
+  await alice.say('/msg henry for your eyes');
+  await alice.titled('@henry');
+  await alice.message('for your eyes').waitFor();
+  await alice.open('general');
+  assert.equal(await alice.message('for your eyes').count(), 0, 'it has left the room it was written in');
+  await alice.say('enough');
+  await bob.message('enough').waitFor();
+  assert.equal(await bob.message('here: alice').count(), 0, 'the answer was for alice alone');
+  await alice.reload();
+  await answer.waitFor();
+  await alice.message('* alice waves').and(alice.page.locator('.action')).waitFor();
+});
+
+test('what is not there, or binary, breaks nothing', async () => {
+  const carl = await w.bot('carl');
+  await carl.room('general').send(new Uint8Array([1, 2, 3]).buffer).sent;
+  await carl.room('general').send({ no: 'text' }).sent;
+  await saidBy(carl, 'general', 'after that');
+  await alice.shows('(a binary message)', '{"no":"text"}', 'after that');
+  await alice.reload();
+  await alice.shows('(a binary message)', '{"no":"text"}', 'after that');
+});
