@@ -42,7 +42,9 @@ func look() {
 		return
 	}
 	k.knocked = false
-	_ = k.raw.Read(k.readable)
+	if k.raw.Read(k.readable) != nil { // it cannot be waited for: knocks would fill it
+		k.raw = nil
+	}
 }
 
 // wait knocks when the runtime has made itself ready to hear it, and not

@@ -14,14 +14,24 @@ import (
 	"time"
 )
 
-// most is for how long nobody looks: what it costs to do so is some 3 % of it.
-const most = 150 * time.Microsecond
+const (
+	// most is for how long nobody looks: what it costs to do so is some 3 % of it.
+	most = 150 * time.Microsecond
+	// A look that takes longer than slow waits for what does not yield, such as
+	// the program's own work on all processors. Then nobody looks for rest times
+	// as long: to wait for each would hold up ourselves, and nobody would gain.
+	slow    = 5 * time.Millisecond
+	rest    = 4
+	longest = time.Second
+)
 
 var (
 	began = time.Now()
-	last  atomic.Int64 // when the network was looked at for Yield, in ns since began
+	until atomic.Int64 // when a Yield looks at the network again, in ns since began
 	turn  sync.Mutex   // held by the one who waits for that
 )
+
+func now() int64 { return int64(time.Since(began)) }
 
 // Yield returns at once if the network has been looked at within most.
 // Otherwise the goroutine waits until those that can run have run and what came
@@ -36,15 +46,26 @@ func Yield() {
 	}
 	turn.Lock()
 	defer turn.Unlock()
-	if !Fresh() {
-		look()
-		runtime.Gosched() // those whose turn has come with ours, first
-		last.Store(int64(time.Since(began)))
+	if Fresh() {
+		return
 	}
+	start := now()
+	look()
+	runtime.Gosched() // those whose turn has come with ours, first
+	end := now()
+	until.Store(end + int64(pause(time.Duration(end-start))))
+}
+
+// pause is for how long nobody looks after a look that took so long.
+func pause(took time.Duration) time.Duration {
+	if took <= slow {
+		return most
+	}
+	return min(rest*took, longest)
 }
 
 // Fresh reports whether Yield would return at once. It is false as well when
 // time runs backwards, as between a test's virtual time and the real one.
 func Fresh() bool {
-	return uint64(int64(time.Since(began))-last.Load()) < uint64(most) //nolint:gosec // below 0: far above most
+	return uint64(until.Load()-now()-1) < uint64(longest) //nolint:gosec // below 0: far above longest
 }

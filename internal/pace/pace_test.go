@@ -4,6 +4,7 @@ package pace
 
 import (
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func TestYieldHearsTheNetwork(t *testing.T) {
 	for Yield(); heard.Load() == 0; Yield() { // the reader is at its read
 		_, err = here.Write([]byte{1})
 		require.NoError(t, err)
-		last.Store(0)
+		until.Store(0)
 	}
 	const tries = 200
 	missed := 0
@@ -53,7 +54,7 @@ func TestYieldHearsTheNetwork(t *testing.T) {
 		n := heard.Load()
 		_, err = here.Write([]byte{1})
 		require.NoError(t, err)
-		last.Store(0)
+		until.Store(0)
 		Yield()
 		if heard.Load() == n {
 			missed++
@@ -85,7 +86,7 @@ func TestYieldOfMany(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			for range 200 {
-				last.Store(0)
+				until.Store(0)
 				Yield()
 			}
 		})
@@ -98,6 +99,39 @@ func TestYieldWithoutDescriptors(*testing.T) {
 	old := pipe
 	defer func() { pipe = old }()
 	pipe = func() *knock { return new(knock) }
-	last.Store(0)
+	until.Store(0)
 	Yield()
+}
+
+// On processors that are busy with what never yields, who waits for the network
+// is not held up by each look: it is every fifth part of the time at most.
+func TestYieldIsNoBrake(t *testing.T) {
+	require.Equal(t, most, pause(0))
+	require.Equal(t, most, pause(slow))
+	require.Equal(t, 40*time.Millisecond, pause(10*time.Millisecond))
+	require.Equal(t, longest, pause(time.Hour))
+
+	until.Store(now() + int64(longest))
+	require.True(t, Fresh())
+	until.Store(now() + 2*int64(longest)) // of another time
+	require.False(t, Fresh())
+	until.Store(0)
+}
+
+// A poller that cannot take the pipe is not asked again.
+func TestLookThatFails(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	k := &knock{r: r, w: w}
+	k.readable = k.wait
+	k.raw, err = r.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	require.NoError(t, w.Close())
+	old := pipe
+	defer func() { pipe = old }()
+	pipe = func() *knock { return k }
+	look()
+	require.Nil(t, k.raw)
+	look()
 }
