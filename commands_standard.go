@@ -19,7 +19,7 @@ const whoNames = 20
 //   - me text sends the text with kind "me": what the sender does.
 //   - msg user text publishes the text into the direct room with that user, as
 //     a publish with "to" and no room does.
-//   - who answers with the users in the room on this hub, the first 20 by name.
+//   - who answers with how many users are in the room, and the first 20 by name.
 //   - help [command] answers with the commands, or one of them.
 //
 // It panics if there is no command of a name.
