@@ -29,7 +29,8 @@ type LoginConfig struct {
 	// Recheck is asked at every refresh who the user is now: name, rooms and
 	// claims may have changed, User and Tenant may not. An [*gohub.Error] with
 	// unauthorized or forbidden ends the login; any other error means that it cannot
-	// be said now. nil: as at the login.
+	// be said now. [Logins.Peek] asks as well, and ends nothing: it has to be
+	// without effects. nil: as at the login.
 	Recheck func(ctx context.Context, who gohub.Identity) (gohub.Identity, error)
 	// Ended is told that a login has ended, before the client is: by a
 	// logout, a refresh token used twice, or Recheck. Live sessions are the hub's,
@@ -267,9 +268,14 @@ func (l *Logins) refresh(w http.ResponseWriter, r *http.Request) (who gohub.Iden
 			l.a.cfg.Logger.Warn("a refresh token was used twice: the login has ended", "user", f.Who.User, "tenant", f.Who.Tenant, "login", f.Who.Login)
 			return who, l.end(ctx, f, errReused)
 		}
-		if refusal := l.recheck(ctx, &f); refusal != nil {
+		current, over, refusal := l.recheck(ctx, f)
+		switch {
+		case over:
+			return who, l.end(ctx, f, refusal)
+		case refusal != nil:
 			return who, refusal
 		}
+		f.Who = current
 		access, expires, refusal := l.access(f, now)
 		if refusal != nil {
 			return who, refusal
@@ -289,29 +295,26 @@ func (l *Logins) refresh(w http.ResponseWriter, r *http.Request) (who gohub.Iden
 	return who, errAway
 }
 
-// recheck asks the program who the user is now.
-func (l *Logins) recheck(ctx context.Context, f *Family) *gohub.Error {
+// recheck asks the program who the user is now. over: its refusal is to end the
+// login.
+func (l *Logins) recheck(ctx context.Context, f Family) (who gohub.Identity, over bool, refusal *gohub.Error) {
 	if l.cfg.Recheck == nil {
-		return nil
+		return f.Who, false, nil
 	}
 	who, err := l.cfg.Recheck(ctx, f.Who)
 	if err != nil {
 		e, ok := errors.AsType[*gohub.Error](err)
-		switch {
-		case !ok || e == nil:
-			return l.away("LoginConfig.Recheck failed", err)
-		case e.Code == gohub.CodeUnauthorized || e.Code == gohub.CodeForbidden:
-			return l.end(ctx, *f, e)
+		if !ok || e == nil {
+			return gohub.Identity{}, false, l.away("LoginConfig.Recheck failed", err)
 		}
-		return e
+		return gohub.Identity{}, e.Code == gohub.CodeUnauthorized || e.Code == gohub.CodeForbidden, e
 	}
 	if who.User != f.Who.User || who.Tenant != f.Who.Tenant {
 		l.a.cfg.Logger.Error("LoginConfig.Recheck made another user of a login's", "user", f.Who.User, "tenant", f.Who.Tenant)
-		return errInternal
+		return gohub.Identity{}, false, errInternal
 	}
 	who.Login = f.Who.Login
-	f.Who = who
-	return nil
+	return who, false, nil
 }
 
 // end ends a family, and gives why, or that it could not.
@@ -332,10 +335,17 @@ func (l *Logins) ended(ctx context.Context, who gohub.Identity) {
 // Peek tells whose login the refresh cookie of a request is of, and changes
 // nothing: for a page that is rendered for a user whose access token has run
 // out meanwhile, and which refreshes it by a POST of its script. It takes what
-// Refresh would take, from requests of any method, so let nothing but reading
-// rest on it. The identity is as of the last refresh and has no ExpiresAt;
-// LoginConfig.Recheck is not asked. An error is an [*gohub.Error]: unauthorized
-// where nobody is logged in, unavailable if that cannot be said now.
+// Refresh would take, from requests of any method, and asks LoginConfig.Recheck
+// as Refresh does, but ends no login. The identity is Recheck's, or as of the
+// last refresh, and has no ExpiresAt.
+//
+// A refresh cookie that somebody has copied is found out by being exchanged
+// twice, and Peek exchanges nothing: its holder could look for as long as the
+// user stays away. So render no more than the frame of the page, and nothing
+// that is private, until the script has refreshed.
+//
+// An error is an [*gohub.Error]: unauthorized where nobody is logged in, what
+// Recheck refuses with, unavailable if that cannot be said now.
 func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
 	token, refusal := oneCookie(r, l.cookie)
 	if refusal != nil {
@@ -355,9 +365,15 @@ func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
 	case !now.Before(f.Expires):
 		return gohub.Identity{}, errLoggedIn
 	case hash == f.Current, hash == f.Previous && now.Sub(f.Rotated) < l.cfg.Grace:
-		return f.Who, nil
+	default:
+		return gohub.Identity{}, errLoggedIn
 	}
-	return gohub.Identity{}, errLoggedIn
+	who, _, refusal := l.recheck(r.Context(), f)
+	if refusal != nil {
+		return gohub.Identity{}, refusal
+	}
+	who.ExpiresAt = time.Time{}
+	return who, nil
 }
 
 // Logout ends the login that the cookies are of, and clears them: 204, also

@@ -476,6 +476,50 @@ func TestPeek(t *testing.T) {
 	})
 }
 
+// Whoever may not refresh any more does not look either; only a refresh ends
+// the login.
+func TestPeekAsksRecheck(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		var now gohub.Identity
+		var err error
+		s := newSite(t, auth.Config{}, auth.LoginConfig{Recheck: func(_ context.Context, who gohub.Identity) (gohub.Identity, error) {
+			require.NotEmpty(t, who.Login)
+			return now, err
+		}})
+		b := s.browser(t)
+		b.login("alice")
+		now = gohub.Identity{User: "alice", Tenant: "acme", Name: "Alice B.", Rooms: []string{"garden"}, Login: "another", ExpiresAt: time.Now()}
+		who, peekErr := b.peek()
+		require.NoError(t, peekErr)
+		require.Equal(t, "Alice B.", who.Name)
+		require.Equal(t, []string{"garden"}, who.Rooms, "as of now")
+		require.NotEqual(t, "another", who.Login)
+		require.Zero(t, who.ExpiresAt)
+
+		for _, tt := range []struct {
+			who  gohub.Identity
+			err  error
+			code gohub.Code
+		}{
+			{now, gohub.Errorf(gohub.CodeForbidden, "closed"), gohub.CodeForbidden},
+			{now, gohub.Errorf(gohub.CodeUnauthorized, "gone"), gohub.CodeUnauthorized},
+			{now, errors.New("no database"), gohub.CodeUnavailable},
+			{gohub.Identity{User: "bob", Tenant: "acme"}, nil, gohub.CodeInternal},
+			{gohub.Identity{User: "alice", Tenant: "other"}, nil, gohub.CodeInternal},
+		} {
+			now, err = tt.who, tt.err
+			who, peekErr := b.peek()
+			refusal, ok := errors.AsType[*gohub.Error](peekErr)
+			require.True(t, ok, "%v", peekErr)
+			require.Equal(t, tt.code, refusal.Code)
+			require.Zero(t, who)
+		}
+		require.Empty(t, s.endings(), "a look ends nothing")
+		now, err = gohub.Identity{User: "alice", Tenant: "acme"}, nil
+		b.refresh(http.StatusOK)
+	})
+}
+
 // Many at the very same time.
 func TestRefreshRace(t *testing.T) {
 	t.Parallel()

@@ -116,7 +116,7 @@ func (l *locale) forScript() map[string]phrase {
 	some := map[string]phrase{}
 	for key, p := range l.text {
 		switch group, _, _ := strings.Cut(key, "."); group {
-		case "login", "emoji", "theme", "command", "settings":
+		case "login", "emoji", "theme", "command", "settings", "date":
 		default:
 			some[key] = p
 		}

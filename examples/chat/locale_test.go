@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io/fs"
 	"maps"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/stretchr/testify/assert"
@@ -42,9 +44,36 @@ func TestLocalesSayTheSame(t *testing.T) {
 			}
 		}
 	}
+	for _, l := range locales {
+		assert.Len(t, strings.Fields(l.T("date.weekdays")), 7, l.Lang)
+		assert.Len(t, strings.Fields(l.T("date.months")), 12, l.Lang)
+	}
 	for _, c := range gohub.StandardCommands() {
 		assert.Equal(t, c.Help, en.T("command."+c.Name+".help"), "as /help says")
 		assert.Equal(t, c.Usage, en.T("command."+c.Name+".usage"))
+	}
+}
+
+// Of a key that is there twice JSON takes the last one, and nobody notices.
+func TestKeysAreThereOnce(t *testing.T) {
+	for _, l := range locales {
+		b, err := localeFiles.ReadFile("locales/" + l.Lang + ".json")
+		require.NoError(t, err)
+		keys := map[string]int{}
+		dec := json.NewDecoder(bytes.NewReader(b))
+		_, err = dec.Token() // {
+		require.NoError(t, err)
+		for dec.More() {
+			key, err := dec.Token()
+			require.NoError(t, err)
+			keys[key.(string)]++
+			var value json.RawMessage
+			require.NoError(t, dec.Decode(&value))
+		}
+		assert.Len(t, keys, len(l.text))
+		for key, n := range keys {
+			assert.Equal(t, 1, n, "%s: %s", l.Lang, key)
+		}
 	}
 }
 
@@ -147,7 +176,9 @@ func TestNoWordsInTemplates(t *testing.T) {
 	for key := range locales[0].text {
 		brackets.text[key] = phrase{"[" + key + "]", "[" + key + "]"}
 	}
-	brackets.text["day.layout"] = phrase{"", "2006"}
+	for _, names := range []string{"date.weekdays", "date.months"} {
+		brackets.text[names] = phrase{"", strings.TrimSpace(strings.Repeat("["+names+"] ", 12))}
+	}
 	p := (&pages{static: files}).blank(httptest.NewRequest("GET", "/", nil))
 	p.locale, p.Theme, p.Complete = brackets, themes[0], false
 	room := gohub.RoomID{Name: "1"}
@@ -160,7 +191,8 @@ func TestNoWordsInTemplates(t *testing.T) {
 		rooms: []gohub.RoomState{{Room: room, Unread: 2}, {Room: gohub.RoomID{Name: "@2,4"}, Unread: 200}},
 		here:  gohub.PresencePage{Count: 1, Users: []gohub.PresentUser{{User: "2", Name: "2"}}},
 	}
-	p.show(gohub.Identity{User: "2"}, room, k, zoneOf(httptest.NewRequest("GET", "/", nil)))
+	p.show(gohub.Identity{User: "2"}, room, k, time.UTC, false)
+	p.Frame = true
 	p.Notice = p.T("room.closed")
 
 	var html bytes.Buffer

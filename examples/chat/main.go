@@ -131,7 +131,6 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 
 	mux := http.NewServeMux()
 	mux.Handle("/ws", hub.Handler())
-	mux.HandleFunc("/refresh", logins.Refresh)
 	mux.HandleFunc("GET /healthz", answer(hub.Health, "ok"))
 	mux.HandleFunc("GET /readyz", answer(hub.Ready, "ready"))
 	for _, path := range []string{"/healthz", "/readyz"} {

@@ -21,8 +21,8 @@ const (
 	together     = 5 * time.Minute         // between messages of one sender under one heading
 )
 
-// presets are rooms that everybody is in; the first is shown unless another is
-// asked for.
+// presets are rooms that everybody is in to whom they are open; the first is
+// shown unless another is asked for.
 var presets = []string{"general", "random"}
 
 // A page is what the templates show.
@@ -40,7 +40,8 @@ type page struct {
 	First         string // seq of the first message
 	Preset        bool   // the room cannot be left
 	Complete      bool   // everything was there
-	Closed        bool   // the room asked for is not open to this user; another one is shown
+	Closed        bool   // the room asked for is not open to this user; another one is shown, or none
+	Frame         bool   // nothing is shown before the login is renewed
 	Notice        string // at the top
 	Rooms, Direct []roomView
 	People        []personView
@@ -55,14 +56,14 @@ type boot struct {
 	Now      int64             `json:"now"`     // of this server, Unix ms
 	Lang     string            `json:"lang"`
 	Theme    string            `json:"theme"`
-	Room     string            `json:"room"`       // on screen
+	Room     string            `json:"room"`       // on screen, or to be asked for
 	Since    *int64            `json:"since"`      // join with this; null: nothing is known
 	More     bool              `json:"more"`       // there is something before the first message
 	Seen     int64             `json:"seen"`       // how far this user has read
 	Marks    marks             `json:"marks"`      // how far anybody else has got
 	Others   map[string]marks  `json:"watermarks"` // of each of them, the furthest 200
 	Rooms    []bootRoom        `json:"rooms"`      // the user's list; null: not known
-	Presets  []string          `json:"presets"`
+	Presets  []string          `json:"presets"`    // those that are open; never none: the script is told no
 	Commands []bootCommand     `json:"commands"`
 	Strings  map[string]phrase `json:"strings"`
 	Limits   limits            `json:"limits"`
@@ -100,13 +101,14 @@ func (s *pages) blank(r *http.Request) *page {
 
 // known is what was found out for a page, each part by itself.
 type known struct {
+	presets  []string // that are open
 	rooms    []gohub.RoomState
 	messages []gohub.Message // ascending
 	more     bool
 	read     bool // messages and more are right
 	marks    []gohub.Watermark
 	here     gohub.PresencePage // in the room
-	online   gohub.PresencePage // in the room of everybody
+	online   gohub.PresencePage // in the first of the presets
 	last     map[string]gohub.Message
 }
 
@@ -114,37 +116,62 @@ type known struct {
 // be had until then is left out, and the script catches up.
 func (s *pages) build(r *http.Request, who gohub.Identity) *page {
 	p := s.blank(r)
-	room, open := s.roomOf(r.Context(), who, r.FormValue("room"))
-	if !open {
-		p.Closed = true
-		room = gohub.RoomID{Tenant: who.Tenant, Name: presets[0]}
-	}
-	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64)
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
-	k, complete := s.ask(ctx, who, room, max(before, 0))
+	open := openPresets(ctx, who)
+	room := p.choose(ctx, who, open, r.FormValue("room"))
+	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64)
+	k, complete := s.ask(ctx, who, room, open, max(before, 0))
 	p.Complete = complete
-	switch {
-	case p.Closed:
-		p.Notice = p.T("room.closed")
-	case !complete:
+	if p.Notice == "" && !complete {
 		p.Notice = p.T("connection.incomplete")
 	}
-	p.show(who, room, k, zoneOf(r))
+	zone, told := zoneOf(r)
+	p.show(who, room, k, zone, told)
 	return p
 }
 
-// roomOf is the room of that name if who may join it: the rules of the hub.
-func (s *pages) roomOf(ctx context.Context, who gohub.Identity, name string) (gohub.RoomID, bool) {
-	if name == "" {
-		name = presets[0]
+// frame makes the page of who with nothing in it. The script takes it for one for
+// which nothing could be had: it renews the login and fetches all.
+func (s *pages) frame(r *http.Request, who gohub.Identity) *page {
+	p := s.blank(r)
+	p.Frame, p.Complete = true, false
+	open := openPresets(r.Context(), who)
+	room := p.choose(r.Context(), who, open, r.FormValue("room"))
+	p.show(who, room, known{presets: open}, time.UTC, false)
+	p.Subtitle, p.Count = "…", ""
+	return p
+}
+
+// choose gives the room of that name if it is open to who. Else the page says
+// that it is not, and shows the first of the presets that are, or no room.
+func (p *page) choose(ctx context.Context, who gohub.Identity, open []string, name string) gohub.RoomID {
+	room := gohub.RoomID{Tenant: who.Tenant, Name: cmp.Or(name, presets[0])}
+	if isOpen(ctx, who, room) {
+		return room
 	}
-	room := gohub.RoomID{Tenant: who.Tenant, Name: name}
+	p.Closed, p.Notice = true, p.T("room.closed")
+	if len(open) == 0 {
+		return gohub.RoomID{}
+	}
+	room.Name = open[0]
+	return room
+}
+
+// isOpen says whether who may join a room: the rules of the hub, which has no
+// MayJoin of its own.
+func isOpen(ctx context.Context, who gohub.Identity, room gohub.RoomID) bool {
 	_, _, direct := room.Direct()
-	if !validRoom(name) || strings.HasPrefix(name, "@") != direct {
-		return room, false
+	if !validRoom(room.Name) || strings.HasPrefix(room.Name, "@") != direct {
+		return false
 	}
-	return room, gohub.ListedRooms(ctx, who, room) == nil // as the hub has no MayJoin of its own
+	return gohub.ListedRooms(ctx, who, room) == nil
+}
+
+func openPresets(ctx context.Context, who gohub.Identity) []string {
+	return slices.DeleteFunc(slices.Clone(presets), func(name string) bool {
+		return !isOpen(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name})
+	})
 }
 
 // validRoom holds names to what the protocol allows for rooms.
@@ -157,30 +184,33 @@ func validRoom(s string) bool {
 	})
 }
 
-// ask asks for everything at once. Whatever fails is missing, and complete is
-// false.
-func (s *pages) ask(ctx context.Context, who gohub.Identity, room gohub.RoomID, before int64) (k known, complete bool) {
+// ask asks for everything at once, of rooms that are open to who. Whatever fails
+// is missing, and complete is false.
+func (s *pages) ask(ctx context.Context, who gohub.Identity, room gohub.RoomID, open []string, before int64) (k known, complete bool) {
 	var wg sync.WaitGroup
 	var errs [5]error
-	k.last = map[string]gohub.Message{}
+	k.presets, k.last = open, map[string]gohub.Message{}
 	wg.Go(func() {
 		k.rooms, errs[0] = s.store.Rooms(ctx, who.Tenant, who.User)
 		if errs[0] == nil {
 			k.rooms = append([]gohub.RoomState{}, k.rooms...) // none is not the same as not known
+			k.rooms = slices.DeleteFunc(k.rooms, func(r gohub.RoomState) bool { return !isOpen(ctx, who, r.Room) })
 			errs[1] = s.previews(ctx, who, room, &k)
 		}
 	})
-	wg.Go(func() {
-		k.messages, k.more, errs[2] = s.newest(ctx, who, room, before, pageMessages)
-		k.read = errs[2] == nil
-	})
-	wg.Go(func() { k.marks, errs[3] = s.store.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 200}) })
-	wg.Go(func() {
-		k.here, errs[4] = s.hub.Presence(ctx, room, "", 200)
-		if k.online = k.here; room.Name != presets[0] && errs[4] == nil {
-			k.online, errs[4] = s.hub.Presence(ctx, gohub.RoomID{Tenant: who.Tenant, Name: presets[0]}, "", 200)
-		}
-	})
+	if room.Name != "" {
+		wg.Go(func() {
+			k.messages, k.more, errs[2] = s.newest(ctx, who, room, before, pageMessages)
+			k.read = errs[2] == nil
+		})
+		wg.Go(func() { k.marks, errs[3] = s.store.Watermarks(ctx, gohub.MarkQuery{Room: room, Limit: 200}) })
+		wg.Go(func() {
+			k.here, errs[4] = s.hub.Presence(ctx, room, "", 200)
+			if k.online = k.here; len(open) > 0 && room.Name != open[0] && errs[4] == nil {
+				k.online, errs[4] = s.hub.Presence(ctx, gohub.RoomID{Tenant: who.Tenant, Name: open[0]}, "", 200)
+			}
+		})
+	}
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
@@ -216,8 +246,8 @@ func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.Ro
 	for _, r := range recent[:min(len(recent), pagePreviews)] {
 		names = append(names, r.Room.Name)
 	}
-	for _, name := range append(slices.Clone(presets), shown.Name) {
-		if !slices.Contains(names, name) {
+	for _, name := range append(slices.Clone(k.presets), shown.Name) {
+		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
@@ -248,12 +278,12 @@ func roomHref(name string) string { return "/?room=" + url.QueryEscape(name) }
 
 // zoneOf is the browser's time zone if its script has told: else UTC, and the
 // script puts the times right.
-func zoneOf(r *http.Request) *time.Location {
+func zoneOf(r *http.Request) (zone *time.Location, told bool) {
 	if c, err := r.Cookie(zoneCookie); err == nil && len(c.Value) < 64 {
 		name, _ := url.QueryUnescape(c.Value)
-		if zone, err := time.LoadLocation(name); err == nil && name != "Local" {
-			return zone
+		if zone, err := time.LoadLocation(name); err == nil && name != "" && name != "Local" { // "" is UTC for Go
+			return zone, true
 		}
 	}
-	return time.UTC
+	return time.UTC, false
 }

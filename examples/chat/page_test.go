@@ -117,14 +117,18 @@ func TestFirstPaint(t *testing.T) {
 	s.say("bob", "general", "waves", ofKind("me"))
 	s.say("alice", "general", "2 here", ofKind("notice"), only("alice"))
 	s.say("bob", "general", "not the server", ofKind("notice"))
+	s.say("alice", "general", "carol has not read it", only("carol"))
+	s.say("alice", "general", "dave has got it", only("dave"))
 	last := s.say("alice", "general", "bye")
+	s.mark("dave", "general", last.Seq, 0)
 	s.mark("bob", "general", last.Seq, first.Seq)
 	s.mark("alice", "general", last.Seq+1, 0) // who does not count for herself
 
 	v := s.visit("alice", "/")
 	require.Equal(t, http.StatusOK, v.status)
 	assert.Equal(t, []string{
-		"hello", "good morning", "look: https://example.org/a?b=1&c=2, or not", "only for alice", "* bob waves", "2 here", "not the server", "bye",
+		"hello", "good morning", "look: https://example.org/a?b=1&c=2, or not", "only for alice", "* bob waves", "2 here", "not the server",
+		"carol has not read it", "dave has got it", "bye",
 	}, v.bubbles())
 	assert.NotContains(t, v.html, "only for carol")
 	assert.Contains(t, v.html, ">good\n morning<", "all space is kept")
@@ -156,6 +160,8 @@ func TestFirstPaint(t *testing.T) {
 		{"message told action", "bob", "", ""},
 		{"message told notice", "You", "", ""},
 		{"message", "bob", "", ""},
+		{"message mine", "You", "saved", "only you and carol"}, // though bob is further
+		{"message mine", "You", "delivered", "only you and dave"},
 		{"message mine", "You", "delivered", ""},
 	}, shapes)
 	assert.Equal(t, locales[0].T("tick.seen"), items[0].one(t, "span.ticks").words())
@@ -166,7 +172,7 @@ func TestFirstPaint(t *testing.T) {
 	require.NotNil(t, v.boot.Since)
 	assert.Equal(t, last.Seq, *v.boot.Since)
 	assert.Equal(t, marks{Delivered: last.Seq, Seen: first.Seq}, v.boot.Marks)
-	assert.Equal(t, map[string]marks{"bob": v.boot.Marks}, v.boot.Others)
+	assert.Equal(t, map[string]marks{"bob": v.boot.Marks, "dave": {Delivered: last.Seq}}, v.boot.Others)
 	assert.Equal(t, "alice", v.boot.User)
 	assert.InDelta(t, time.Now().Add(5*time.Minute).UnixMilli(), v.boot.Expires, 60_000)
 	assert.False(t, v.boot.More)
@@ -255,6 +261,71 @@ func TestRoomsThatAreNotOpen(t *testing.T) {
 		assert.NotContains(t, v.html, "alert(1)</script>")
 	}
 	assert.Equal(t, []string{"none of your business"}, s.visit("carol", "/?room=@bob,carol").bubbles())
+}
+
+// visitAs opens an address as somebody whom a program of another kind has let in.
+func (s *stage) visitAs(who gohub.Identity, address string) visit {
+	s.t.Helper()
+	files, err := newStatic()
+	require.NoError(s.t, err)
+	users := gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil })
+	mux := http.NewServeMux()
+	(&pages{hub: s.app.hub, store: s.store, static: files, users: users}).route(mux)
+	return readPage(s.t, do(mux, httptest.NewRequest("GET", address, nil)))
+}
+
+// Lists and previews go by the rules as well: who once was in a room and may not
+// be in it any more reads nothing of it.
+func TestListsShowOpenRoomsAlone(t *testing.T) {
+	s := newStage(t, nil)
+	s.say("bob", "general", "general secret")
+	s.say("bob", "random", "for random")
+	s.say("bob", "team-red", "for red")
+	s.say("bob", "team-blue", "blue secret")
+	s.say("bob", "@alice,bob", "dear alice")
+	for _, room := range []string{"general", "team-red", "team-blue", "@alice,bob"} {
+		s.mark("alice", room, 0, 0)
+	}
+	rooms := func(v visit) (names []string) {
+		for _, li := range v.one(t, "nav#side").all("li.room") {
+			names = append(names, li.attrs["data-room"])
+		}
+		return names
+	}
+	who := gohub.Identity{User: "alice", Rooms: []string{"random", "team-red"}}
+	for _, tt := range []struct {
+		address string
+		status  int
+		room    string
+	}{
+		{"/", http.StatusForbidden, "random"},
+		{"/?room=general", http.StatusForbidden, "random"},
+		{"/?room=team-blue", http.StatusForbidden, "random"},
+		{"/?room=random", http.StatusOK, "random"},
+		{"/?room=team-red", http.StatusOK, "team-red"},
+		{"/?room=@alice,bob", http.StatusOK, "@alice,bob"},
+	} {
+		v := s.visitAs(who, tt.address)
+		assert.Equal(t, tt.status, v.status, tt.address)
+		assert.Equal(t, tt.room, v.boot.Room, tt.address)
+		assert.Equal(t, []string{"random"}, v.boot.Presets)
+		assert.Equal(t, []string{"random", "team-red", "@alice,bob"}, rooms(v), tt.address)
+		assert.Len(t, v.boot.Rooms, 2, "those that alice has joined")
+		assert.NotContains(t, v.html, "secret", tt.address)
+		assert.True(t, v.boot.Complete)
+	}
+
+	who.Rooms = []string{}
+	none := s.visitAs(who, "/")
+	assert.Equal(t, http.StatusForbidden, none.status)
+	assert.Empty(t, none.bubbles())
+	assert.Equal(t, []string{"@alice,bob"}, rooms(none))
+	assert.Equal(t, "gohub chat", none.one(t, "h1").words())
+	assert.Equal(t, "This room is not open to you.", none.one(t, "p#banner-text").words())
+	assert.NotContains(t, none.html, "secret")
+	assert.Nil(t, none.boot.Since)
+	assert.Equal(t, presets[:1], none.boot.Presets, "there the script is told no")
+	assert.Equal(t, presets[0], none.boot.Room)
 }
 
 // Names come from elsewhere as well: a login may give any. Whatever is said or
@@ -384,7 +455,35 @@ func TestZone(t *testing.T) {
 	for _, bad := range []string{"nowhere", "Local", "../../etc/passwd", "%", ""} {
 		v := s.visit("alice", "/", "Cookie", "chat-zone="+bad)
 		assert.Equal(t, m.Time().UTC().Format("15:04"), v.one(t, "li.message").one(t, "time").words(), bad)
-		assert.NotContains(t, v.one(t, "li.day").words(), "day", "which day is today there?")
+		assert.NotContains(t, []string{"Today", "Yesterday"}, v.one(t, "li.day").words(), "which day is today there?")
+	}
+	v = s.visit("alice", "/", "Cookie", "chat-zone=UTC") // is a zone like any other
+	assert.Contains(t, []string{"Today", "Yesterday"}, v.one(t, "li.day").words())
+}
+
+// The headings are those that the script gives the same days: what Intl writes
+// for { weekday, day, month }, and for { day, month, year }. That the browser
+// agrees, tests/browser shows.
+func TestDays(t *testing.T) {
+	zone := time.FixedZone("", 3*60*60)
+	now := time.Date(2026, time.March, 3, 1, 30, 0, 0, zone) // while in UTC it is the day before
+	en, de := &page{locale: locales[0]}, &page{locale: locales[1]}
+	for _, tt := range []struct {
+		at     time.Time
+		told   bool
+		en, de string
+	}{
+		{now, true, "Today", "Heute"},
+		{now.Add(-2 * time.Hour), true, "Yesterday", "Gestern"},
+		{now.Add(-26 * time.Hour), true, "Sunday, March 1", "Sonntag, 1. März"},
+		{now.AddDate(0, 0, -179), true, "Friday, September 5", "Freitag, 5. September"},
+		{now.AddDate(0, 0, -180), true, "September 4, 2025", "4. September 2025"},
+		{now.AddDate(0, 0, 1), true, "March 4, 2026", "4. März 2026"}, // of a server whose clock is ahead
+		{now, false, "Tuesday, March 3", "Dienstag, 3. März"},
+		{now.AddDate(0, 0, -1), false, "Monday, March 2", "Montag, 2. März"},
+	} {
+		assert.Equal(t, tt.en, en.dayOf(tt.at, now, tt.told))
+		assert.Equal(t, tt.de, de.dayOf(tt.at, now, tt.told))
 	}
 }
 

@@ -25,7 +25,7 @@ type pages struct {
 	hub    *gohub.Hub
 	store  gohub.Store
 	static *static
-	users  *auth.Authenticator
+	users  gohub.Authenticator
 	logins *auth.Logins
 	secure bool // for cookies
 }
@@ -34,24 +34,31 @@ func (s *pages) route(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.chat)
 	mux.HandleFunc("/login", s.login)
 	mux.HandleFunc("/logout", s.logout)
+	mux.HandleFunc("/refresh", s.refresh)
+	for _, path := range []string{"/login", "/logout", "/refresh"} { // where the address bar may stand after a form
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusSeeOther) })
+	}
 	mux.HandleFunc("POST /settings", s.settings)
 }
 
 // chat answers with the chat of whoever is logged in, else with the login.
-// The access cookie lives for minutes, the refresh cookie for weeks; a page that
-// comes with the latter alone is shown as well, and its script renews both. The
-// server does not do that here: the answer to a GET may be thrown away, by a
-// prefetch or an impatient reader, and with it a refresh token that then counts
-// as stolen.
+// The access cookie lives for minutes, the refresh cookie for weeks; who comes
+// with the latter alone gets the frame of the page, and its script renews both
+// and fills it. The server does not renew here: the answer to a GET may be thrown
+// away, by a prefetch or an impatient reader, and with it a refresh token that
+// then counts as stolen. Nor does it show anything: a copied refresh cookie would
+// be good for reading, and nobody would notice.
 func (s *pages) chat(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
+	pageOf := s.build
 	who, err := s.users.Authenticate(r)
-	if err != nil {
+	if isCode(err, gohub.CodeUnauthorized) { // anything else does not tell who it is
+		pageOf = s.frame
+		ctx, cancel := context.WithTimeout(r.Context(), patience)
+		defer cancel()
 		who, err = s.logins.Peek(r.WithContext(ctx))
 	}
 	if err == nil {
-		p, status := s.build(r, who), http.StatusOK
+		p, status := pageOf(r, who), http.StatusOK
 		if p.Closed {
 			status = http.StatusForbidden
 		}
@@ -59,10 +66,15 @@ func (s *pages) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p, status, problem := s.blank(r), http.StatusOK, ""
-	if e, ok := errors.AsType[*gohub.Error](err); !ok || e.Code != gohub.CodeUnauthorized {
+	if !isCode(err, gohub.CodeUnauthorized) && !isCode(err, gohub.CodeForbidden) {
 		status, problem = http.StatusServiceUnavailable, p.T("login.unavailable")
 	}
 	render(w, r, status, loginPage(p, "", problem))
+}
+
+func isCode(err error, code gohub.Code) bool {
+	e, ok := errors.AsType[*gohub.Error](err)
+	return ok && e.Code == code
 }
 
 // login is that of auth. A browser that sent the form gets a page: the chat, or
@@ -86,6 +98,28 @@ func (s *pages) login(w http.ResponseWriter, r *http.Request) {
 		problem = "login.invalid"
 	}
 	render(w, r, answer.status, loginPage(p, r.PostForm.Get("user"), p.T(problem)))
+}
+
+// refresh is that of auth. Without the script it is a button on a page that has
+// the frame alone.
+func (s *pages) refresh(w http.ResponseWriter, r *http.Request) {
+	if !wantsPage(r) {
+		s.logins.Refresh(w, r)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	back := localAddress(r.PostFormValue("back")) // "/", if that cannot be read
+	answer := &headless{ResponseWriter: w, status: http.StatusOK}
+	s.logins.Refresh(answer, r)
+	switch answer.status {
+	case http.StatusOK, http.StatusUnauthorized: // to the login
+		w.Header().Del("Content-Type")
+		http.Redirect(w, r, back, http.StatusSeeOther) //nolint:gosec // localAddress has seen to that
+		return
+	}
+	p := s.blank(r)
+	p.Back = back
+	render(w, r, answer.status, loginPage(p, "", p.T("login.unavailable")))
 }
 
 // logout is that of auth, and leads a browser back to the login.

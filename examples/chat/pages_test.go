@@ -2,7 +2,10 @@ package main
 
 import (
 	"compress/gzip"
+	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -100,35 +103,132 @@ func TestLeadsNowhereElse(t *testing.T) {
 	}
 }
 
-// The access cookie is gone after minutes. The page comes up all the same, and
-// its script is told to renew; the refresh token is as good as before.
-func TestPageWithRefreshCookieAlone(t *testing.T) {
-	s := newStage(t, nil)
-	s.say("bob", "general", "hello")
-	in := do(s.app.handler, loginRequest("alice"))
-	r := httptest.NewRequest("GET", "/", nil)
+// onlyRefresh gives the cookie that is left of a login after some minutes.
+func onlyRefresh(t *testing.T, in *httptest.ResponseRecorder) *http.Cookie {
+	t.Helper()
 	for _, c := range in.Result().Cookies() {
 		if strings.HasSuffix(c.Name, "-refresh") {
-			r.AddCookie(c)
+			return c
 		}
 	}
-	require.Len(t, r.Cookies(), 1)
-	for range 2 {
+	require.Fail(t, "no refresh cookie")
+	return nil
+}
+
+// The access cookie is gone after minutes. The frame of the page comes up all the
+// same, and its script is told to renew; the refresh token is as good as before.
+// Nothing is to be read: the cookie may have been copied, and who only looks with
+// it is not found out.
+func TestPageWithRefreshCookieAlone(t *testing.T) {
+	s := newStage(t, nil)
+	m := s.say("bob", "general", "hello")
+	s.say("bob", "garden", "what grows")
+	s.say("bob", "@alice,bob", "dear alice")
+	s.mark("alice", "garden", 0, 0)
+	s.mark("bob", "general", m.Seq, m.Seq)
+	in := do(s.app.handler, loginRequest("alice"))
+	refresh := onlyRefresh(t, in)
+	get := func(address string) visit {
+		r := httptest.NewRequest("GET", address, nil)
+		r.AddCookie(refresh)
 		w := do(s.app.handler, r)
-		v := readPage(t, w)
-		assert.Equal(t, []string{"hello"}, v.bubbles())
+		assert.Empty(t, w.Result().Cookies(), "a GET renews nothing")
+		return readPage(t, w)
+	}
+	for address, room := range map[string]string{"/": "general", "/?room=garden": "garden", "/?room=@alice,bob": "@alice,bob"} {
+		v := get(address)
+		assert.Equal(t, http.StatusOK, v.status)
+		assert.Empty(t, v.bubbles())
+		for _, private := range []string{"hello", "what grows", "dear alice"} {
+			assert.NotContains(t, v.html, private, address)
+		}
+		if room != "garden" {
+			assert.NotContains(t, v.html, "garden", address)
+		}
 		assert.Equal(t, "alice", v.boot.User)
 		assert.Zero(t, v.boot.Expires)
-		assert.Empty(t, w.Result().Cookies(), "a GET renews nothing")
+		assert.Equal(t, room, v.boot.Room)
+		assert.Nil(t, v.boot.Since, "the script fetches everything")
+		assert.Nil(t, v.boot.Rooms)
+		assert.Empty(t, v.boot.Others)
+		assert.Zero(t, v.boot.Marks)
+		assert.Zero(t, v.boot.Seen)
+		assert.False(t, v.boot.Complete)
+		assert.Equal(t, presets, v.boot.Presets)
+		assert.True(t, v.one(t, "p#beginning").is("hidden"))
+		assert.False(t, v.one(t, "header#banner").has("on"), "it is no trouble")
 	}
-	refresh := httptest.NewRequest("POST", "/refresh", nil)
-	refresh.AddCookie(r.Cookies()[0])
-	assert.Equal(t, http.StatusOK, do(s.app.handler, refresh).Code)
+	assert.Equal(t, http.StatusForbidden, get("/?room=@bob,carol").status)
 
-	require.Equal(t, http.StatusNoContent, do(s.app.handler, withCookies(in, "POST", "/logout")).Code)
-	gone := readPage(t, do(s.app.handler, r))
+	// Without the script there is a button. It leads back, to a page that is whole.
+	form := get("/?room=garden").one(t, "noscript").one(t, "form")
+	require.Equal(t, "post", form.attrs["method"])
+	fields := url.Values{}
+	for _, in := range form.all("input") {
+		fields.Set(in.attrs["name"], in.attrs["value"])
+	}
+	renewed := submit(s.app.handler, form.attrs["action"], fields, []*http.Cookie{refresh})
+	require.Equal(t, http.StatusSeeOther, renewed.Code)
+	assert.Equal(t, "/?room=garden", renewed.Header().Get("Location"))
+	whole := readPage(t, do(s.app.handler, withCookies(renewed, "GET", "/?room=garden")))
+	assert.Equal(t, []string{"what grows"}, whole.bubbles())
+	assert.Empty(t, whole.one(t, "noscript").all("form"))
+	refresh = onlyRefresh(t, renewed)
+
+	require.Equal(t, http.StatusNoContent, do(s.app.handler, withCookies(renewed, "POST", "/logout")).Code)
+	gone := get("/")
 	assert.Len(t, gone.all("form.card"), 1)
-	assert.NotContains(t, gone.html, "hello")
+	out := submit(s.app.handler, "/refresh", url.Values{"back": {"https://evil.example"}}, []*http.Cookie{refresh})
+	require.Equal(t, http.StatusSeeOther, out.Code)
+	assert.Equal(t, "/", out.Header().Get("Location"))
+	evil := submit(s.app.handler, "/refresh", nil, []*http.Cookie{refresh}, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
+	assert.Equal(t, http.StatusForbidden, evil.Code)
+	assert.Empty(t, evil.Result().Cookies())
+}
+
+// Only where nobody is logged in by the access cookie does the other one count.
+func TestAccessThatCannotBeChecked(t *testing.T) {
+	s := newStage(t, nil)
+	past := historyOfTest(t)
+	_, logins, err := newAuth(config{}, past.accounts, slog.New(slog.DiscardHandler), func(context.Context, gohub.Identity) error { return nil })
+	require.NoError(t, err)
+	in := httptest.NewRecorder()
+	require.NoError(t, logins.Start(in, httptest.NewRequest("POST", "/", nil), gohub.Identity{User: "alice"}))
+	files, err := newStatic()
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		err    error
+		status int
+		chat   bool
+	}{
+		{gohub.Errorf(gohub.CodeUnauthorized, "too old"), http.StatusOK, true},
+		{gohub.Errorf(gohub.CodeForbidden, "locked out"), http.StatusOK, false},
+		{gohub.Errorf(gohub.CodeUnavailable, "no keys"), http.StatusServiceUnavailable, false},
+		{errors.New("a bug"), http.StatusServiceUnavailable, false},
+	} {
+		users := gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return gohub.Identity{}, tt.err })
+		mux := http.NewServeMux()
+		(&pages{hub: s.app.hub, store: s.store, static: files, users: users, logins: logins}).route(mux)
+		v := readPage(t, do(mux, withCookies(in, "GET", "/")))
+		assert.Equal(t, tt.status, v.status, tt.err)
+		assert.Equal(t, tt.chat, len(v.all("ol#messages")) == 1, tt.err)
+		assert.Equal(t, !tt.chat, len(v.all("form.card")) == 1, tt.err)
+	}
+}
+
+// After a form that was refused the address is the form's, and is loaded again.
+func TestAddressesOfForms(t *testing.T) {
+	h := testApp(t, config{}).handler
+	for _, address := range []string{"/login", "/logout", "/refresh"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			w := do(h, httptest.NewRequest(method, address, nil))
+			assert.Equal(t, http.StatusSeeOther, w.Code, address)
+			assert.Equal(t, "/", w.Header().Get("Location"), address)
+		}
+		w := do(h, httptest.NewRequest("PUT", address, nil))
+		assert.Equal(t, http.StatusMethodNotAllowed, w.Code, address)
+		assert.Equal(t, "POST", w.Header().Get("Allow"), address)
+	}
 }
 
 func TestSettings(t *testing.T) {

@@ -41,8 +41,9 @@ type file struct {
 
 // static are the files of web, and the client of the hub. Each has its name as
 // its address, where it is as it was written and browsers ask each time; and
-// another one with a hash of them all, without its comments, where they need not
-// ask: /static/HASH/app.js imports ./gohub.js, and gets what belongs to it.
+// another one with a hash of all that is sent there, which is without comments,
+// where they need not ask: /static/HASH/app.js imports ./gohub.js, and gets what
+// belongs to it.
 type static struct {
 	hash  string
 	files map[string]*file
@@ -73,7 +74,7 @@ func newStatic() (*static, error) {
 	}
 	all := sha256.New()
 	for _, name := range s.names() {
-		_, _ = fmt.Fprintf(all, "%s %s\n", name, s.files[name].etag)
+		_, _ = fmt.Fprintf(all, "%s %s\n", name, s.lean[name].etag)
 	}
 	s.hash = hex.EncodeToString(all.Sum(nil)[:8])
 	return s, nil
@@ -154,12 +155,14 @@ func (s *static) Modules() []string {
 	return list
 }
 
-// route serves the files. A page of another version, from a node that is newer
-// or older, gets what there is here rather than nothing.
+// route serves the files. There is nothing for a page of another version, from a
+// node that is newer or older: modules of the two would be mixed, and fail in
+// ways that nobody has seen before. It is text to be read, and as good as new
+// when it is loaded again.
 func (s *static) route(mux *http.ServeMux) {
 	mux.HandleFunc("GET /static/{hash}/{name...}", func(w http.ResponseWriter, r *http.Request) {
 		f, ok := s.lean[r.PathValue("name")]
-		if !ok {
+		if !ok || r.PathValue("hash") != s.hash {
 			problem{http.StatusNotFound, "there is nothing here"}.write(w)
 			return
 		}
@@ -168,7 +171,7 @@ func (s *static) route(mux *http.ServeMux) {
 				w.Header().Del(name)
 			}
 		}
-		f.serve(w, r, r.PathValue("hash") == s.hash)
+		f.serve(w, r, true)
 	})
 	for name, f := range s.files {
 		route := "GET /" + strings.TrimSuffix(name, ".html")

@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -53,13 +55,16 @@ func TestStaticFiles(t *testing.T) {
 		}
 		assert.Equal(t, http.StatusNotModified, get(files.File(name), "If-None-Match", plain).Code)
 
-		// Under its own name, and where another version looks for it, it is asked for each time.
-		for _, address := range []string{"/" + strings.TrimSuffix(name, ".html"), "/static/0123456789abcdef/" + name} {
-			w := get(address)
-			require.Equal(t, http.StatusOK, w.Code, address)
-			assert.Equal(t, "no-cache", w.Header().Get("Cache-Control"), address)
-		}
-		assert.Equal(t, files.files[name].plain, get("/"+strings.TrimSuffix(name, ".html")).Body.Bytes(), "as it was written")
+		// Under its own name it is asked for each time.
+		own := get("/" + strings.TrimSuffix(name, ".html"))
+		require.Equal(t, http.StatusOK, own.Code, name)
+		assert.Equal(t, "no-cache", own.Header().Get("Cache-Control"), name)
+		assert.Equal(t, files.files[name].plain, own.Body.Bytes(), "as it was written")
+
+		// For a page of another version it is not there, and nobody keeps that in mind.
+		other := get("/static/0123456789abcdef/" + name)
+		assert.Equal(t, http.StatusNotFound, other.Code, name)
+		assert.Equal(t, "no-store", other.Header().Get("Cache-Control"), name)
 
 		// What could be a document has the headers of one wherever it is.
 		document := path.Ext(name) != ".js" && path.Ext(name) != ".css"
@@ -71,6 +76,20 @@ func TestStaticFiles(t *testing.T) {
 	for _, address := range []string{"/static/" + files.hash + "/nothing.js", "/static/" + files.hash + "/../main.go", "/static/" + files.hash + "/", "/static/"} {
 		assert.Contains(t, []int{http.StatusNotFound, http.StatusTemporaryRedirect}, get(address).Code, address)
 	}
+}
+
+// The hash is of what is sent: where that changes its address does, also when the
+// files are the same and what is left out of them is not.
+func TestHashIsOfWhatIsSent(t *testing.T) {
+	files, err := newStatic()
+	require.NoError(t, err)
+	sum := sha256.New()
+	for _, name := range files.names() {
+		sent := sha256.Sum256(files.lean[name].plain)
+		_, _ = fmt.Fprintf(sum, "%s %s\n", name, hex.EncodeToString(sent[:8]))
+	}
+	assert.Equal(t, hex.EncodeToString(sum.Sum(nil)[:8]), files.hash)
+	assert.NotEqual(t, files.files["app.js"].etag, files.lean["app.js"].etag, "they differ")
 }
 
 func TestWithoutComments(t *testing.T) {

@@ -84,18 +84,18 @@ func (p *page) ColorScheme() string {
 	return "light dark"
 }
 
-// show fills the page with what is known.
-func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.Location) {
+// show fills the page with what is known. told: the zone is the reader's.
+func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.Location, told bool) {
 	me := who.User
 	online := map[string]string{} // user → name
 	for _, u := range slices.Concat(k.online.Users, k.here.Users) {
 		online[u.User] = u.Name
 	}
 	p.Me = person(me, cmp.Or(who.Name, me), me, true)
-	p.Preset = slices.Contains(presets, room.Name)
+	p.Preset = slices.Contains(k.presets, room.Name)
 	p.Boot = p.bootOf(who, room, k)
 	p.lists(me, room, k, online)
-	p.messages(me, k, zone)
+	p.messages(me, k, zone, told)
 	p.people(me, room, k, online)
 
 	if other, direct := otherOf(room, me); direct {
@@ -113,14 +113,20 @@ func (p *page) show(who gohub.Identity, room gohub.RoomID, k known, zone *time.L
 	if len(p.Lines) == 0 {
 		p.Beginning = p.T("log.empty")
 	}
+	if room.Name == "" {
+		p.Title, p.Subtitle, p.Beginning = p.T("app.name"), "", p.T("room.closed")
+	}
 	p.Count = strconv.Itoa(k.here.Count)
 }
 
 func (p *page) bootOf(who gohub.Identity, room gohub.RoomID, k known) boot {
 	b := boot{
-		User: who.User, Now: time.Now().UnixMilli(), Lang: p.Lang, Theme: p.Theme, Room: room.Name, More: k.more,
-		Presets: presets, Strings: p.forScript(), Complete: p.Complete, Others: map[string]marks{},
+		User: who.User, Now: time.Now().UnixMilli(), Lang: p.Lang, Theme: p.Theme, Room: cmp.Or(room.Name, presets[0]), More: k.more,
+		Presets: k.presets, Strings: p.forScript(), Complete: p.Complete, Others: map[string]marks{},
 		Limits: limits{Text: 8000, Page: pageMessages, Room: 128},
+	}
+	if len(k.presets) == 0 {
+		b.Presets = presets[:1]
 	}
 	if !who.ExpiresAt.IsZero() {
 		b.Expires = who.ExpiresAt.UnixMilli()
@@ -162,8 +168,8 @@ func (p *page) lists(me string, shown gohub.RoomID, k known, online map[string]s
 	for _, r := range k.rooms {
 		states[r.Room.Name] = r
 	}
-	for _, name := range append(slices.Clone(presets), shown.Name) {
-		if _, ok := states[name]; !ok {
+	for _, name := range append(slices.Clone(k.presets), shown.Name) {
+		if _, ok := states[name]; !ok && name != "" {
 			states[name] = gohub.RoomState{Room: gohub.RoomID{Tenant: shown.Tenant, Name: name}}
 		}
 	}
@@ -224,7 +230,7 @@ func (p *page) preview(me string, m gohub.Message) string {
 }
 
 // messages makes the lines of the log.
-func (p *page) messages(me string, k known, zone *time.Location) {
+func (p *page) messages(me string, k known, zone *time.Location, told bool) {
 	now := time.Now().In(zone)
 	divided := p.Boot.Seen == 0 // nothing says what is new
 	var before *gohub.Message
@@ -234,7 +240,7 @@ func (p *page) messages(me string, k known, zone *time.Location) {
 		at := m.Time().In(zone)
 		date := at.Format(time.DateOnly)
 		if date != day {
-			p.Lines = append(p.Lines, dayItem(dayView{date, p.dayOf(at, now, zone)}))
+			p.Lines = append(p.Lines, dayItem(dayView{date, p.dayOf(at, now, told)}))
 			before, day = nil, date
 		}
 		if !divided && m.Seq > p.Boot.Seen && m.Sender != me {
@@ -251,17 +257,34 @@ func (p *page) messages(me string, k known, zone *time.Location) {
 	}
 }
 
-// dayOf calls days by their names only where the browser's day is known.
-func (p *page) dayOf(at, now time.Time, zone *time.Location) string {
-	if zone != time.UTC {
-		switch at.Format(time.DateOnly) {
-		case now.Format(time.DateOnly):
-			return p.T("day.today")
-		case now.AddDate(0, 0, -1).Format(time.DateOnly):
-			return p.T("day.yesterday")
-		}
+// recent is for how many days a weekday is more telling than a year.
+const recent = 180
+
+// dayOf is the heading of a day, in the words of the script (i18n.js). Which day
+// is today is known only where the browser has told its zone.
+func (p *page) dayOf(at, now time.Time, told bool) string {
+	ago := int(midnight(now).Sub(midnight(at)) / (24 * time.Hour))
+	switch {
+	case told && ago == 0:
+		return p.T("day.today")
+	case told && ago == 1:
+		return p.T("day.yesterday")
 	}
-	return at.Format(p.T("day.layout"))
+	key := "date.year"
+	if ago >= 0 && ago < recent {
+		key = "date.weekday"
+	}
+	return p.T(key,
+		"weekday", strings.Fields(p.T("date.weekdays"))[at.Weekday()],
+		"month", strings.Fields(p.T("date.months"))[at.Month()-1],
+		"day", strconv.Itoa(at.Day()),
+		"year", strconv.Itoa(at.Year()))
+}
+
+// midnight is the date of a time, in a zone where all days are as long.
+func midnight(t time.Time) time.Time {
+	y, m, d := t.Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 }
 
 func (p *page) message(me string, m gohub.Message, at time.Time) messageView {
@@ -284,10 +307,14 @@ func (p *page) message(me string, m gohub.Message, at time.Time) messageView {
 		v.Name = p.T("message.you")
 		if v.Style != "told notice" {
 			v.State = "saved"
+			got := p.Boot.Marks
+			if m.To != "" { // nobody else has got it, however far they have read
+				got = p.Boot.Others[m.To]
+			}
 			switch {
-			case m.Seq <= p.Boot.Marks.Seen:
+			case m.Seq <= got.Seen:
 				v.State = "seen"
-			case m.Seq <= p.Boot.Marks.Delivered:
+			case m.Seq <= got.Delivered:
 				v.State = "delivered"
 			}
 		}

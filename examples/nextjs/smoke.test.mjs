@@ -84,6 +84,23 @@ async function say (page, text) {
   await page.press('#text', 'Enter')
 }
 
+/** Publishes without the page's client, which would not send such a thing. */
+function publish ({ page, sockets }, id, body) {
+  return page.evaluate(({ url, id, body }) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(url)
+    const send = frame => socket.send(JSON.stringify(frame))
+    socket.onopen = () => { send({ type: 'join', ref: 1, room: 'lobby' }); send({ type: 'publish', id, room: 'lobby', body }) }
+    socket.onclose = () => reject(new Error('closed'))
+    socket.onmessage = ({ data }) => {
+      const { type } = JSON.parse(data)
+      if (type === 'error') reject(new Error(data))
+      if (type !== 'ack') return
+      resolve()
+      socket.close()
+    }
+  }), { url: sockets[0].url(), id, body })
+}
+
 test('two people talk, and what they said is in the first paint', { timeout: 4 * patience }, async t => {
   const url = await start(t, 'start')
   const alice = await enter(t, url, 'alice')
@@ -108,6 +125,38 @@ test('two people talk, and what they said is in the first paint', { timeout: 4 *
   await alice.page.waitForSelector('#members:not(:empty)')
   assert.deepEqual(await alice.page.locator('#log li span').allTextContents(), expected, 'each once')
   assert.deepEqual([...alice.errors, ...bob.errors], [])
+})
+
+test('whatever somebody sends takes down nobody, and of two who use one id both are read', { timeout: 4 * patience }, async t => {
+  const url = await start(t, 'dev') // where React warns of keys that are there twice
+  const alice = await enter(t, url, 'alice')
+  const bob = await enter(t, url, 'bob')
+  const id = n => `019ab8c0-0000-7000-8000-00000000000${n}`
+  for (const [n, body] of [{ text: { not: 'text' } }, { text: ['nor', 'this'] }, { text: 5 }, null, 'words', []].entries()) await publish(bob, id(n), body)
+  await say(bob.page, 'still here')
+  const expected = ['', '', '', '', '', '', 'still here']
+  for (const { page } of [alice, bob]) {
+    await page.locator('#log li[data-seq]', { hasText: 'still here' }).waitFor()
+    assert.deepEqual(await page.locator('#log li span').allTextContents(), expected)
+  }
+
+  // The hub remembers for some time which ids are taken. Here it has forgotten: each message has a twin.
+  await alice.page.routeWebSocket(/\/ws$/, page => {
+    const hub = page.connectToServer()
+    hub.onMessage(text => {
+      page.send(text)
+      const frame = JSON.parse(text)
+      if (frame.type === 'message' && frame.sender === 'alice') page.send(JSON.stringify({ ...frame, seq: frame.seq + 1, sender: 'mallory', body: { text: 'not of alice' } }))
+    })
+  })
+  await alice.page.reload() // and Next.js renders what there is
+  await alice.page.waitForSelector('#members:not(:empty)')
+  assert.deepEqual(await alice.page.locator('#log li span').allTextContents(), expected)
+  await say(alice.page, 'of alice')
+  await alice.page.locator('#log li[data-seq]', { hasText: 'not of alice' }).waitFor()
+  assert.deepEqual((await alice.page.locator('#log li span').allTextContents()).slice(-2), ['of alice', 'not of alice'])
+  const twice = 'closed before the connection' // of effects that run twice
+  assert.deepEqual([...alice.errors, ...bob.errors].filter(e => !e.includes(twice)), [])
 })
 
 test('effects that run twice leave one connection, and every message once', { timeout: 4 * patience }, async t => {

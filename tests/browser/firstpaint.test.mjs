@@ -97,6 +97,39 @@ test('the script takes over what the server made without a flicker', async () =>
   assert.ok(shifted < 0.1, `layout shift ${shifted}`); // what the web calls good
 });
 
+test('with the refresh cookie alone there is a frame, which the script fills, or a button', async () => {
+  const expire = async ({ context }) => {
+    const access = (await context.cookies()).find(({ name, httpOnly }) => httpOnly && !name.endsWith('-refresh'));
+    await context.clearCookies({ name: access.name });
+  };
+  const fred = await (await w.person('fred')).logIn();
+  await fred.message(/message 60: /).waitFor();
+  await expire(fred);
+  const html = await (await fred.context.request.get(fred.at)).text();
+  assert.match(html, /"user":"fred"/);
+  assert.doesNotMatch(html, /message 60|over there/);
+  await fred.reload();
+  await fred.message(/message 60: /).waitFor();
+  await fred.entry('random').locator('.preview', { hasText: 'over there' }).waitFor();
+  await fred.page.locator('#subtitle', { hasText: /\d+ (person|people) here/ }).waitFor();
+  await fred.say('here again');
+  await fred.saved('here again');
+
+  const nell = await w.person('nell', { javaScriptEnabled: false });
+  await nell.page.goto(nell.at);
+  await nell.page.getByLabel('Your name').fill('nell');
+  await nell.page.getByRole('button', { name: 'Log in' }).click();
+  await nell.entry('random').click();
+  await nell.message('over there').waitFor();
+  await expire(nell);
+  await nell.page.reload();
+  await nell.titled('random');
+  assert.equal(await nell.messages.count(), 0);
+  await nell.page.getByRole('button', { name: 'Show the messages' }).click();
+  await nell.message('over there').waitFor();
+  assert.equal(new URL(nell.page.url()).search, '?room=random');
+});
+
 test('in German', async () => {
   const dora = await w.person('dora', { locale: 'de-DE', timezoneId: 'Europe/Berlin' });
   const { page } = dora;
@@ -118,10 +151,10 @@ test('in German', async () => {
   await dora.say('/shurg');
   await page.locator('.failed .why', { hasText: 'nicht gesendet' }).waitFor();
   await page.getByRole('button', { name: 'Löschen' }).click();
-  await w.server.stop();
-  await dora.banner.getByText('Keine Verbindung. Nachrichten werden gesendet, sobald sie wieder da ist.').waitFor();
-  await dora.banner.getByRole('button', { name: 'Jetzt versuchen' }).waitFor();
   for (const p of w.people) p.outage = true;
+  await w.server.stop();
+  await dora.banner.getByText('Keine Verbindung. Nachrichten werden gesendet, sobald die Verbindung wieder steht.').waitFor();
+  await dora.banner.getByRole('button', { name: 'Jetzt versuchen' }).waitFor();
   // No word of the other language is left where people read.
   const english = await page.evaluate(() => document.body.innerText.match(/\b(Rooms|People|Send|Settings|Message|Today|unread|online here|Leave|Log out)\b/g));
   assert.deepEqual(english, null);

@@ -9,7 +9,7 @@ const DAY = 86_400_000; // ms
 const noon = new Date().setUTCHours(12, 0, 0, 0);
 const LONG = 320; // messages
 const past = [
-  ...[3, 2, 1].flatMap((days) => [1, 2].map((n) => ({ room: 'days', sender: 'bob', text: `${days} days ago, ${n}`, at: noon - days * DAY + n * 1_000 }))),
+  ...[200, 3, 2, 1].flatMap((days) => [1, 2].map((n) => ({ room: 'days', sender: 'bob', text: `${days} days ago, ${n}`, at: noon - days * DAY + n * 1_000 }))),
   ...lines(1, LONG).map((text, i) => ({ room: 'long', sender: i % 3 ? 'bob' : 'carol', text })),
 ];
 
@@ -84,21 +84,30 @@ test('a room with unread messages opens where they begin, and they are read then
   await told; // the page gathers such news for half a second, and the next test leaves it
 });
 
-test('each day has a heading, and messages close together have one head', async () => {
-  await alice.page.goto(alice.at + '?room=days');
-  await alice.connected();
-  const heads = async () => {
-    await alice.message('1 days ago, 2').waitFor();
-    assert.equal(await alice.page.locator('#messages .message:not(.follows)').count(), 3);
-    return alice.page.locator('#messages .day').allTextContents();
-  };
-  const list = await heads();
-  assert.equal(list.length, 3);
-  assert.equal(list[2], 'Yesterday');
-  await alice.open('general');
-  await alice.page.goBack();
-  await alice.titled('days');
-  assert.deepEqual(await heads(), list, 'the script says the same as the server');
+test('each day has a heading, in the same words from server and script, and messages close together have one head', async () => {
+  const dora = await w.person('dora', { locale: 'de-DE', timezoneId: 'UTC' });
+  await dora.logIn();
+  for (const [reader, yesterday] of [[alice, 'Yesterday'], [dora, 'Gestern']]) {
+    const address = reader.at + '?room=days';
+    await reader.page.goto(address);
+    await reader.connected();
+    const heads = async () => {
+      await reader.message('1 days ago, 2').waitFor();
+      assert.equal(await reader.page.locator('#messages .message:not(.follows)').count(), 4);
+      return reader.page.locator('#messages .day').allTextContents();
+    };
+    const list = await heads();
+    assert.equal(list.length, 4);
+    assert.equal(list[3], yesterday);
+    // The server's words, as no script has touched them.
+    const html = await (await reader.context.request.get(address, { headers: { 'accept-language': await reader.page.evaluate(() => navigator.language) } })).text();
+    assert.deepEqual([...html.matchAll(/<li class="day"><time datetime="\d[^>]*>([^<]*)</g)].map(([, words]) => words), list);
+    await reader.open('general');
+    await reader.page.goBack();
+    await reader.titled('days');
+    assert.deepEqual(await heads(), list);
+  }
+  await dora.context.close();
   await alice.say('and today');
   await alice.saved('and today');
   await alice.page.locator('#messages .day', { hasText: 'Today' }).waitFor();

@@ -126,17 +126,19 @@ test('the page renews its login and its connection before they end, without a re
   await context.close();
 });
 
-test('with the refresh cookie alone the page is there at once, and the script renews the rest', async () => {
+test('with the refresh cookie alone the page is there at once, without a word of anybody, and the script renews and fills it', async () => {
   const late = await w.person('late');
   await late.logIn();
   await late.say('seen before');
   await late.saved('seen before');
   await late.context.clearCookies({ name: 'gohub' });
   const html = await (await late.context.request.get(late.at)).text();
-  assert.match(html, /seen before/);
+  assert.match(html, /"user":"late"/);
+  assert.doesNotMatch(html, /seen before/);
   const renewed = late.page.waitForResponse((res) => res.url().endsWith('/refresh'));
   await late.reload();
   assert.equal((await renewed).status(), 200);
+  await late.message('seen before').waitFor();
   await late.say('and after');
   await late.saved('and after');
   await late.context.close();

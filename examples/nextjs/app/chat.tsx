@@ -4,6 +4,12 @@ import type { Message } from '@gohub/client'
 import { memo, type FormEvent } from 'react'
 import { useRoom } from './use-room'
 
+/** What there is to read in a body, which is whatever its sender likes. React stops at an object. */
+const textOf = (body: any) => typeof body?.text === 'string' ? body.text : ''
+
+/** An id is its sender's: two may use the same. */
+const keyOf = (sender: string, id: string) => sender + ' ' + id
+
 export default function Chat({ url, user, first }: { url: string, user: string, first: Message[] }) {
   const { room, messages, unsent, typing, members, state } = useRoom(url, 'lobby', user, first)
 
@@ -15,7 +21,8 @@ export default function Chat({ url, user, first }: { url: string, user: string, 
     form.reset()
   }
 
-  const status = new Map(unsent.map(u => [u.id, u.status]))
+  const status = new Map(unsent.map(u => [keyOf(user, u.id), u.status]))
+  const here = new Set(messages.map(m => keyOf(m.sender, m.id)))
   return (
     <>
       <header>
@@ -25,8 +32,8 @@ export default function Chat({ url, user, first }: { url: string, user: string, 
       </header>
       <div id="log" role="log" tabIndex={0} aria-label="Messages">
         <ol id="rows">
-          {messages.map(m => <Row key={m.id} sender={m.sender} text={m.body?.text} seq={m.seq} status={status.get(m.id) ?? 'saved'} own={m.sender === user} />)}
-          {unsent.filter(u => !messages.some(m => m.id === u.id)).map(u => <Row key={u.id} sender={user} text={u.body?.text} status={u.status} own />)}
+          {messages.map(m => <Row key={keyOf(m.sender, m.id)} sender={m.sender} text={textOf(m.body)} seq={m.seq} status={status.get(keyOf(m.sender, m.id)) ?? 'saved'} own={m.sender === user} />)}
+          {unsent.filter(u => !here.has(keyOf(user, u.id))).map(u => <Row key={keyOf(user, u.id)} sender={user} text={textOf(u.body)} status={u.status} own />)}
         </ol>
       </div>
       <p id="typing">{typing.length ? typing.join(', ') + ' …' : ''}</p>

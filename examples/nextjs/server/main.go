@@ -69,6 +69,7 @@ func newServer(origin string) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", hub.Handler())
 	mux.HandleFunc("GET /messages", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store") // it is for one user
 		who, err := users.Authenticate(r)
 		if err == nil {
 			err = gohub.ListedRooms(r.Context(), who, gohub.RoomID{Name: room}) // History asks nobody

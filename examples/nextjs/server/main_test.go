@@ -49,10 +49,11 @@ func do(t *testing.T, c *http.Client, method, at, origin string, form url.Values
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	at, client := visit(t)
-	status, _, _ := do(t, client, http.MethodGet, at+"/messages", page, nil)
+	status, header, _ := do(t, client, http.MethodGet, at+"/messages", page, nil)
 	require.Equal(t, http.StatusUnauthorized, status)
+	require.Equal(t, "no-store", header.Get("Cache-Control"))
 
-	status, header, _ := do(t, client, http.MethodPost, at+"/login", page, url.Values{"user": {"alice"}})
+	status, header, _ = do(t, client, http.MethodPost, at+"/login", page, url.Values{"user": {"alice"}})
 	require.Equal(t, http.StatusSeeOther, status)
 	require.Equal(t, "/", header.Get("Location"))
 
@@ -73,8 +74,9 @@ func TestMessages(t *testing.T) {
 		require.NoError(t, wsjson.Read(t.Context(), ws, &f))
 	}
 
-	status, _, body := do(t, client, http.MethodGet, at+"/messages", page, nil)
+	status, header, body := do(t, client, http.MethodGet, at+"/messages", page, nil)
 	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, "no-store", header.Get("Cache-Control"))
 	require.Equal(t, "alice", body["user"])
 	require.Len(t, body["messages"], 1)
 	message := body["messages"].([]any)[0].(map[string]any)
