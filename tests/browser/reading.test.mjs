@@ -7,10 +7,11 @@ import { directRoom, lines, saidBy, until, world } from './chat.mjs';
 
 const DAY = 86_400_000; // ms
 const noon = new Date().setUTCHours(12, 0, 0, 0);
-const LONG = 320; // messages
+const LONG = 700; // messages: more than are on screen, and remembered of the end, together
 const past = [
   ...[200, 3, 2, 1].flatMap((days) => [1, 2].map((n) => ({ room: 'days', sender: 'bob', text: `${days} days ago, ${n}`, at: noon - days * DAY + n * 1_000 }))),
   ...lines(1, LONG).map((text, i) => ({ room: 'long', sender: i % 3 ? 'bob' : 'carol', text })),
+  ...lines(1, 60).map((text) => ({ room: 'sixty', sender: 'bob', text })),
 ];
 
 let w, alice, bob, gate;
@@ -148,6 +149,8 @@ test('and down again, to the end', async () => {
   await alice.page.locator('#newer', { hasText: 'To the end' }).click();
   await alice.shows(...lines(LONG - 39, LONG));
   await until(async () => await bottom(alice) === 0, 'at the end');
+  const texts = await alice.texts();
+  assert.deepEqual(texts, lines(LONG + 1 - texts.length, LONG), 'without a hole');
 });
 
 test('who reads further up is told of new messages, and not moved', async () => {
@@ -185,4 +188,73 @@ test('who is at the end stays there, and what comes is read out politely', async
   await alice.entry('long').locator('.badge').waitFor({ state: 'hidden' });
   for (const id of ['typing', 'status', 'commands']) assert.equal(await alice.page.locator(`#log #${id}`).count(), 0, `${id} is outside the log`);
   assert.ok(await alice.page.locator('.ticks').evaluateAll((all) => all.every((e) => e.getAttribute('aria-live') === 'off')));
+});
+
+test('the focus is not lost with the button for earlier messages', async () => {
+  const { page } = alice;
+  await page.goto(alice.at + '?room=sixty');
+  await alice.connected();
+  await alice.message('line 60 of many').waitFor();
+  assert.equal(await alice.message('line 10 of many').count(), 0);
+  await page.locator('#earlier button').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#earlier').waitFor({ state: 'hidden' });
+  const focused = await page.evaluate(() => document.activeElement.matches('.message') ? document.activeElement.querySelector('.bubble').textContent : document.activeElement.tagName);
+  assert.equal(focused, 'line 11 of many', 'the message that was below it');
+});
+
+// inPage gives how many messages of a room the page keeps.
+const inPage = ({ page }, room) => page.evaluate(async (room) => {
+  const { all } = await import(document.querySelector('script[src$="/app.js"]').src.replace('app.js', 'rooms.js'));
+  return all.get(room).timeline.messages.length;
+}, room);
+
+test('what nobody looks at does not pile up, and nothing of it is missed', async () => {
+  const { page } = alice;
+  await page.goto(alice.at + '?room=days');
+  await alice.connected();
+  const many = lines(1, 600).map((text) => text.replace('many', 'lots'));
+  await saidBy(bob, 'random', ...many); // a room that is not open
+  await alice.entry('random').locator('.preview', { hasText: 'line 600 of lots' }).waitFor();
+  assert.ok(await inPage(alice, 'random') <= 400, `${await inPage(alice, 'random')} messages of a room that is not open`);
+
+  // A tab that is not drawn.
+  await alice.open('random');
+  await alice.shows(...many.slice(-40));
+  await alice.log.evaluate((log) => (log.scrollTop = 0));
+  await until(async () => await bottom(alice) === 0, 'at the end');
+  const undrawn = () => page.evaluate(() => {
+    window.frames = [];
+    window.drawn = window.requestAnimationFrame;
+    window.requestAnimationFrame = (f) => window.frames.push(f);
+  });
+  const draw = () => page.evaluate(() => {
+    window.requestAnimationFrame = window.drawn;
+    for (const f of window.frames) requestAnimationFrame(f);
+  });
+  await undrawn();
+  const more = lines(601, 1_200).map((text) => text.replace('many', 'lots'));
+  await saidBy(bob, 'random', ...more);
+  await alice.entry('random').locator('.preview', { hasText: 'line 1200 of lots' }).waitFor();
+  assert.ok(await inPage(alice, 'random') <= 400, `${await inPage(alice, 'random')} messages of a tab that is not drawn`);
+  await draw();
+  await alice.shows(...more.slice(-100));
+  const first = 1_201 - (await alice.texts()).length;
+  assert.deepEqual(await alice.texts(), lines(first, 1_200).map((text) => text.replace('many', 'lots')), 'without a hole');
+
+  // The same, with the reader further up, who stays where they are.
+  await alice.scroll(-900);
+  await until(async () => await bottom(alice) > 500, 'scrolled up');
+  await frames(alice);
+  const before = await top(alice);
+  await undrawn();
+  await saidBy(bob, 'random', ...lines(1_201, 1_800));
+  await alice.entry('random').locator('.preview', { hasText: 'line 1800 of many' }).waitFor();
+  assert.ok(await inPage(alice, 'random') <= 400, `${await inPage(alice, 'random')} messages below a reader`);
+  await draw();
+  await frames(alice);
+  assert.ok(Math.abs(await yOf(alice, before.seq) - before.y) <= 2, 'nothing has moved');
+  await page.locator('#newer').click();
+  await alice.shows(...lines(1_751, 1_800));
+  assert.equal(await bottom(alice), 0);
 });

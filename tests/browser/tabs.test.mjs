@@ -159,6 +159,83 @@ test('two tabs log out together; another browser of the same user stays', async 
   await elsewhere.context.close();
 });
 
+// left is what a browser keeps of a user's words.
+const left = ({ page }, user) => page.evaluate(async (user) => {
+  const db = await new Promise((resolve) => { indexedDB.open('gohub /ws').onsuccess = (e) => resolve(e.target.result); });
+  const all = await new Promise((resolve) => { db.transaction('outbox').objectStore('outbox').getAll().onsuccess = (e) => resolve(e.target.result); });
+  db.close();
+  const drafts = Object.keys(localStorage).filter((key) => key.startsWith(`gohub-chat draft ${user} `));
+  return [...drafts, ...all.filter((m) => m.user === user).map(({ body }) => body.text)].sort();
+}, user);
+
+test('a logout that fails says so, and one that does not leaves nothing behind', async () => {
+  const lena = await w.person('lena');
+  const { page } = lena;
+  await lena.context.grantPermissions(['notifications'], { origin: new URL(lena.at).origin });
+  const gate = await lena.gate();
+  await lena.logIn();
+  await page.locator('#open-settings').click();
+  await page.locator('#notify-ask').click();
+  await page.locator('#notify-state', { hasText: 'You are notified of messages while this page is in the background.' }).waitFor();
+  await page.keyboard.press('Escape');
+  gate.out = (frame) => frame.type !== 'publish';
+  for (const text of ['never sent', 'nor this']) await lena.say(text);
+  await lena.box.fill('half a secret');
+  await page.evaluate(() => localStorage.setItem('gohub-chat draft lenard general', "somebody else's"));
+  const all = ['gohub-chat draft lena general', 'never sent', 'nor this'];
+  await until(async () => String(await left(lena, 'lena')) === String(all), 'all is kept');
+
+  await page.route('**/logout', (route) => route.fulfill({ status: 503 }));
+  lena.outage = true;
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await lena.banner.getByText('you are still logged in').waitFor();
+  await lena.connected();
+  assert.deepEqual(await left(lena, 'lena'), all);
+  assert.equal(await lena.box.inputValue(), 'half a secret');
+  await page.unroute('**/logout');
+  lena.outage = false;
+
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await page.getByLabel('Your name').waitFor();
+  assert.deepEqual(await left(lena, 'lena'), []);
+  assert.deepEqual(await left(lena, 'lenard'), ['gohub-chat draft lenard general'], 'only what is theirs');
+  lena.name = 'nils'; // at the same computer
+  gate.out = () => true;
+  await lena.logIn();
+  await page.locator('#open-settings').click();
+  await page.locator('#notify-state', { hasText: 'Notifications are off.' }).waitFor(); // they are for who asked for them
+  await lena.context.close();
+});
+
+test('a tab that comes back while another one logs out does not undo that', async () => {
+  const lars = await (await w.person('lars')).logIn();
+  const { page } = await w.tab(lars);
+  await page.routeWebSocket(/\/ws\b/, (ws) => {
+    ws.connectToServer().onClose(() => ws.close({ code: 4001 })); // of all that ends it: the time of its login
+  });
+  await page.goto(lars.at);
+  await page.locator('html[data-connection=connected]').waitFor({ state: 'attached' });
+  const asked = [];
+  page.on('request', (r) => r.method() === 'POST' && asked.push(new URL(r.url()).pathname));
+  lars.outage = true;
+  w.people.at(-1).outage = true; // the 401 of /refresh
+  let answer;
+  const hold = new Promise((resolve) => (answer = resolve));
+  await lars.page.route('**/logout', async (route) => { // it is done, and the first tab not yet told
+    const response = await route.fetch();
+    await hold;
+    await route.fulfill({ response });
+  });
+  await lars.page.getByRole('button', { name: 'Log out' }).click();
+  await until(() => asked.includes('/refresh'), 'the other tab comes back');
+  await page.getByLabel('Your name').waitFor();
+  answer();
+  await lars.page.getByLabel('Your name').waitFor();
+  assert.deepEqual(asked.filter((path) => path === '/login'), []);
+  assert.deepEqual((await lars.context.cookies()).map((c) => c.name).filter((name) => /gohub/.test(name)), []);
+  await lars.context.close();
+});
+
 test('another tab that logs in as someone else takes this one along', async () => {
   const tab = await w.tab(alice);
   await tab.page.goto(tab.at);

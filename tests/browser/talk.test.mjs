@@ -153,6 +153,28 @@ test('a whisper is seen by whom it is for, and by nobody else', async () => {
   await alice.message('for alice alone').locator('.only', { hasText: 'only you and carl' }).waitFor();
 });
 
+test('a whisper has been read when the one whom it is for has read it', async () => {
+  const { page } = alice;
+  const carl = (await w.bot('carl')).room('general');
+  const aside = (await w.bot('alice')).room('general');
+  await Promise.all([carl.join(), aside.join()]);
+  const { seq } = await aside.send({ text: 'for carl alone' }, { to: 'carl' }).sent;
+  await saidBy(await w.bot('dan'), 'general', 'and this for all');
+  await bob.message('and this for all').waitFor(); // and has read it, which counts for what was before
+  const ticks = alice.message('for carl alone').locator('.ticks');
+  await ticks.filter({ hasText: /^saved$/ }).waitFor();
+  await page.waitForFunction(async (seq) => {
+    const { all } = await import(document.querySelector('script[src$="/app.js"]').src.replace('app.js', 'rooms.js'));
+    return all.get('general').marks.get('bob')?.seen > seq;
+  }, seq);
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  assert.equal(await ticks.textContent(), 'saved', 'it is nothing to bob');
+  carl.seen();
+  await ticks.filter({ hasText: /^seen$/ }).waitFor();
+  await alice.reload();
+  await ticks.filter({ hasText: /^seen$/ }).waitFor();
+});
+
 test('a direct message arrives through an invite', async () => {
   await alice.member('bob').getByRole('link').click();
   await alice.titled('@bob');
@@ -196,6 +218,49 @@ test('a room of their own, left again', async () => {
   await bob.page.goBack();
   await bob.titled('@alice');
 });
+
+test('on a screen that is touched the focus is not lost with the button to leave, and no keyboard comes up', async () => {
+  const tina = await w.person('tina', { hasTouch: true, isMobile: true });
+  await tina.logIn();
+  await tina.page.goto(tina.at + '?room=pond');
+  await tina.connected();
+  await tina.page.getByRole('button', { name: 'Leave #pond' }).focus();
+  await tina.page.keyboard.press('Enter');
+  await tina.titled('general');
+  assert.equal(await tina.page.evaluate(() => document.activeElement.id), 'log');
+  await tina.context.close();
+});
+
+for (const [closed, shown] of [[['general'], 'random'], [['general', 'random'], 'random']]) {
+  test(`${closed.join(' and ')} closed to somebody: it is asked for once, and #${shown} is on screen`, async () => {
+    const zoe = await w.person('zoe');
+    const gate = await zoe.gate();
+    const asked = [];
+    gate.out = (frame) => {
+      if (frame.type !== 'join' || !closed.includes(frame.room)) return true;
+      asked.push(frame.room);
+      gate.say({ type: 'error', ref: frame.ref, room: frame.room, code: 'forbidden', message: 'not for you' });
+      return false;
+    };
+    await zoe.logIn();
+    await zoe.banner.getByText(`#${closed.at(-1)}: This room is not open to you.`).waitFor();
+    await zoe.titled(shown);
+    const alone = closed.length === 1;
+    if (alone) {
+      await zoe.say('in here');
+      await zoe.saved('in here');
+      await zoe.entry('general').waitFor({ state: 'detached' });
+    } else {
+      await zoe.say('in here');
+      await zoe.message('in here').locator('.why').waitFor();
+    }
+    await zoe.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    const joins = asked.filter((room) => room === 'general').length;
+    assert.equal(joins, 1, `${asked}`);
+    assert.ok(asked.length <= closed.length + 2, `${asked}`);
+    await zoe.context.close();
+  });
+}
 
 test('slash commands: rewritten, answered, taken elsewhere', async () => {
   await alice.open('general');

@@ -179,3 +179,28 @@ test('what is too long is refused before it is sent, and the draft is not lost',
   await alice.say('shorter');
   await state('shorter', 'seen');
 });
+
+test('what is typed before the script has come stays, and so does the focus', async () => {
+  const early = await (await w.person('early')).logIn();
+  const { page } = early;
+  let come;
+  const hold = new Promise((resolve) => (come = resolve));
+  await page.route(/\/app\.js$/, async (route) => {
+    await hold;
+    await route.continue();
+  });
+  await page.reload({ waitUntil: 'commit' });
+  await early.box.fill('typed early');
+  await page.locator('#join-name').fill('gar');
+  come();
+  await early.connected();
+  assert.equal(await early.box.inputValue(), 'typed early');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'join-name');
+  await page.unroute(/\/app\.js$/);
+  await early.reload();
+  assert.equal(await early.box.inputValue(), 'typed early', 'it is the draft');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'text', 'where nothing has the focus, the box gets it');
+  await early.box.press('Enter');
+  await early.saved('typed early');
+  await early.context.close();
+});

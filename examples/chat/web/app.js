@@ -24,5 +24,6 @@ startRooms(client); // joins, and thereby connects
 // The first view does without these; they come at once after it.
 import('./lazy-commands.js').then(({ startCommands }) => startCommands());
 import('./lazy-emoji.js').then(({ startEmoji }) => startEmoji());
+import('./lazy-logout.js').then(({ startLogout }) => startLogout(client));
 import('./lazy-notify.js').then(({ startNotify }) => startNotify());
 import('./lazy-settings.js').then(({ startSettings }) => startSettings());

@@ -10,7 +10,7 @@ import { textOf } from './text.js';
 
 const REMEMBERED = 20; // sent messages of a room, as they were typed
 const text = $('text');
-const sent = new Map(); // room → texts, newest first
+const sent = new WeakMap(); // conversation → texts, newest first
 let back = -1; // which of them is in the box; -1: none
 
 const draftOf = (c) => `draft ${boot.user} ${c.name}`;
@@ -33,10 +33,13 @@ export function startCompose() {
     before?.room.typing(false);
     back = -1;
     text.placeholder = t('compose.placeholder', { room: c.title });
-    text.value = kept.get(draftOf(c)) ?? '';
+    const typed = !before && text.value !== ''; // before the script was there
+    if (typed) changed();
+    else text.value = kept.get(draftOf(c)) ?? '';
     grow();
     text.dispatchEvent(new Event('draft'));
-    if (matchMedia('(pointer: fine)').matches) text.focus({ preventScroll: true });
+    const busy = !before && document.activeElement !== document.body; // whoever has begun with something goes on with it
+    if (!busy && matchMedia('(pointer: fine)').matches) text.focus({ preventScroll: true });
   });
 }
 

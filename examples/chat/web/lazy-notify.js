@@ -11,12 +11,12 @@ import { isReading } from './scroll.js';
 const LENGTH = 200; // characters
 const shown = new Map(); // conversation → notification
 const possible = 'Notification' in window;
-const wanted = () => possible && kept.get('notify') === 'yes' && Notification.permission === 'granted';
+const wanted = () => possible && kept.get(`notify ${boot.user}`) === 'yes' && Notification.permission === 'granted';
 
 export function startNotify() {
   $('notify-ask').addEventListener('click', async () => {
     const on = !wanted();
-    kept.set('notify', on ? 'yes' : null);
+    kept.set(`notify ${boot.user}`, on ? 'yes' : null);
     if (on) await Notification.requestPermission();
     paint();
   });

@@ -74,8 +74,10 @@ function draw() {
   const wanted = elementsOf(shown);
   const release = scroll.hold();
   if (!scroll.following() && wanted.at(-1) !== list.lastElementChild) layOut(wanted.filter((e) => !e.isConnected));
+  const over = !timeline.more || !timeline.first;
+  if (over && $('earlier').contains(document.activeElement)) list.querySelector('.message')?.focus({ preventScroll: true }); // the one below it
   arrange(list, wanted);
-  $('earlier').hidden = !timeline.more || !timeline.first;
+  $('earlier').hidden = over;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
   $('beginning').hidden = timeline.more;
@@ -123,12 +125,13 @@ function elementsOf(conversation) {
     }
     while (passed < readers.length && readers[passed] < m.seq) passed++;
     const follows = !newDay && !begins && before.sender === m.sender && before.kind === m.kind && before.to === m.to && timeOf(m) - timeOf(before) < TOGETHER;
+    const whisper = other === undefined && m.to !== undefined; // has one reader
     wanted.push(paint(m, {
       direct: other !== undefined,
       follows,
       lastOwn: m === lastOwn,
-      state: stateOf(m, theirs),
-      readers: other === undefined && m.seq !== Infinity ? readers.length - passed : 0,
+      state: stateOf(m, whisper ? marks.get(m.to) : theirs),
+      readers: other === undefined && !whisper && m.seq !== Infinity ? readers.length - passed : 0,
     }));
     before = m;
     beforeDay = today;

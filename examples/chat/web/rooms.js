@@ -2,13 +2,13 @@
 
 import { $, announce, kept, setText, soon } from './dom.js';
 import { notice } from './connection.js';
-import { Conversation, directWith } from './conversation.js';
+import { Conversation, directWith, MOST } from './conversation.js';
 import { emit, on } from './events.js';
 import { boot, number, t } from './i18n.js';
 import * as log from './log.js';
 import { adopt } from './message.js';
 import * as roomlist from './roomlist.js';
-import { isReading } from './scroll.js';
+import { following, isReading } from './scroll.js';
 
 const MAX_UNREAD = 100; // where the server stops counting
 
@@ -39,6 +39,7 @@ export function startRooms(theClient) {
     room.join();
   });
   on('unread', paintTotal);
+  on('changed', bound);
   on('elsewhere', (from, name) => { // /msg has taken a message there
     const c = get(name);
     c.room.join();
@@ -76,6 +77,15 @@ function listed(rooms) {
   if (anew) client.rooms().then(listed, () => {}); // the client counts only in rooms that it knows
 }
 
+// bound has the messages of a room not pile up while nobody looks: in another one, or in a tab that is not drawn. What is
+// drawn is trimmed by the log.
+function bound(c) {
+  if (c.timeline.messages.length <= 2 * MOST) return;
+  if (c !== log.conversation()) c.trim();
+  else if (following()) c.trim(Infinity);
+  else c.timeline.cutEnd(MOST); // the reader is among the first of them
+}
+
 // get is the conversation of that name.
 export function get(name) {
   if (all.has(name)) return all.get(name);
@@ -99,6 +109,7 @@ export function open(c, { replace = false } = {}) {
     c.divider = (c.unread && c.seen) || undefined;
     if (!replace) history[history.state?.panel ? 'replaceState' : 'pushState'](null, '', roomUrl(c.name)); // a panel's step becomes the room's
     setText($('title'), c.title);
+    if (isPreset(c.name) && $('leave').contains(document.activeElement)) $('log').focus({ preventScroll: true }); // what is hidden loses the focus
     $('leave').hidden = isPreset(c.name);
     $('leave').setAttribute('aria-label', t('room.leave.label', { room: c.title }));
     log.show(c);
@@ -108,12 +119,15 @@ export function open(c, { replace = false } = {}) {
   emit('open', c, before);
 }
 
+// forget takes c away. In its place comes the first room; or, if that is what is closed to us, whatever room there is.
 function forget(c) {
   if (all.get(c.name) !== c) return;
+  const next = [all.get(boot.presets[0]), ...all.values()].find((other) => other && other !== c);
+  if (!next) return; // it stays on screen, and the notice says why nothing comes
   all.delete(c.name);
   c.end();
   roomlist.remove(c);
-  if (log.conversation() === c) open(get(boot.presets[0]));
+  if (log.conversation() === c) open(next);
 }
 
 const paintTotal = soon(() => {

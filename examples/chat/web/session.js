@@ -1,10 +1,11 @@
-// Who is logged in, in cookies that scripts cannot see: renewing that before it ends, and ending it together with the
-// other tabs, which share them.
+// Who is logged in, in cookies that scripts cannot see: renewing that before it ends, and hearing of other tabs, which
+// share them. lazy-logout.js ends it.
 
-import { $ } from './dom.js';
 import { boot } from './i18n.js';
 
-const tabs = new BroadcastChannel('gohub-chat');
+export const tabs = new BroadcastChannel('gohub-chat'); // says whose a tab is; LEAVING: about to log out; '': logged out
+export const LEAVING = 'logging out'; // no name has a space
+let leaving = false;
 let ends = boot.expires && Date.now() + boot.expires - boot.now; // by our clock, which need not be the server's; 0: at once
 
 // token is what the client asks before each connection, and with renew when the login has ended or is about to.
@@ -14,10 +15,14 @@ export async function token(renew) {
 }
 
 // The server may have forgotten its logins in a restart. As a name is all it takes, the page does not trouble
-// anybody with that.
+// anybody with that. But a logout in another tab shall not be undone.
 async function renewLogin() {
   let res = await fetch('/refresh', { method: 'POST' });
   if (res.status === 401 || res.status === 403) {
+    if (leaving) {
+      location.reload(); // to the login
+      throw new Error('logged out');
+    }
     res = await fetch('/login', {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
@@ -31,18 +36,14 @@ async function renewLogin() {
 }
 
 export function startSession(client) {
-  tabs.onmessage = ({ data }) => data !== boot.user && location.reload();
+  tabs.onmessage = ({ data }) => {
+    if (data === LEAVING) leaving = true;
+    else if (data !== boot.user) location.reload();
+  };
   tabs.postMessage(boot.user);
   client.on('state', ({ name, code }) => {
     if (name === 'connected' && client.user !== boot.user) location.reload();
     if (name === 'closed' && code === 4501) location.reload(); // to the login
-  });
-  $('logout').addEventListener('submit', async (e) => {
-    e.preventDefault();
-    client.close();
-    await fetch('/logout', { method: 'POST' }).catch(() => {});
-    tabs.postMessage('');
-    location.replace('/');
   });
 }
 

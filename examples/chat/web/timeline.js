@@ -92,7 +92,7 @@ export class Timeline {
     for (const m of this.messages.slice(keep)) {
       if (m.seq === Infinity) continue;
       this.#byKey.delete(key(m.sender, m.id));
-      this.#tail.push(m);
+      if (!this.newer) this.#tail.push(m); // else later ones have gone before, and those in the tail do not follow it
     }
     this.#tail = this.#tail.slice(-TAIL);
     this.messages = [...this.messages.slice(0, keep).filter((m) => m.seq !== Infinity), ...unplaced];
