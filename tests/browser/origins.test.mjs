@@ -34,6 +34,7 @@ class Wire {
           const exchange = { request: `${m[1]} ${m[2]}`, cookie: header('Cookie'), origin: header('Origin'), status: 0 };
           this.exchanges.push(exchange);
           waiting.push(exchange);
+          answered = ''; // the end of a body, which no line break need follow
           asked = asked.slice(m.index + m[0].length);
           break; // browsers do not pipeline
         }
