@@ -41,6 +41,7 @@ type page struct {
 	Preset        bool   // the room cannot be left
 	Complete      bool   // everything was there
 	Closed        bool   // the room asked for is not open to this user; another one is shown
+	Refused       string // it cannot be open to anybody: no room has such a name
 	Notice        string // at the top
 	Rooms, Direct []roomView
 	People        []personView
@@ -117,6 +118,9 @@ func (s *pages) build(r *http.Request, who gohub.Identity) *page {
 	room, open := s.roomOf(r.Context(), who, r.FormValue("room"))
 	if !open {
 		p.Closed = true
+		if !roomName(room) {
+			p.Refused = room.Name
+		}
 		room = gohub.RoomID{Tenant: who.Tenant, Name: presets[0]}
 	}
 	before, _ := strconv.ParseInt(r.FormValue("before"), 10, 64)
@@ -125,6 +129,8 @@ func (s *pages) build(r *http.Request, who gohub.Identity) *page {
 	k, complete := s.ask(ctx, who, room, max(before, 0))
 	p.Complete = complete
 	switch {
+	case p.Refused != "":
+		p.Notice = p.T("rooms.join.invalid")
 	case p.Closed:
 		p.Notice = p.T("room.closed")
 	case !complete:
@@ -140,11 +146,16 @@ func (s *pages) roomOf(ctx context.Context, who gohub.Identity, name string) (go
 		name = presets[0]
 	}
 	room := gohub.RoomID{Tenant: who.Tenant, Name: name}
-	_, _, direct := room.Direct()
-	if !validRoom(name) || strings.HasPrefix(name, "@") != direct {
+	if !roomName(room) {
 		return room, false
 	}
 	return room, gohub.ListedRooms(ctx, who, room) == nil // as the hub has no MayJoin of its own
+}
+
+// roomName reports whether a room may be called that; those with @ are direct.
+func roomName(room gohub.RoomID) bool {
+	_, _, direct := room.Direct()
+	return validRoom(room.Name) && strings.HasPrefix(room.Name, "@") == direct
 }
 
 // validRoom holds names to what the protocol allows for rooms.
@@ -208,7 +219,7 @@ func (s *pages) newest(ctx context.Context, who gohub.Identity, room gohub.RoomI
 }
 
 // previews reads the last message of the rooms that are listed: of those where
-// something happened last.
+// something happened last. What a command has answered does not count.
 func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.RoomID, k *known) error {
 	var names []string
 	recent := slices.Clone(k.rooms)
@@ -229,13 +240,14 @@ func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.Ro
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			ms, _, err := s.newest(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name}, 0, 1)
+			ms, _, err := s.newest(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name}, 0, 4)
+			ms = slices.DeleteFunc(ms, func(m gohub.Message) bool { return m.Kind == "notice" && m.Sender == who.User && m.To == m.Sender })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				first = err
 			} else if len(ms) > 0 {
-				k.last[name] = ms[0]
+				k.last[name] = ms[len(ms)-1]
 			}
 		})
 	}
