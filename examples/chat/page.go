@@ -41,6 +41,7 @@ type page struct {
 	Preset        bool   // the room cannot be left
 	Complete      bool   // everything was there
 	Closed        bool   // the room asked for is not open to this user; another one is shown, or none
+	Refused       string // it cannot be open to anybody: no room has such a name
 	Frame         bool   // nothing is shown before the login is renewed
 	Notice        string // at the top
 	Rooms, Direct []roomView
@@ -151,6 +152,9 @@ func (p *page) choose(ctx context.Context, who gohub.Identity, open []string, na
 		return room
 	}
 	p.Closed, p.Notice = true, p.T("room.closed")
+	if !roomName(room) {
+		p.Refused, p.Notice = room.Name, p.T("rooms.join.invalid")
+	}
 	if len(open) == 0 {
 		return gohub.RoomID{}
 	}
@@ -161,8 +165,7 @@ func (p *page) choose(ctx context.Context, who gohub.Identity, open []string, na
 // isOpen says whether who may join a room: the rules of the hub, which has no
 // MayJoin of its own.
 func isOpen(ctx context.Context, who gohub.Identity, room gohub.RoomID) bool {
-	_, _, direct := room.Direct()
-	if !validRoom(room.Name) || strings.HasPrefix(room.Name, "@") != direct {
+	if !roomName(room) {
 		return false
 	}
 	return gohub.ListedRooms(ctx, who, room) == nil
@@ -172,6 +175,12 @@ func openPresets(ctx context.Context, who gohub.Identity) []string {
 	return slices.DeleteFunc(slices.Clone(presets), func(name string) bool {
 		return !isOpen(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name})
 	})
+}
+
+// roomName reports whether a room may be called that; those with @ are direct.
+func roomName(room gohub.RoomID) bool {
+	_, _, direct := room.Direct()
+	return validRoom(room.Name) && strings.HasPrefix(room.Name, "@") == direct
 }
 
 // validRoom holds names to what the protocol allows for rooms.
@@ -238,7 +247,7 @@ func (s *pages) newest(ctx context.Context, who gohub.Identity, room gohub.RoomI
 }
 
 // previews reads the last message of the rooms that are listed: of those where
-// something happened last.
+// something happened last. What a command has answered does not count.
 func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.RoomID, k *known) error {
 	var names []string
 	recent := slices.Clone(k.rooms)
@@ -259,13 +268,14 @@ func (s *pages) previews(ctx context.Context, who gohub.Identity, shown gohub.Ro
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			ms, _, err := s.newest(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name}, 0, 1)
+			ms, _, err := s.newest(ctx, who, gohub.RoomID{Tenant: who.Tenant, Name: name}, 0, 4)
+			ms = slices.DeleteFunc(ms, func(m gohub.Message) bool { return m.Kind == "notice" && m.Sender == who.User && m.To == m.Sender })
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				first = err
 			} else if len(ms) > 0 {
-				k.last[name] = ms[0]
+				k.last[name] = ms[len(ms)-1]
 			}
 		})
 	}

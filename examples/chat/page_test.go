@@ -201,6 +201,8 @@ func TestRoomsUnreadAndPreviews(t *testing.T) {
 		s.say("zoe", "@alice,zoe", fmt.Sprint(i))
 	}
 
+	s.say("alice", "@alice,zoe", "1 here: alice", ofKind("notice"), only("alice")) // the answer to a command is no news
+
 	v := s.visit("alice", "/")
 	type entry struct{ name, unread, words, preview string }
 	read1 := func(list string) (got []entry) {
@@ -250,13 +252,21 @@ func TestRoomsThatAreNotOpen(t *testing.T) {
 	s := newStage(t, nil)
 	s.say("bob", "@bob,carol", "none of your business")
 	s.say("bob", "general", "for all")
-	for _, room := range []string{"@bob,carol", "@carol,bob", "@alice", "@", "<script>alert(1)</script>", `" onload="x`, "a/b", strings.Repeat("x", 129), "room with spaces"} {
+	for i, room := range []string{"@bob,carol", "@carol,bob", "@alice", "@", "<script>alert(1)</script>", `" onload="x`, "a/b", strings.Repeat("x", 129), "room with spaces"} {
 		v := s.visit("alice", "/?room="+url.QueryEscape(room))
 		assert.Equal(t, http.StatusForbidden, v.status, room)
 		assert.Equal(t, []string{"for all"}, v.bubbles(), room)
 		assert.Equal(t, "general", v.boot.Room)
 		assert.True(t, v.one(t, "header#banner").has("on"))
-		assert.Equal(t, "This room is not open to you.", v.one(t, "p#banner-text").words())
+		field, notice, refusal := v.one(t, "input#join-name"), "This room is not open to you.", ""
+		if i > 0 { // no room can be called that
+			refusal = locales[0].T("rooms.join.invalid")
+			notice = refusal
+			assert.Equal(t, room, field.attrs["value"], "what was typed is there to be mended")
+		}
+		assert.Equal(t, notice, v.one(t, "p#banner-text").words(), room)
+		assert.Equal(t, refusal, v.one(t, "p#join-name-error").words(), room)
+		assert.Equal(t, refusal != "", field.is("aria-invalid"), room)
 		assert.NotContains(t, v.html, "none of your business")
 		assert.NotContains(t, v.html, "alert(1)</script>")
 	}

@@ -87,12 +87,9 @@ const goTo = async (room) => {
 test('the login', async () => {
   await page.goto(alice.at);
   await inEveryLook('login');
-  await page.locator('#login form.card').evaluate((form) => (form.noValidate = true));
   await page.locator('#user').fill('not allowed');
-  alice.outage = true; // the browser reports the 400
   await page.keyboard.press('Enter');
   await page.getByRole('alert').filter({ hasText: 'letters' }).waitFor();
-  alice.outage = false;
   await inEveryLook('login-error');
 });
 
@@ -101,6 +98,18 @@ test('an empty room', async () => {
   await alice.titled('empty');
   await page.locator('#beginning', { hasText: 'Nothing' }).waitFor();
   await inEveryLook('empty');
+
+  const field = page.getByLabel('Join or start a room');
+  const alert = page.locator('#join').getByRole('alert');
+  await field.fill('my room');
+  await field.press('Enter');
+  await alert.filter({ hasText: 'letters' }).waitFor();
+  assert.equal(await field.getAttribute('aria-invalid'), 'true');
+  await alice.titled('empty');
+  await inEveryLook('join-refused', ['desk']);
+  await field.fill('');
+  await alert.filter({ hasNotText: /./ }).waitFor({ state: 'attached' });
+  assert.equal(await field.getAttribute('aria-invalid'), null);
 });
 
 test('a busy room: days, people, a divider, a whisper, a notice, a refused message, unread elsewhere', async () => {

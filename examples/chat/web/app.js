@@ -6,6 +6,7 @@ import { startCompose } from './compose.js';
 import { startConnection } from './connection.js';
 import { boot } from './i18n.js';
 import { startLog } from './log.js';
+import './names.js';
 import { startPanels } from './panels.js';
 import { startPeople } from './people.js';
 import { startRooms } from './rooms.js';

@@ -90,6 +90,7 @@ export class Conversation {
 
   // note keeps the newest message in mind.
   note({ sender, body, seq, kind, to }) {
+    if (kind === 'notice' && sender === this.me && to === sender) return; // an answer to a command, for a moment
     if (seq > (this.newest?.seq ?? 0)) this.newest = { sender, body, seq, kind, to };
   }
 

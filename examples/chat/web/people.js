@@ -54,7 +54,9 @@ function paint(c, user, online) {
     e.querySelector('.you').hidden = user !== boot.user;
   }
   e.querySelector('a').title = user === boot.user ? t('people.write.self') : t('people.write', { user });
-  setText(e.querySelector('.name'), c.names.get(user) || user);
+  const name = e.querySelector('.name');
+  setText(name, c.names.get(user) || user);
+  name.title = name.textContent; // it may be cut
   setText(e.querySelector('.presence'), online ? t('people.online') : t('people.away'));
   e.classList.toggle('away', !online);
   e.querySelector('.avatar').classList.toggle('online', online);
