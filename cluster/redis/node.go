@@ -164,6 +164,15 @@ func (p *part) serves() error {
 	return fmt.Errorf("%w: %s", gohub.ErrUnavailable, why)
 }
 
+// away is why the last beat did not come through, or nil: what can do without the
+// server does not wait for it then.
+func (p *part) away() error {
+	if err := p.state.Load().err; err != nil {
+		return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+	}
+	return nil
+}
+
 // saw notes a Seq, above which a new generation will be.
 func (p *part) saw(seq int64) {
 	for {

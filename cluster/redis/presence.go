@@ -42,9 +42,7 @@ func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.
 func (b *Broker) inTouch(ctx context.Context, room gohub.RoomID) (*part, *lease, error) {
 	p, l, err := b.at(ctx, roomKey(room))
 	if err == nil {
-		if last := p.state.Load().err; last != nil {
-			return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, last)
-		}
+		err = p.away()
 	}
 	return p, l, err
 }

@@ -418,7 +418,7 @@ func (n *node) carrier(to gohub.Target) *part {
 	first := n.b.keys.partition(strconv.Itoa(len(to.Tenant)) + ":" + to.Tenant + ":" + to.User)
 	for i := range n.parts {
 		p := n.parts[(first+i)%len(n.parts)]
-		if p.lease.Load() != nil && p.state.Load().err == nil {
+		if p.lease.Load() != nil && p.away() == nil {
 			return p
 		}
 	}

@@ -4,12 +4,14 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -220,6 +222,8 @@ func TestClusterWithoutOneServer(t *testing.T) {
 
 			alice.Publish(rooms[0], "nobody orders this")
 			alice.ExpectError(gohub.CodeUnavailable)
+			alice.Say(rooms[1], "she goes on where it is ordered")
+			bob.ExpectMessage(rooms[1], "she goes on where it is ordered")
 			carol, dave := hubs[0].Dial("carol"), hubs[1].Dial("dave")
 			for _, room := range rooms[1:] {
 				began := time.Now()
@@ -283,6 +287,35 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			bob.ExpectMessage(rooms[0], "after")
 		})
 	}
+}
+
+// A client that asks for CLUSTER SHARDS forgets the slots of a server that is
+// down: it sends nothing then, and so nothing is unknown.
+func TestClusterShardsWithoutOneServer(t *testing.T) {
+	t.Parallel() // it waits, most of the time
+	c := redistest.NewCluster(t, 3, false)
+	client := connectBy(t, c, rueidis.ClientOption{ClusterOption: rueidis.ClusterOption{PreferClusterShards: true}})
+	b := brokerOn(t, client, prefix())
+	runs(t, b, new(recorder))
+	room := gohub.RoomID{Name: stormRoom(0)}
+	p := b.node.parts[stormPart(t, b, 0)]
+	require.NoError(t, c.Masters[0].Kill9())
+	require.Eventually(t, func() bool {
+		err := client.Do(t.Context(), client.B().Exists().Key(p.keys.meta()).Build()).Error()
+		return errors.Is(err, rueidis.ErrNoSlot)
+	}, patience, 10*time.Millisecond)
+	for range 100 { // until one comes after a beat that was good, as it seems
+		p.state.Store(&state{good: time.Now()})
+		m := message("nobody orders this")
+		m.Room = room
+		o := b.Publish(t.Context(), 0, m)[0]
+		require.ErrorIs(t, o.Err, gohub.ErrUnavailable)
+		require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
+		if errors.Is(o.Err, rueidis.ErrNoSlot) && p.away() == nil {
+			return
+		}
+	}
+	t.Error("no publish was tried")
 }
 
 // Each partition has an alarm of its own: that a server has forgotten is not

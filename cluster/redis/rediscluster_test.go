@@ -19,7 +19,12 @@ import (
 // connectAll gives a client of a Redis Cluster as a hub has it.
 func connectAll(tb testing.TB, c *redistest.Cluster) rueidis.Client {
 	tb.Helper()
-	o := Defaults(rueidis.ClientOption{})
+	return connectBy(tb, c, rueidis.ClientOption{})
+}
+
+func connectBy(tb testing.TB, c *redistest.Cluster, o rueidis.ClientOption) rueidis.Client {
+	tb.Helper()
+	o = Defaults(o)
 	for _, s := range c.Masters {
 		o.InitAddress = append(o.InitAddress, s.Addr())
 	}
