@@ -236,6 +236,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				t.Logf("two joins and ten publishes, one after the other, took %v", time.Since(began).Round(time.Millisecond))
 				assert.Less(t, time.Since(began), 2*time.Second, "no call waits for the server that is away")
 			}
+			withoutServer0(t, bs[0])
 			other := stormRoom(3) // where nobody is yet
 			require.Zero(t, serverOf(t, bs[0], bs[0].keys.partition(roomKey(gohub.RoomID{Name: other}))))
 			carol.Send("join", "ref", 1, "room", other)
@@ -287,6 +288,39 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			bob.ExpectMessage(rooms[0], "after")
 		})
 	}
+}
+
+// withoutServer0 claims devices and gives tickets: those that belong to the server
+// that is away fail at once, and keep no other from anything.
+func withoutServer0(t *testing.T, b *Broker) {
+	t.Helper()
+	began, refused := time.Now(), 0
+	var held []gohub.Claim
+	for i := range 300 {
+		c := gohub.Claim{User: "alice", Device: fmt.Sprint("d", i), Session: fmt.Sprint("s", i)}
+		name := deviceName(&c)
+		gen, err := b.Claim(t.Context(), c)
+		ticket := b.PutTicket(t.Context(), name, []byte("x"), time.Minute)
+		_, taken := b.TakeTicket(t.Context(), name)
+		if serverOf(t, b, b.keys.partition(name)) == 0 {
+			refused++
+			require.ErrorIs(t, err, gohub.ErrUnavailable)
+			require.ErrorIs(t, ticket, gohub.ErrUnavailable)
+			require.ErrorIs(t, taken, gohub.ErrUnavailable)
+		} else {
+			require.NoError(t, errors.Join(err, ticket, taken))
+			gen--
+		}
+		c.Gen = gen
+		held = append(held, c)
+	}
+	asked := time.Now()
+	lost, err := b.Lost(t.Context(), held)
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+	assert.Less(t, time.Since(asked), b.o.Timeout, "nothing is waited for")
+	assert.Len(t, lost, len(held)-refused)
+	assert.Greater(t, refused, 50)
+	assert.Less(t, time.Since(began), 10*time.Second, "300 of each, of which a third would wait for 2 s each")
 }
 
 // A client that asks for CLUSTER SHARDS forgets the slots of a server that is

@@ -70,7 +70,7 @@ func TestClusterSuites(t *testing.T) {
 		p := prefix()
 		clustertest.RunClaims(t, func(t *testing.T) clustertest.Claims {
 			t.Helper()
-			return clustertest.Claims{A: brokerOf(t, c, p), B: brokerOf(t, c, p), Forget: forget}
+			return claimsOf(t, brokerOf(t, c, p), brokerOf(t, c, p), forget)
 		})
 	})
 	t.Run("presence", func(t *testing.T) {
