@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -139,6 +140,36 @@ func TestNoClaimWithoutALease(t *testing.T) {
 	require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
 	_, err = b.Claim(t.Context(), c)
 	require.NoError(t, err)
+}
+
+// What can do without the server is not sent to one that has not answered the last
+// beat, nor what would keep a session waiting.
+func TestNothingIsAskedOfAServerThatIsAway(t *testing.T) {
+	b := broker(t, redistest.New(t), prefix())
+	b.t.beat = time.Hour
+	runs(t, b, new(recorder))
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
+	away := errors.New("no answer")
+	calls := map[string]func() error{
+		"Claim":      func() (err error) { c.Gen, err = b.Claim(t.Context(), gohub.Claim{Session: "s"}); return err },
+		"Lost":       func() error { _, err := b.Lost(t.Context(), []gohub.Claim{c}); return err },
+		"PutTicket":  func() error { return b.PutTicket(t.Context(), "x", nil, time.Minute) },
+		"TakeTicket": func() error { _, err := b.TakeTicket(t.Context(), "x"); return err },
+		"Publish":    func() error { return b.Publish(t.Context(), 0, message("m"))[0].Err },
+		"Announce":   func() error { _, err := b.Announce(t.Context(), lobby, nil, false); return err },
+		"Present":    func() error { _, err := b.Present(t.Context(), lobby, "", 1); return err },
+	}
+	for _, err := range []error{nil, away} {
+		the(b).state.Store(&state{good: time.Now(), err: err})
+		for name, call := range calls {
+			if got := call(); err == nil {
+				require.NoError(t, got, name)
+			} else {
+				require.ErrorIs(t, got, gohub.ErrUnavailable, name)
+				require.ErrorIs(t, got, away, name)
+			}
+		}
+	}
 }
 
 // signals is a Broker that loses orders when told to.

@@ -201,8 +201,8 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				bs = append(bs, b)
 				hubs = append(hubs, hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: b}))
 			}
-			for _, h := range hubs {
-				require.Eventually(t, func() bool { return h.Ready() == nil }, patience, time.Millisecond)
+			for _, b := range bs {
+				require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
 			}
 			rooms := []string{stormRoom(0), stormRoom(1), stormRoom(2)}
 			stormPart(t, bs[0], 0) // the server that goes has room 0, and the first list of nodes
@@ -214,11 +214,14 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				bob.ExpectMessage(room, "before")
 			}
 			require.NoError(t, away.begin(c.Masters[0]))
-			require.Eventually(t, func() bool { return hubs[0].Ready() != nil && hubs[1].Ready() != nil }, patience, 10*time.Millisecond)
-			require.ErrorIs(t, hubs[0].Ready(), gohub.ErrUnavailable)
-			require.ErrorContains(t, hubs[0].Ready(), " of 32 partitions")
-			t.Log(hubs[0].Ready())
-			assert.Len(t, bs[0].Nodes(), 2, "they are known from another server")
+			for i, b := range bs {
+				for _, p := range b.node.parts {
+					gone := serverOf(t, b, slices.Index(b.keys, p.keys)) == 0
+					require.Eventually(t, func() bool { return (p.serves() != nil && p.away() != nil) == gone }, patience, 10*time.Millisecond)
+				}
+				require.NoError(t, hubs[i].Ready(), "two thirds of the rooms go on")
+				assert.Len(t, b.Nodes(), 2, "they are known from another server")
+			}
 
 			alice.Publish(rooms[0], "nobody orders this")
 			alice.ExpectError(gohub.CodeUnavailable)
@@ -278,8 +281,10 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				t.Log("a hub began and ended", time.Since(began))
 			}
 			require.NoError(t, away.end(c.Masters[0]))
-			for _, h := range hubs {
-				require.Eventually(t, func() bool { return h.Ready() == nil }, patience, 10*time.Millisecond)
+			for _, b := range bs {
+				for _, p := range b.node.parts {
+					require.Eventually(t, func() bool { return p.serves() == nil && p.away() == nil }, patience, 10*time.Millisecond)
+				}
 			}
 			erin := hubs[0].Dial("erin")
 			erin.Join(rooms[0])
@@ -314,10 +319,8 @@ func withoutServer0(t *testing.T, b *Broker) {
 		c.Gen = gen
 		held = append(held, c)
 	}
-	asked := time.Now()
 	lost, err := b.Lost(t.Context(), held)
 	require.ErrorIs(t, err, gohub.ErrUnavailable)
-	assert.Less(t, time.Since(asked), b.o.Timeout, "nothing is waited for")
 	assert.Len(t, lost, len(held)-refused)
 	assert.Greater(t, refused, 50)
 	assert.Less(t, time.Since(began), 10*time.Second, "300 of each, of which a third would wait for 2 s each")

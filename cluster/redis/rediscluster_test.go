@@ -40,6 +40,17 @@ func brokerOf(tb testing.TB, c *redistest.Cluster, prefix string) *Broker {
 	return brokerOn(tb, connectAll(tb, c), prefix)
 }
 
+// whole is a broker that is ready when all its partitions are served, as a suite
+// wants it.
+type whole struct{ *Broker }
+
+func (w whole) Ready() error {
+	if !isLeased(w.Broker) {
+		return gohub.ErrUnavailable
+	}
+	return nil
+}
+
 // onAll sends a command to all servers.
 func onAll(tb testing.TB, c *redistest.Cluster, words ...string) {
 	tb.Helper()
@@ -62,9 +73,9 @@ func TestClusterSuites(t *testing.T) {
 		p := prefix()
 		f := clustertest.Features{
 			DedupMessages: 5000,
-			Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return brokerOf(t, c, p) },
+			Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return whole{brokerOf(t, c, p)} },
 		}
-		clustertest.Run(t, f, func(t *testing.T) gohub.Broker { t.Helper(); return brokerOf(t, c, p) })
+		clustertest.Run(t, f, func(t *testing.T) gohub.Broker { t.Helper(); return whole{brokerOf(t, c, p)} })
 	})
 	t.Run("claims", func(t *testing.T) {
 		p := prefix()
@@ -100,7 +111,7 @@ func TestClusterSuites(t *testing.T) {
 				b := brokerOf(t, c, p)
 				b.t.beat, b.t.linger, b.t.probe = 200*time.Millisecond, f.Linger, 10*time.Second
 				all = append(all, b)
-				nodes = append(nodes, clustertest.PresenceNode{Broker: b, Directory: b})
+				nodes = append(nodes, clustertest.PresenceNode{Broker: whole{b}, Directory: b})
 			}
 			return nodes
 		})
