@@ -296,9 +296,10 @@ func TestAHomeThatComesBackIsNotBelievedAtOnce(t *testing.T) {
 			beat(first, both)
 			assert.Equal(t, "a b", names(n.b), "the first")
 		}
+		fail := func() { first.state.Store(&state{first.state.Load().good, first.state.Load().since, gohub.ErrUnavailable}) }
 		for range 10 { // away, and b dies
 			time.Sleep(time.Second)
-			first.state.Store(&state{first.state.Load().good, first.state.Load().since, gohub.ErrUnavailable})
+			fail()
 			beat(second, a)
 		}
 		for range 5 {
@@ -309,7 +310,17 @@ func TestAHomeThatComesBackIsNotBelievedAtOnce(t *testing.T) {
 		}
 		beat(first, nil)
 		assert.Empty(t, names(n.b), "the first again")
-		n.parts[0].beaten(true) // a new generation has a list that begins empty
+		fail() // only for a moment
+		beat(second, a)
+		beat(first, nil)
+		assert.Equal(t, "a", names(n.b))
+		for range 5 {
+			time.Sleep(time.Second)
+			beat(second, a)
+			beat(first, nil)
+		}
+		assert.Empty(t, names(n.b), "the first again")
+		first.beaten(true) // a new generation has a list that begins empty
 		beat(second, a)
 		beat(first, nil)
 		assert.Equal(t, "a", names(n.b))
