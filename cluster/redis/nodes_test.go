@@ -296,7 +296,9 @@ func TestAHomeThatComesBackIsNotBelievedAtOnce(t *testing.T) {
 			beat(first, both)
 			assert.Equal(t, "a b", names(n.b), "the first")
 		}
-		fail := func() { first.state.Store(&state{first.state.Load().good, first.state.Load().since, gohub.ErrUnavailable}) }
+		fail := func() {
+			first.state.Store(&state{first.state.Load().good, first.state.Load().since, gohub.ErrUnavailable})
+		}
 		for range 10 { // away, and b dies
 			time.Sleep(time.Second)
 			fail()
