@@ -17,6 +17,7 @@ const (
 	claimSoon  = time.Second     // between a reason to look and the look
 	claimBatch = 1000            // claims in one call of Lost
 	claimsLate = 32              // late claims under way at a time
+	claimsTime = claimBeat / 2   // for so long a look makes late claims
 )
 
 // devices sees to it that a device of a user has one session in the cluster,
@@ -30,13 +31,14 @@ const (
 // lost order is healed by the beat, which asks the Directory what is newer.
 //
 // A session whose claim has failed has generation 0: here it is the newest, no
-// order ends it, and a beat claims it as of when it was registered. Once a
+// order ends it, and a beat claims it as of when it began. Once a
 // session has a generation it keeps it, and only a higher one, known for sure,
 // ends it. So whoever has the highest stays.
 type devices struct {
 	hub  *Hub
 	all  atomic.Bool // the next look is at all claims
 	wake chan struct{}
+	rest bool // of run alone: a look at all claims has failed for some
 }
 
 type deviceID struct {
@@ -224,20 +226,20 @@ func (d *devices) run(ctx context.Context) {
 }
 
 // look claims who is not claimed yet, and closes who is not the newest, of a
-// part of the sessions, or of all if there is doubt.
+// part of the sessions, or of all if there is doubt. What the Directory could
+// not say of all then, it is asked when it answers of a part again.
 func (d *devices) look(ctx context.Context, part int) error {
 	all := d.all.Swap(false)
 	late, held := d.held(part, all)
 	claimed, err := d.claimLate(ctx, late)
-	held = append(held, claimed...)
-	var failed error // of these: a claim that cannot be made keeps nobody else's from being looked at
-	for len(held) > 0 && failed == nil {
-		n := min(claimBatch, len(held))
-		failed = d.ask(ctx, held[:n])
-		held = held[n:]
+	failed := d.ask(ctx, append(held, claimed...))
+	if failed == nil && d.rest && !all && part < claimParts {
+		all = true
+		_, held = d.held(part, all)
+		failed = d.ask(ctx, held)
 	}
-	if failed != nil && all {
-		d.all.Store(true)
+	if all {
+		d.rest = failed != nil
 	}
 	return cmp.Or(failed, err)
 }
@@ -264,12 +266,12 @@ func (d *devices) held(part int, all bool) (late []*Client, held []Claim) {
 }
 
 // claimLate claims sessions that could not be when they began, and gives what
-// it has claimed. It gives up after claimsLate errors: as soon as all that are
-// under way have failed.
+// it has claimed. It gives up after claimsTime, or claimsLate errors with nothing
+// claimed in between: where a part of the Directory is away, the rest is claimed.
 func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Claim, err error) {
 	var mu sync.Mutex // guards claimed, err and failures
 	failures := 0
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, claimsTime)
 	defer cancel()
 	var wg sync.WaitGroup
 	next := make(chan *Client)
@@ -284,7 +286,8 @@ func (d *devices) claimLate(ctx context.Context, late []*Client) (claimed []Clai
 					if failures++; failures == claimsLate {
 						cancel()
 					}
-				case e == nil && claim.Gen > 0:
+				case claim.Gen > 0:
+					failures = 0
 					claimed = append(claimed, claim)
 				}
 				mu.Unlock()
@@ -338,11 +341,27 @@ func (d *devices) claimAgain(ctx context.Context, c *Client) (Claim, error) {
 	return claim, nil
 }
 
-// ask closes those that the Directory knows newer ones of.
-func (d *devices) ask(ctx context.Context, held []Claim) error {
+// ask closes those that the Directory knows newer ones of. It has claimBeat for
+// all: what fails of some keeps the others from nothing, and each time it is
+// others that are first.
+func (d *devices) ask(ctx context.Context, held []Claim) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimBeat)
 	defer cancel()
-	lost, err := d.hub.dir.Lost(ctx, held) // some, where there is an error
+	rand.Shuffle(len(held), func(i, j int) { held[i], held[j] = held[j], held[i] }) //nolint:gosec // fairness, no secret
+	for len(held) > 0 {
+		if ctx.Err() != nil {
+			return cmp.Or(err, ctx.Err())
+		}
+		n := min(claimBatch, len(held))
+		lost, e := d.hub.dir.Lost(ctx, held[:n]) // some, where there is an error
+		d.end(lost)
+		held, err = held[n:], cmp.Or(err, e)
+	}
+	return err
+}
+
+// end closes sessions of whose devices there are newer ones.
+func (d *devices) end(lost []Claim) {
 	for i := range lost {
 		c := d.hub.session(lost[i].Session)
 		if c == nil {
@@ -356,5 +375,4 @@ func (d *devices) ask(ctx context.Context, held []Claim) error {
 			c.close(CloseSessionReplaced, replacedReason)
 		}
 	}
-	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -294,6 +295,90 @@ func TestAClaimThatAlwaysFails(t *testing.T) {
 			replaced(t, u)
 		}
 		stays(t, now)
+	})
+}
+
+// While a third of the Directory is away, who is late is claimed in the others at once.
+func TestLateClaimsWhileAPartIsAway(t *testing.T) {
+	inCluster(t, 1, func(t *testing.T, c *cluster) {
+		claimed := map[string]bool{}
+		c.down(true)
+		c.dirs[0].set(func() {
+			c.dirs[0].before = func(cl gohub.Claim) error {
+				if cl.User == "away" {
+					return gohub.ErrUnavailable
+				}
+				return nil
+			}
+			c.dirs[0].after = func(cl gohub.Claim) error {
+				c.dirs[0].set(func() { claimed[cl.Session] = true })
+				return nil
+			}
+		})
+		const each = 90
+		for n := range each {
+			for _, user := range []string{"away", "alice", "bob"} {
+				c.hubs[0].dial(fmt.Sprintf("user=%s&device=d%d", user, n))
+			}
+		}
+		pass(10 * time.Second)
+		require.Empty(t, claimed)
+		c.down(false)
+		pass(5 * time.Second) // one look
+		n := 0
+		c.dirs[0].set(func() { n = len(claimed) })
+		require.Equal(t, 2*each, n)
+	})
+}
+
+// asked is a Directory that counts whom it is asked about. It answers late, and
+// never for a third of the users.
+type asked struct {
+	gohub.Directory
+	takes time.Duration
+	of    map[string]bool
+}
+
+func (d *asked) Lost(ctx context.Context, held []gohub.Claim) (_ []gohub.Claim, err error) {
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(d.takes):
+	}
+	for _, c := range held {
+		if c.User == "away" {
+			err = gohub.ErrUnavailable
+		} else {
+			d.of[c.Session] = true
+		}
+	}
+	return nil, err
+}
+
+// While a part of the Directory is away, the others are asked about all claims;
+// where that takes too long for one look, each look is at others.
+func TestClaimsAreLookedAtWhileAPartIsAway(t *testing.T) {
+	var held []gohub.Claim
+	for n := range 6000 { // those of the part that is away come first
+		user := "alice"
+		if n < 2000 {
+			user = "away"
+		}
+		held = append(held, gohub.Claim{User: user, Device: "phone", Session: fmt.Sprint(n)})
+	}
+	virtual(t, func(t *testing.T) {
+		d := &asked{takes: 10 * time.Millisecond, of: map[string]bool{}}
+		require.ErrorIs(t, gohub.AskAbout(t.Context(), d, slices.Clone(held)), gohub.ErrUnavailable)
+		n := len(d.of)
+		require.Equal(t, 4000, n)
+
+		slow := &asked{takes: 4 * time.Second, of: map[string]bool{}}
+		began := time.Now()
+		for range 20 { // 1,000 of 6,000 each
+			require.Error(t, gohub.AskAbout(t.Context(), slow, slices.Clone(held)))
+		}
+		require.LessOrEqual(t, time.Since(began), 20*5*time.Second)
+		require.Greater(t, len(slow.of), 3500)
 	})
 }
 

@@ -22,9 +22,9 @@ type Claims struct {
 }
 
 // RunClaims runs the suite for Claim and Lost of a [gohub.Directory] as
-// subtests of t. open makes one for a subtest and ends it with t.Cleanup. Those
-// of several subtests may share one server: each uses a tenant that no other
-// has used.
+// subtests of t. open makes one for a subtest, has it run where it must, and ends
+// it with t.Cleanup. Those of several subtests may share one server: each uses a
+// tenant that no other has used.
 func RunClaims(t *testing.T, open func(t *testing.T) Claims) {
 	t.Helper()
 	for _, c := range claimCases {

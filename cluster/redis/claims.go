@@ -31,13 +31,13 @@ const (
 //
 //	KEYS the device
 //	ARGV session, its age in µs or "" for now, life in ms, what it shall be above with an age,
-//	     the server's time in µs after which it is not wanted any more, or ""
+//	     the server's time in µs after which it is not wanted any more
 //
 // It answers false if it comes too late.
 var claimText = loadable(`
 local time = redis.call('TIME')
 local gen = time[1] * 1000000 + time[2]
-if ARGV[5] ~= '' and gen > tonumber(ARGV[5]) then return false end
+if gen > tonumber(ARGV[5]) then return false end
 local known = redis.call('GET', KEYS[1])
 local old = 0
 if known then
@@ -86,20 +86,23 @@ func loadable(text string) script {
 	return script{text, hex.EncodeToString(sum[:])}
 }
 
-// device is the key of a claim, in its partition.
-func (k keyspace) device(c *gohub.Claim) (key string, part int) {
-	name := strconv.Itoa(len(c.Tenant)) + ":" + c.Tenant + ":" + strconv.Itoa(len(c.User)) + ":" + c.User + ":" + c.Device
-	part = k.partition(name)
-	return k[part].device(name), part
+// deviceName names a device inside its partition.
+func deviceName(c *gohub.Claim) string {
+	return strconv.Itoa(len(c.Tenant)) + ":" + c.Tenant + ":" + strconv.Itoa(len(c.User)) + ":" + c.User + ":" + c.Device
 }
 
 // Claim gives a session its generation; see [gohub.Directory]. Redis forgets
-// it some minutes after no hub holds it any more.
+// it some minutes after no hub holds it any more. Without a lease there is none:
+// what the server's clock says at ctx's deadline is not known then.
 func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancel()
-	key, part := b.keys.device(&c)
-	until := b.until(ctx, part) // before the age: this process may be stopped in between
+	name := deviceName(&c)
+	p, l, err := b.inTouch(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("claim: %w", err)
+	}
+	key, until := p.keys.device(name), l.until(ctx) // before the age: this process may be stopped in between
 	age := ""
 	if !c.Since.IsZero() {
 		age = digits(max(0, time.Since(c.Since).Microseconds()))
@@ -120,30 +123,26 @@ func (b *Broker) Claim(ctx context.Context, c gohub.Claim) (int64, error) {
 	return gen, nil
 }
 
-// until is ctx's deadline by the clock of a partition's server, as the last beat showed it, or
-// a little earlier: by as much as the beat's answer took. "": it is not known.
+// until is ctx's deadline by the clock of the server, as the last beat showed it, or
+// a little earlier: by as much as the beat's answer took.
 // A clock of the server's that is set ahead makes it too early until the next beat.
-func (b *Broker) until(ctx context.Context, part int) string {
-	deadline, bound := ctx.Deadline()
-	n, err := b.running(ctx)
-	if err != nil || !bound {
-		return ""
-	}
-	l := n.parts[part].lease.Load()
-	if l == nil {
-		return ""
-	}
+func (l *lease) until(ctx context.Context) string {
+	deadline, _ := ctx.Deadline() // there is one: Options.Timeout
 	return digits(l.beat + deadline.Sub(l.heard).Microseconds())
 }
 
 // Lost compares claims with what Redis knows, a call of a script for each
-// partition's, all in one go; see [gohub.Directory].
+// partition's, all in one go; see [gohub.Directory]. Those of which the server is
+// away are left out, with an error.
 func (b *Broker) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.o.Timeout)
 	defer cancel()
-	calls := b.lostCalls(held)
+	n, err := b.running(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lost: %w", err)
+	}
+	calls, failure := n.lostCalls(held)
 	answers := b.lostAnswers(ctx, calls, false)
-	var failure error
 	var lost []gohub.Claim
 	for i, a := range answers {
 		gens, err := a.AsStrSlice()
@@ -175,21 +174,30 @@ type lostCall struct {
 	args   []string
 }
 
-func (b *Broker) lostCalls(held []gohub.Claim) (calls []*lostCall) {
-	open := make([]*lostCall, len(b.keys))
+// lostCalls makes them for the parts that are in touch; away says why others are not.
+func (n *node) lostCalls(held []gohub.Claim) (calls []*lostCall, away error) {
+	open, errs := make([]*lostCall, len(n.parts)), make([]error, len(n.parts))
+	for i, p := range n.parts {
+		errs[i] = p.away()
+	}
 	for i := range held {
-		key, part := b.keys.device(&held[i])
-		c := open[part]
+		name := deviceName(&held[i])
+		at := n.b.keys.partition(name)
+		if errs[at] != nil {
+			away = fmt.Errorf("lost: %w", errs[at])
+			continue
+		}
+		c := open[at]
 		if c == nil || len(c.keys) == lostMost {
 			c = &lostCall{args: []string{digits(claimLife.Milliseconds())}}
-			open[part] = c
+			open[at] = c
 			calls = append(calls, c)
 		}
 		c.claims = append(c.claims, i)
-		c.keys = append(c.keys, key)
+		c.keys = append(c.keys, n.parts[at].keys.device(name))
 		c.args = append(c.args, digits(held[i].Gen), held[i].Session)
 	}
-	return calls
+	return calls, away
 }
 
 // lostAnswers makes the calls. A server that does not know the script is sent

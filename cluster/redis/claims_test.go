@@ -4,6 +4,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -25,23 +26,59 @@ func TestClaims(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	clustertest.RunClaims(t, func(t *testing.T) clustertest.Claims {
-		return clustertest.Claims{A: broker(t, s, p), B: broker(t, s, p), Forget: func(t *testing.T) {
+		a, b := broker(t, s, p), broker(t, s, p)
+		return claimsOf(t, a, b, func(t *testing.T) {
+			t.Helper()
 			require.NoError(t, s.FlushAll())
 			_, err := s.Do("SCRIPT", "FLUSH")
 			require.NoError(t, err)
-		}}
+		})
 	})
+}
+
+// claimsOf has two brokers run, and forget until they are served anew.
+func claimsOf(t *testing.T, a, b *Broker, forget func(t *testing.T)) clustertest.Claims {
+	t.Helper()
+	runs(t, a, new(recorder))
+	runs(t, b, new(recorder))
+	return clustertest.Claims{A: a, B: b, Forget: func(t *testing.T) {
+		t.Helper()
+		begin := beginsAnew(a, b)
+		forget(t)
+		require.Eventually(t, begin, patience, time.Millisecond)
+	}}
+}
+
+// beginsAnew reports whether all generations are others than they were.
+func beginsAnew(bs ...*Broker) func() bool {
+	var before [][]string
+	for _, b := range bs {
+		before = append(before, generations(b))
+	}
+	return func() bool {
+		for i, b := range bs {
+			for part, gen := range generations(b) {
+				if gen == "" || gen == before[i][part] {
+					b.poke()
+					return false
+				}
+			}
+		}
+		return true
+	}
 }
 
 // A device's generation is kept as long as a hub holds it, and some minutes.
 func TestClaimsExpire(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
+	runs(t, b, new(recorder))
 	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
 	gen, err := b.Claim(t.Context(), c)
 	require.NoError(t, err)
 	c.Gen = gen
-	key, _ := b.keys.device(&c)
+	name := deviceName(&c)
+	key := b.keys.of(name).device(name)
 	life := func() int64 {
 		ms, err := b.client.Do(t.Context(), b.client.B().Pttl().Key(key).Build()).AsInt64()
 		require.NoError(t, err)
@@ -69,10 +106,15 @@ func TestClaimsWithoutRedis(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
 	c := gohub.Claim{User: "alice", Device: "phone", Session: "s", Gen: 1}
+	_, err := b.Claim(t.Context(), c)
+	require.ErrorContains(t, err, "does not run")
+	_, err = b.Lost(t.Context(), []gohub.Claim{c})
+	require.ErrorContains(t, err, "does not run")
+	runs(t, b, new(recorder))
 	require.NoError(t, s.Freeze())
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err := b.Claim(ctx, c)
+	_, err = b.Claim(ctx, c)
 	require.ErrorIs(t, err, gohub.ErrUnavailable)
 	require.NoError(t, s.Thaw())
 	require.NoError(t, s.Kill9())
@@ -80,6 +122,54 @@ func TestClaimsWithoutRedis(t *testing.T) {
 	require.ErrorIs(t, err, gohub.ErrUnavailable)
 	_, err = b.Lost(t.Context(), []gohub.Claim{c})
 	require.ErrorIs(t, err, gohub.ErrUnavailable)
+}
+
+// Without a lease the server's clock is not known, so a claim could not be void
+// when nobody waits for it any more: there is none.
+func TestNoClaimWithoutALease(t *testing.T) {
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	runs(t, b, new(recorder))
+	patient(b)
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
+	require.NoError(t, s.FlushAll())
+	b.poke()
+	require.Eventually(t, func() bool { return the(b).lease.Load() == nil }, patience, time.Millisecond)
+	_, err := b.Claim(t.Context(), c)
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+	require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
+	_, err = b.Claim(t.Context(), c)
+	require.NoError(t, err)
+}
+
+// What can do without the server is not sent to one that has not answered the last
+// beat, nor what would keep a session waiting.
+func TestNothingIsAskedOfAServerThatIsAway(t *testing.T) {
+	b := broker(t, redistest.New(t), prefix())
+	b.t.beat = time.Hour
+	runs(t, b, new(recorder))
+	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
+	away := errors.New("no answer")
+	calls := map[string]func() error{
+		"Claim":      func() (err error) { c.Gen, err = b.Claim(t.Context(), gohub.Claim{Session: "s"}); return err },
+		"Lost":       func() error { _, err := b.Lost(t.Context(), []gohub.Claim{c}); return err },
+		"PutTicket":  func() error { return b.PutTicket(t.Context(), "x", nil, time.Minute) },
+		"TakeTicket": func() error { _, err := b.TakeTicket(t.Context(), "x"); return err },
+		"Publish":    func() error { return b.Publish(t.Context(), 0, message("m"))[0].Err },
+		"Announce":   func() error { _, err := b.Announce(t.Context(), lobby, nil, false); return err },
+		"Present":    func() error { _, err := b.Present(t.Context(), lobby, "", 1); return err },
+	}
+	for _, err := range []error{nil, away} {
+		the(b).state.Store(&state{good: time.Now(), err: err})
+		for name, call := range calls {
+			if got := call(); err == nil {
+				require.NoError(t, got, name)
+			} else {
+				require.ErrorIs(t, got, gohub.ErrUnavailable, name)
+				require.ErrorIs(t, got, away, name)
+			}
+		}
+	}
 }
 
 // signals is a Broker that loses orders when told to.
@@ -306,6 +396,7 @@ func TestALateClaimIsVoid(t *testing.T) {
 		require.ErrorIs(t, err, gohub.ErrUnavailable)
 	}
 	other := broker(t, s, p)
+	runs(t, other, new(recorder))
 	c := gohub.Claim{User: "alice", Device: "phone", Session: "the newest"}
 	c.Gen, err = other.Claim(t.Context(), c)
 	require.NoError(t, err)

@@ -73,8 +73,19 @@ type lease struct {
 
 // A state is how the last beat went. It never changes.
 type state struct {
-	good time.Time // the last that came through; zero: none has
-	err  error     // why the last did not
+	good  time.Time // the last that came through; zero: none has
+	since time.Time // since when all have, of this generation
+	err   error     // why the last did not
+}
+
+// beaten notes that a beat has come through; first: the first of a generation.
+func (p *part) beaten(first bool) {
+	now, last := time.Now(), p.state.Load()
+	next := &state{good: now, since: last.since}
+	if first || last.err != nil || now.Sub(last.good) >= p.b.t.absent/2 {
+		next.since = now
+	}
+	p.state.Store(next)
 }
 
 func newNode(b *Broker, r gohub.Receiver) *node {
@@ -164,6 +175,15 @@ func (p *part) serves() error {
 	return fmt.Errorf("%w: %s", gohub.ErrUnavailable, why)
 }
 
+// away is why the last beat did not come through, or nil: what can do without the
+// server does not wait for it then.
+func (p *part) away() error {
+	if err := p.state.Load().err; err != nil {
+		return fmt.Errorf("%w: %w", gohub.ErrUnavailable, err)
+	}
+	return nil
+}
+
 // saw notes a Seq, above which a new generation will be.
 func (p *part) saw(seq int64) {
 	for {
@@ -224,7 +244,8 @@ func (p *part) beats(ctx context.Context) {
 			err = p.beat(ctx, gen)
 		}
 		if err != nil {
-			p.state.Store(&state{p.state.Load().good, err})
+			last := p.state.Load()
+			p.state.Store(&state{last.good, last.since, err})
 		}
 		if p.lease.Load() == nil {
 			pause = min(pause, 50*time.Millisecond)
@@ -282,7 +303,7 @@ func (p *part) beat(ctx context.Context, gen string) error {
 		return err
 	}
 	live, rivals := p.watch.note(nodes, p.n.name, p.b.t)
-	p.state.Store(&state{good: time.Now()})
+	p.beaten(held == nil)
 	if p.home {
 		p.n.listed(p, live)
 	}

@@ -62,22 +62,34 @@ func (b *Broker) poke() {
 	}
 }
 
-// listed makes nodes what Nodes gives, as the part p has read them, unless one
-// before it can be reached, too; the slice stays while nothing changes.
+// listed makes nodes what Nodes gives, as the part p has read them, if p is whom
+// this node believes.
 func (n *node) listed(p *part, nodes []gohub.Node) {
 	b := n.b
-	for _, first := range n.parts {
-		if first == p {
-			break
-		}
-		if is := first.state.Load(); first.home && is.err == nil && time.Since(is.good) < b.t.absent/2 {
-			return
-		}
+	if n.believed() != p {
+		return
 	}
 	if old := b.list.Load(); old != nil && slices.Equal(old.nodes, nodes) {
 		nodes = old.nodes
 	}
 	b.list.Store(&nodeList{nodes, time.Now()})
+}
+
+// believed is the first home that can be reached and has been for as long as a
+// node may be silent: one that comes back takes all that it has listed for alive
+// until then. Where none has been, it is the one that has been for the longest.
+func (n *node) believed() (best *part) {
+	var most time.Duration
+	for _, p := range n.parts {
+		is := p.state.Load()
+		if !p.home || is.err != nil || time.Since(is.good) >= n.b.t.absent/2 {
+			continue
+		}
+		if age := min(time.Since(is.since), n.b.t.absent); best == nil || age > most {
+			best, most = p, age
+		}
+	}
+	return best
 }
 
 // tell tells the listener, if there is one.

@@ -256,3 +256,75 @@ func TestReadyFollowsRedis(t *testing.T) {
 	require.NoError(t, s.Start())
 	require.Eventually(t, ready, patience, time.Millisecond)
 }
+
+// partitioned is a node of a Redis Cluster that does nothing by itself.
+func partitioned() *node {
+	b := &Broker{o: Options{Logger: slog.New(slog.DiscardHandler)}, t: defaultTiming, keys: newKeyspace("x", clusterPartitions)}
+	b.scripts = make([]scripts, len(b.keys))
+	b.node = newNode(b, nil)
+	return b.node
+}
+
+// While one partition is served, new clients are as well off here as elsewhere.
+func TestReadyWhileAnyPartitionIsServed(t *testing.T) {
+	n := partitioned()
+	require.ErrorIs(t, n.b.Ready(), gohub.ErrUnavailable)
+	p := n.parts[7]
+	p.lease.Store(&lease{})
+	p.beaten(true)
+	require.NoError(t, n.b.Ready())
+	p.lease.Store(nil)
+	require.ErrorIs(t, n.b.Ready(), gohub.ErrUnavailable)
+}
+
+// A server that comes back has listed nodes that have died meanwhile: it is not
+// believed before it could have missed them.
+func TestAHomeThatComesBackIsNotBelievedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := partitioned()
+		first, second := n.parts[0], n.parts[11]
+		a, both := []gohub.Node{{Name: "a"}}, []gohub.Node{{Name: "a"}, {Name: "b"}}
+		beat := func(p *part, nodes []gohub.Node) {
+			p.beaten(false)
+			n.listed(p, nodes)
+		}
+		beat(first, a)
+		assert.Equal(t, "a", names(n.b), "all begins somewhere")
+		for range 6 {
+			time.Sleep(time.Second)
+			beat(second, a)
+			beat(first, both)
+			assert.Equal(t, "a b", names(n.b), "the first")
+		}
+		fail := func() {
+			first.state.Store(&state{first.state.Load().good, first.state.Load().since, gohub.ErrUnavailable})
+		}
+		for range 10 { // away, and b dies
+			time.Sleep(time.Second)
+			fail()
+			beat(second, a)
+		}
+		for range 5 {
+			assert.Equal(t, "a", names(n.b), "b is gone")
+			beat(first, both)
+			beat(second, a)
+			time.Sleep(time.Second)
+		}
+		beat(first, nil)
+		assert.Empty(t, names(n.b), "the first again")
+		fail() // only for a moment
+		beat(second, a)
+		beat(first, nil)
+		assert.Equal(t, "a", names(n.b))
+		for range 5 {
+			time.Sleep(time.Second)
+			beat(second, a)
+			beat(first, nil)
+		}
+		assert.Empty(t, names(n.b), "the first again")
+		first.beaten(true) // a new generation has a list that begins empty
+		beat(second, a)
+		beat(first, nil)
+		assert.Equal(t, "a", names(n.b))
+	})
+}

@@ -20,7 +20,7 @@ const (
 // Announce says who is in a room here, 256 users in one call of a script; see
 // [gohub.Directory].
 func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.PresentUser, again bool) (count int, err error) {
-	p, l, err := b.inTouch(ctx, room)
+	p, l, err := b.inTouch(ctx, roomKey(room))
 	if err != nil {
 		return 0, err
 	}
@@ -37,14 +37,13 @@ func (b *Broker) Announce(ctx context.Context, room gohub.RoomID, users []gohub.
 	return count, nil
 }
 
-// inTouch is at for what a hub does all the time for all of its rooms, which
-// shall not wait for a server that has not answered the last beat.
-func (b *Broker) inTouch(ctx context.Context, room gohub.RoomID) (*part, *lease, error) {
-	p, l, err := b.at(ctx, roomKey(room))
+// inTouch is at for what a hub does all the time, or what has something wait that
+// could go on without: that shall not wait for a server that has not answered
+// the last beat.
+func (b *Broker) inTouch(ctx context.Context, key string) (*part, *lease, error) {
+	p, l, err := b.at(ctx, key)
 	if err == nil {
-		if last := p.state.Load().err; last != nil {
-			return nil, nil, fmt.Errorf("%w: %w", gohub.ErrUnavailable, last)
-		}
+		err = p.away()
 	}
 	return p, l, err
 }
@@ -72,7 +71,7 @@ func (p *part) announce(ctx context.Context, l *lease, id gohub.RoomID, users []
 // Present lists who is in a room; see [gohub.Directory]. It takes time for the
 // page alone, however many users there are.
 func (b *Broker) Present(ctx context.Context, room gohub.RoomID, cursor string, limit int) (gohub.PresencePage, error) {
-	p, l, err := b.inTouch(ctx, room)
+	p, l, err := b.inTouch(ctx, roomKey(room))
 	if err != nil {
 		return gohub.PresencePage{}, err
 	}

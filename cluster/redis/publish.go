@@ -35,6 +35,11 @@ func (p *part) publish(ctx context.Context, floor int64, msgs []gohub.Message) [
 	if l == nil {
 		return p.settle(began, msgs, failed(out, fmt.Errorf("%w: Redis does not serve this node", gohub.ErrUnavailable)), false)
 	}
+	if err := p.away(); err != nil {
+		// Nothing is sent, so nothing is ordered. Else a server that hangs made the
+		// outcome unknown, which keeps a session from publishing in any room.
+		return p.settle(began, msgs, failed(out, err), false)
+	}
 	cmd := p.publishCommand(l, floor, msgs)
 	ctx, cancel := context.WithTimeout(ctx, p.b.o.Timeout)
 	defer cancel()

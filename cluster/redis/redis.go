@@ -105,7 +105,7 @@ func (o Options) resolve() (Options, error) {
 // Defaults fills in what a hub's client needs and o leaves open: connecting
 // gives up after 2 s, and a connection on which nothing moves for 2 s is
 // closed, instead of ten each; calls that are made at the same time share a
-// write; no client-side cache.
+// write; no client-side cache, and no reads from replicas, which may lag.
 func Defaults(o rueidis.ClientOption) rueidis.ClientOption {
 	if o.Dialer.Timeout == 0 {
 		o.Dialer.Timeout = 2 * time.Second
@@ -115,6 +115,7 @@ func Defaults(o rueidis.ClientOption) rueidis.ClientOption {
 	}
 	o.DisableCache = true
 	o.AlwaysPipelining = true
+	o.ReplicaOnly, o.SendToReplicas, o.ReplicaSelector, o.ReadNodeSelector = false, nil, nil, nil
 	return o
 }
 
@@ -209,7 +210,7 @@ func keepsAll(ctx context.Context, client rueidis.Client) error {
 	for _, c := range servers {
 		go func() { infos <- c.Do(ctx, c.B().Info().Section("memory").Build()) }() // ends with ctx
 	}
-	answers, failure := 0, error(nil)
+	answers, failure := 0, errors.New("the client knows no server")
 	for range servers {
 		info, err := (<-infos).ToString()
 		if err != nil {
@@ -289,24 +290,20 @@ func (b *Broker) at(ctx context.Context, key string) (*part, *lease, error) {
 }
 
 // Ready reports whether Redis serves this node now, as [gohub.Hub.Ready] wants
-// to know: nil, or gohub.ErrUnavailable and why not. Of a Redis Cluster it is an
-// error while any part is not served, and says how many: the rooms of the others
-// go on. It does no I/O.
+// to know: nil, or gohub.ErrUnavailable and why not. Of a Redis Cluster it is nil
+// while any part is served: a part that is not is so for all hubs, and new clients
+// are no better off with another one. The log says which. It does no I/O.
 func (b *Broker) Ready() error {
 	n, err := b.running(context.Background())
 	if err != nil {
 		return err
 	}
-	failing, why := 0, error(nil)
 	for _, p := range n.parts {
-		if err := p.serves(); err != nil {
-			failing, why = failing+1, err
+		if err = p.serves(); err == nil {
+			return nil
 		}
 	}
-	if failing > 0 && len(n.parts) > 1 {
-		return fmt.Errorf("%d of %d partitions of the rooms: %w", failing, len(n.parts), why)
-	}
-	return why
+	return err
 }
 
 // Publish orders msgs in one call of a script; see [gohub.Broker]. An id is
@@ -418,7 +415,7 @@ func (n *node) carrier(to gohub.Target) *part {
 	first := n.b.keys.partition(strconv.Itoa(len(to.Tenant)) + ":" + to.Tenant + ":" + to.User)
 	for i := range n.parts {
 		p := n.parts[(first+i)%len(n.parts)]
-		if p.lease.Load() != nil && p.state.Load().err == nil {
+		if p.lease.Load() != nil && p.away() == nil {
 			return p
 		}
 	}

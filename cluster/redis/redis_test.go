@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+	"github.com/stretchr/testify/require"
+
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/cluster/clustertest"
 	"github.com/gohub/gohub/internal/redistest"
@@ -38,4 +41,28 @@ func TestEagerBroker(t *testing.T) {
 		Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return eager(t) },
 	}
 	clustertest.Run(t, f, eager)
+}
+
+func TestNewWithoutAServer(t *testing.T) {
+	_, err := New(t.Context(), noServers{}, Options{})
+	require.EqualError(t, err, "redis: read maxmemory_policy: the client knows no server")
+}
+
+// noServers is a client of a Redis Cluster that has none.
+type noServers struct{ rueidis.Client }
+
+func (noServers) Mode() rueidis.ClientMode         { return rueidis.ClientModeCluster }
+func (noServers) Nodes() map[string]rueidis.Client { return nil }
+
+func TestDefaultsReadFromMasters(t *testing.T) {
+	o := Defaults(rueidis.ClientOption{
+		ReplicaOnly:      true,
+		SendToReplicas:   func(rueidis.Completed) bool { return true },
+		ReplicaSelector:  func(uint16, []rueidis.NodeInfo) int { return 0 },
+		ReadNodeSelector: func(uint16, []rueidis.NodeInfo) int { return 0 },
+	})
+	require.False(t, o.ReplicaOnly)
+	require.Nil(t, o.SendToReplicas)
+	require.Nil(t, o.ReplicaSelector)
+	require.Nil(t, o.ReadNodeSelector)
 }

@@ -4,12 +4,14 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -199,8 +201,8 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				bs = append(bs, b)
 				hubs = append(hubs, hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: b}))
 			}
-			for _, h := range hubs {
-				require.Eventually(t, func() bool { return h.Ready() == nil }, patience, time.Millisecond)
+			for _, b := range bs {
+				require.Eventually(t, func() bool { return isLeased(b) }, patience, time.Millisecond)
 			}
 			rooms := []string{stormRoom(0), stormRoom(1), stormRoom(2)}
 			stormPart(t, bs[0], 0) // the server that goes has room 0, and the first list of nodes
@@ -212,14 +214,19 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				bob.ExpectMessage(room, "before")
 			}
 			require.NoError(t, away.begin(c.Masters[0]))
-			require.Eventually(t, func() bool { return hubs[0].Ready() != nil && hubs[1].Ready() != nil }, patience, 10*time.Millisecond)
-			require.ErrorIs(t, hubs[0].Ready(), gohub.ErrUnavailable)
-			require.ErrorContains(t, hubs[0].Ready(), " of 32 partitions")
-			t.Log(hubs[0].Ready())
-			assert.Len(t, bs[0].Nodes(), 2, "they are known from another server")
+			for i, b := range bs {
+				for _, p := range b.node.parts {
+					gone := serverOf(t, b, slices.Index(b.keys, p.keys)) == 0
+					require.Eventually(t, func() bool { return (p.serves() != nil && p.away() != nil) == gone }, patience, 10*time.Millisecond)
+				}
+				require.NoError(t, hubs[i].Ready(), "two thirds of the rooms go on")
+				assert.Len(t, b.Nodes(), 2, "they are known from another server")
+			}
 
 			alice.Publish(rooms[0], "nobody orders this")
 			alice.ExpectError(gohub.CodeUnavailable)
+			alice.Say(rooms[1], "she goes on where it is ordered")
+			bob.ExpectMessage(rooms[1], "she goes on where it is ordered")
 			carol, dave := hubs[0].Dial("carol"), hubs[1].Dial("dave")
 			for _, room := range rooms[1:] {
 				began := time.Now()
@@ -232,6 +239,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				t.Logf("two joins and ten publishes, one after the other, took %v", time.Since(began).Round(time.Millisecond))
 				assert.Less(t, time.Since(began), 2*time.Second, "no call waits for the server that is away")
 			}
+			withoutServer0(t, bs[0])
 			other := stormRoom(3) // where nobody is yet
 			require.Zero(t, serverOf(t, bs[0], bs[0].keys.partition(roomKey(gohub.RoomID{Name: other}))))
 			carol.Send("join", "ref", 1, "room", other)
@@ -273,8 +281,10 @@ func TestClusterWithoutOneServer(t *testing.T) {
 				t.Log("a hub began and ended", time.Since(began))
 			}
 			require.NoError(t, away.end(c.Masters[0]))
-			for _, h := range hubs {
-				require.Eventually(t, func() bool { return h.Ready() == nil }, patience, 10*time.Millisecond)
+			for _, b := range bs {
+				for _, p := range b.node.parts {
+					require.Eventually(t, func() bool { return p.serves() == nil && p.away() == nil }, patience, 10*time.Millisecond)
+				}
 			}
 			erin := hubs[0].Dial("erin")
 			erin.Join(rooms[0])
@@ -283,6 +293,66 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			bob.ExpectMessage(rooms[0], "after")
 		})
 	}
+}
+
+// withoutServer0 claims devices and gives tickets: those that belong to the server
+// that is away fail at once, and keep no other from anything.
+func withoutServer0(t *testing.T, b *Broker) {
+	t.Helper()
+	began, refused := time.Now(), 0
+	var held []gohub.Claim
+	for i := range 300 {
+		c := gohub.Claim{User: "alice", Device: fmt.Sprint("d", i), Session: fmt.Sprint("s", i)}
+		name := deviceName(&c)
+		gen, err := b.Claim(t.Context(), c)
+		ticket := b.PutTicket(t.Context(), name, []byte("x"), time.Minute)
+		_, taken := b.TakeTicket(t.Context(), name)
+		if serverOf(t, b, b.keys.partition(name)) == 0 {
+			refused++
+			require.ErrorIs(t, err, gohub.ErrUnavailable)
+			require.ErrorIs(t, ticket, gohub.ErrUnavailable)
+			require.ErrorIs(t, taken, gohub.ErrUnavailable)
+		} else {
+			require.NoError(t, errors.Join(err, ticket, taken))
+			gen--
+		}
+		c.Gen = gen
+		held = append(held, c)
+	}
+	lost, err := b.Lost(t.Context(), held)
+	require.ErrorIs(t, err, gohub.ErrUnavailable)
+	assert.Len(t, lost, len(held)-refused)
+	assert.Greater(t, refused, 50)
+	assert.Less(t, time.Since(began), 10*time.Second, "300 of each, of which a third would wait for 2 s each")
+}
+
+// A client that asks for CLUSTER SHARDS forgets the slots of a server that is
+// down: it sends nothing then, and so nothing is unknown.
+func TestClusterShardsWithoutOneServer(t *testing.T) {
+	t.Parallel() // it waits, most of the time
+	c := redistest.NewCluster(t, 3, false)
+	client := connectBy(t, c, rueidis.ClientOption{ClusterOption: rueidis.ClusterOption{PreferClusterShards: true}})
+	b := brokerOn(t, client, prefix())
+	runs(t, b, new(recorder))
+	room := gohub.RoomID{Name: stormRoom(0)}
+	p := b.node.parts[stormPart(t, b, 0)]
+	require.NoError(t, c.Masters[0].Kill9())
+	require.Eventually(t, func() bool {
+		err := client.Do(t.Context(), client.B().Exists().Key(p.keys.meta()).Build()).Error()
+		return errors.Is(err, rueidis.ErrNoSlot)
+	}, patience, 10*time.Millisecond)
+	for range 100 { // until one comes after a beat that was good, as it seems
+		p.state.Store(&state{good: time.Now()})
+		m := message("nobody orders this")
+		m.Room = room
+		o := b.Publish(t.Context(), 0, m)[0]
+		require.ErrorIs(t, o.Err, gohub.ErrUnavailable)
+		require.NotErrorIs(t, o.Err, gohub.ErrUnknown)
+		if errors.Is(o.Err, rueidis.ErrNoSlot) && p.away() == nil {
+			return
+		}
+	}
+	t.Error("no publish was tried")
 }
 
 // Each partition has an alarm of its own: that a server has forgotten is not

@@ -19,7 +19,12 @@ import (
 // connectAll gives a client of a Redis Cluster as a hub has it.
 func connectAll(tb testing.TB, c *redistest.Cluster) rueidis.Client {
 	tb.Helper()
-	o := Defaults(rueidis.ClientOption{})
+	return connectBy(tb, c, rueidis.ClientOption{})
+}
+
+func connectBy(tb testing.TB, c *redistest.Cluster, o rueidis.ClientOption) rueidis.Client {
+	tb.Helper()
+	o = Defaults(o)
 	for _, s := range c.Masters {
 		o.InitAddress = append(o.InitAddress, s.Addr())
 	}
@@ -33,6 +38,17 @@ func connectAll(tb testing.TB, c *redistest.Cluster) rueidis.Client {
 func brokerOf(tb testing.TB, c *redistest.Cluster, prefix string) *Broker {
 	tb.Helper()
 	return brokerOn(tb, connectAll(tb, c), prefix)
+}
+
+// whole is a broker that is ready when all its partitions are served, as a suite
+// wants it.
+type whole struct{ *Broker }
+
+func (w whole) Ready() error {
+	if !isLeased(w.Broker) {
+		return gohub.ErrUnavailable
+	}
+	return nil
 }
 
 // onAll sends a command to all servers.
@@ -57,15 +73,15 @@ func TestClusterSuites(t *testing.T) {
 		p := prefix()
 		f := clustertest.Features{
 			DedupMessages: 5000,
-			Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return brokerOf(t, c, p) },
+			Second:        func(t *testing.T, _ gohub.Broker) gohub.Broker { t.Helper(); return whole{brokerOf(t, c, p)} },
 		}
-		clustertest.Run(t, f, func(t *testing.T) gohub.Broker { t.Helper(); return brokerOf(t, c, p) })
+		clustertest.Run(t, f, func(t *testing.T) gohub.Broker { t.Helper(); return whole{brokerOf(t, c, p)} })
 	})
 	t.Run("claims", func(t *testing.T) {
 		p := prefix()
 		clustertest.RunClaims(t, func(t *testing.T) clustertest.Claims {
 			t.Helper()
-			return clustertest.Claims{A: brokerOf(t, c, p), B: brokerOf(t, c, p), Forget: forget}
+			return claimsOf(t, brokerOf(t, c, p), brokerOf(t, c, p), forget)
 		})
 	})
 	t.Run("presence", func(t *testing.T) {
@@ -95,7 +111,7 @@ func TestClusterSuites(t *testing.T) {
 				b := brokerOf(t, c, p)
 				b.t.beat, b.t.linger, b.t.probe = 200*time.Millisecond, f.Linger, 10*time.Second
 				all = append(all, b)
-				nodes = append(nodes, clustertest.PresenceNode{Broker: b, Directory: b})
+				nodes = append(nodes, clustertest.PresenceNode{Broker: whole{b}, Directory: b})
 			}
 			return nodes
 		})

@@ -248,6 +248,9 @@ func surely(err error) bool {
 		}
 		return false
 	}
+	if errors.Is(err, rueidis.ErrNoSlot) { // the client knows no server to send it to
+		return true
+	}
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
 }

@@ -13,7 +13,7 @@ import (
 // PutTicket keeps a ticket for life, by the server's clock; see
 // [gohub.Directory].
 func (b *Broker) PutTicket(ctx context.Context, id string, ticket []byte, life time.Duration) error {
-	p, _, err := b.at(ctx, id)
+	p, _, err := b.inTouch(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (b *Broker) PutTicket(ctx context.Context, id string, ticket []byte, life t
 // TakeTicket gives a ticket to one caller on one node; see [gohub.Directory].
 // An error leaves open whether it is there still.
 func (b *Broker) TakeTicket(ctx context.Context, id string) ([]byte, error) {
-	p, _, err := b.at(ctx, id)
+	p, _, err := b.inTouch(ctx, id)
 	if err != nil {
 		return nil, err
 	}
