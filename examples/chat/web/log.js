@@ -9,7 +9,7 @@ import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
-const AT_ONCE = 8; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
+const AT_ONCE = 4; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
 const SCREEN = 16; // with which a room opens
 
 const log = $('log');
