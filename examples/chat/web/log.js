@@ -9,7 +9,7 @@ import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
-const AT_ONCE = 4; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
+const AT_ONCE = 10; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
 const SCREEN = 16; // with which a room opens
 
 const log = $('log');
@@ -66,17 +66,19 @@ export function show(conversation) {
   draw();
   scroll.toStart(divider.isConnected ? divider : undefined);
   shown.prime().then(async () => {
-    do {
-      if (shown !== conversation) return;
-      scroll.quiet();
-      draw();
-    } while (partial && await frame());
+    if (shown !== conversation) return;
+    scroll.quiet();
+    draw();
+    while (partial && shown === conversation) await frame();
+    if (shown !== conversation) return;
+    scroll.quiet();
     if (!scroll.touched()) scroll.toStart(divider.isConnected ? divider : undefined);
     stop(list.querySelector('.message:last-of-type') ?? undefined);
   });
 }
 
-const redraw = oncePerFrame(draw);
+// In a task of its own, which lays out, too: then there is less to do with the frame.
+const redraw = oncePerFrame(() => setTimeout(draw));
 
 function draw() {
   if (!shown) return;
@@ -100,6 +102,7 @@ function draw() {
   release();
   stop();
   scroll.settle();
+  log.getBoundingClientRect(); // lays out, if it has not been
 }
 
 // partOf gives those of messages that shall be in the log now: what is there, what belongs between, and a few more. The
@@ -111,8 +114,8 @@ function partOf(messages) {
   return messages.slice(partial ? Math.max(0, from - AT_ONCE) : from, messages.findLastIndex(isThere) + 1 + AT_ONCE);
 }
 
-// layOut has what is new laid out at once, though it is out of sight: it may be below the reader, where a height that
-// was only guessed would move what they read once it is known.
+// layOut has what is new laid out at once, though it may be out of sight: below the reader, a height that was only
+// guessed would move what they read once it is known; and frames are left to scroll.
 function layOut(fresh) {
   if (fresh.length === 0) return;
   for (const e of fresh) e.classList.add('fresh');
