@@ -184,7 +184,7 @@ test('what was refused is tried again and deleted', async () => {
   await alice.page.locator('.failed .why').waitFor();
   await tabTo((at) => at.name === 'Delete', 'the button', 'Shift+Tab');
   await page.keyboard.press('Enter');
-  await alice.page.locator('.failed').waitFor({ state: 'detached' });
+  await alice.page.locator('.message.failed').waitFor({ state: 'detached' });
   assert.notEqual((await where()).tag, 'BODY', 'the focus is not lost');
 });
 

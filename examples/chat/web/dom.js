@@ -48,6 +48,9 @@ export function arrange(list, wanted) {
   }
 }
 
+// frame waits for the next one; it tells true.
+export const frame = () => new Promise((resolve) => requestAnimationFrame(() => resolve(true)));
+
 // oncePerFrame has work done with the next frame, however often it is asked for until then.
 export function oncePerFrame(work) {
   let planned = false;

@@ -2,22 +2,27 @@
 // ones begin. Whatever changes, the whole is put in order once a frame; elements that are there are kept.
 
 import { MOST } from './conversation.js';
-import { $, arrange, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
+import { $, arrange, frame, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
 import { boot, dateAndTime, day, t } from './i18n.js';
 import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
+const AT_ONCE = 10; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
+const SCREEN = 16; // with which a room opens
 
 const log = $('log');
 const list = $('messages');
 let shown; // the conversation on screen
 let divider;
 let days = new Map(); // midnight → heading
+let partial = false; // more is to come into the log, a few messages a frame
+let changed = false; // what is there already, since it was drawn
 let stop = () => {};
 
 export const conversation = () => shown;
+export const isPartial = () => partial;
 
 export function startLog() {
   divider = $('divider') ?? fromTemplate('divider');
@@ -38,9 +43,13 @@ export function startLog() {
   list.addEventListener('pointerover', ({ target }) => { // the whole date, for who wants to know
     if (target.matches('.message time') && !target.title) target.title = dateAndTime(Date.parse(target.dateTime));
   });
-  on('changed', (c) => c === shown && redraw());
-  on('marks', (c) => c === shown && redraw());
-  on('unread', (c) => c === shown && redraw());
+  for (const event of ['changed', 'marks', 'unread']) {
+    on(event, (c) => {
+      if (c !== shown) return;
+      changed = true;
+      redraw();
+    });
+  }
   scroll.startScroll();
 }
 
@@ -56,40 +65,61 @@ export function show(conversation) {
   }
   draw();
   scroll.toStart(divider.isConnected ? divider : undefined);
-  shown.prime().then(() => {
+  shown.prime().then(async () => {
     if (shown !== conversation) return;
     scroll.quiet();
     draw();
+    while (partial && shown === conversation) await frame();
+    if (shown !== conversation) return;
+    scroll.quiet();
     if (!scroll.touched()) scroll.toStart(divider.isConnected ? divider : undefined);
     stop(list.querySelector('.message:last-of-type') ?? undefined);
   });
 }
 
-const redraw = oncePerFrame(draw);
+// In a task of its own, which lays out, too: then there is less to do with the frame.
+const redraw = oncePerFrame(() => setTimeout(draw));
 
 function draw() {
   if (!shown) return;
   const { timeline } = shown;
   trim();
-  const wanted = elementsOf(shown);
-  const release = scroll.hold();
-  if (!scroll.following() && wanted.at(-1) !== list.lastElementChild) layOut(wanted.filter((e) => !e.isConnected));
-  const over = !timeline.more || !timeline.first;
+  const part = partOf(timeline.messages);
+  const wanted = elementsOf(shown, part);
+  const moves = changed || wanted.at(-1) !== list.lastElementChild; // what is read would; what comes above does not
+  const release = moves ? scroll.hold() : () => {};
+  if (moves && !scroll.following()) layOut(wanted.slice(1 + wanted.findLastIndex((e) => e.isConnected)));
+  changed = false;
+  const more = timeline.more || part[0] !== timeline.messages[0];
+  const over = !more || !timeline.first;
   if (over && $('earlier').contains(document.activeElement)) list.querySelector('.message')?.focus({ preventScroll: true }); // the one below it
   arrange(list, wanted);
+  partial = part.length < timeline.messages.length;
+  if (partial) redraw();
   $('earlier').hidden = over;
   const none = timeline.messages.length === 0 && !timeline.more;
   log.classList.toggle('empty', none);
-  $('beginning').hidden = timeline.more;
+  $('beginning').hidden = more;
   setText($('beginning'), none ? t('log.empty') : shown.other === undefined ? t('log.beginning', { room: shown.title }) : t('log.beginning.direct', { user: shown.other }));
   release();
   stop();
   scroll.settle();
+  log.getBoundingClientRect(); // lays out, if it has not been
 }
 
-// layOut has what is new laid out at once, though it is out of sight: it may be below the reader, where a height that
-// was only guessed would move what they read once it is known.
+// partOf gives those of messages that shall be in the log now: what is there, what belongs between, and a few more. The
+// first frame has enough to do with what goes, so above nothing comes before the second.
+function partOf(messages) {
+  const isThere = (m) => m.element?.isConnected;
+  const from = messages.findIndex(isThere);
+  if (from < 0) return messages.slice(-SCREEN);
+  return messages.slice(partial ? Math.max(0, from - AT_ONCE) : from, messages.findLastIndex(isThere) + 1 + AT_ONCE);
+}
+
+// layOut has what is new laid out at once, though it may be out of sight: below the reader, a height that was only
+// guessed would move what they read once it is known; and frames are left to scroll.
 function layOut(fresh) {
+  if (fresh.length === 0) return;
   for (const e of fresh) e.classList.add('fresh');
   requestAnimationFrame(() => requestAnimationFrame(() => {
     for (const e of fresh) e.classList.remove('fresh');
@@ -103,14 +133,13 @@ function trim() {
   shown.trim(scroll.following() ? Infinity : messages.findIndex((m) => m.element === scroll.inView()));
 }
 
-// elementsOf gives what shall be in the log, in order.
-function elementsOf(conversation) {
+// elementsOf gives what shall be in the log, in order: messages, a part of those of the conversation, and what is between.
+function elementsOf(conversation, messages) {
   const { timeline, me, marks, other } = conversation;
-  const { messages } = timeline;
   const wanted = [];
   const readers = [...marks].filter(([user]) => user !== me).map(([, mark]) => mark.seen).sort((a, b) => a - b);
   const theirs = other === undefined ? undefined : marks.get(other) ?? (conversation.name === boot.room ? boot.marks : undefined);
-  const lastOwn = messages.findLast((m) => m.sender === me && !isNotice(m));
+  const lastOwn = timeline.messages.findLast((m) => m.sender === me && !isNotice(m));
   let isNew = conversation.divider === undefined;
   let passed = 0; // of readers, those who have not got to the message at hand
   let before, beforeDay;

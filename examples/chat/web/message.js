@@ -34,7 +34,7 @@ export function adopt() {
     if (to) m.to = to;
     for (const e of [element, ...parts.bubble.querySelectorAll('a')]) e.tabIndex = -1;
     parts.bubble.classList.toggle('big', onlyEmoji(words));
-    return Object.assign(m, { element, parts, words, style: styleOf(m), ticked: `${state} 0` });
+    return Object.assign(m, { element, parts, words, painted: m.body, style: styleOf(m), ticked: `${state} 0` });
   });
 }
 
@@ -51,6 +51,24 @@ export function paint(m, { direct, follows, lastOwn, state, readers }) {
     Object.assign(m.element.dataset, { id: m.id, sender: m.sender, kind: m.kind });
   }
   const { element, parts } = m;
+  if (m.painted !== m.body) paintBody(m, direct);
+  if (m.timed !== m.seq) {
+    m.timed = m.seq;
+    if (m.seq !== Infinity) element.dataset.seq = m.seq;
+    const ms = timeOf(m);
+    parts.time.dateTime = new Date(ms).toISOString();
+    setText(parts.time, time(ms));
+  }
+  if (m.follows !== follows) element.classList.toggle('follows', (m.follows = follows));
+  if (m.lastOwn !== lastOwn) element.classList.toggle('last-own', (m.lastOwn = lastOwn));
+  if (m.sender === boot.user && !isNotice(m)) paintTicks(m, state, readers);
+  return element;
+}
+
+// paintBody writes what does not change after it has been said, but for words that come again.
+function paintBody(m, direct) {
+  const { element, parts } = m;
+  m.painted = m.body;
   const words = wordsOf(m);
   if (m.words !== words) {
     m.words = words;
@@ -69,17 +87,6 @@ export function paint(m, { direct, follows, lastOwn, state, readers }) {
       setText(parts.only, t('message.only', { user: m.sender === boot.user ? m.to : m.sender }));
     }
   }
-  if (m.timed !== m.seq) {
-    m.timed = m.seq;
-    if (m.seq !== Infinity) element.dataset.seq = m.seq;
-    const ms = timeOf(m);
-    parts.time.dateTime = new Date(ms).toISOString();
-    setText(parts.time, time(ms));
-  }
-  if (m.follows !== follows) element.classList.toggle('follows', (m.follows = follows));
-  if (m.lastOwn !== lastOwn) element.classList.toggle('last-own', (m.lastOwn = lastOwn));
-  if (m.sender === boot.user && !isNotice(m)) paintTicks(m, state, readers);
-  return element;
 }
 
 // --- ticks: how far a message of ours is: sending, sent (the server has put it in order), saved, delivered, seen. Here

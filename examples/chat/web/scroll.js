@@ -5,7 +5,7 @@
 import { $, setText } from './dom.js';
 import { on } from './events.js';
 import { t } from './i18n.js';
-import { conversation } from './log.js';
+import { conversation, isPartial } from './log.js';
 
 const NEAR = 48; // px to the end that count as being there
 const log = $('log');
@@ -70,6 +70,7 @@ function onScroll() {
   if (!atEnd) moved = true;
   if (was !== atEnd) settle();
   else paintPill();
+  if (isPartial()) return; // what is to come may do
   if (above() < 2 * log.clientHeight && !atEnd) earlier();
   if (c.timeline.newer && distance() < 2 * log.clientHeight) {
     quiet();
