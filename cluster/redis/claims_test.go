@@ -129,8 +129,8 @@ func TestClaimsWithoutRedis(t *testing.T) {
 func TestNoClaimWithoutALease(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
-	runs(t, b, new(recorder))
 	patient(b)
+	runs(t, b, new(recorder))
 	c := gohub.Claim{User: "alice", Device: "phone", Session: "s"}
 	require.NoError(t, s.FlushAll())
 	b.poke()
