@@ -115,7 +115,7 @@ func Defaults(o rueidis.ClientOption) rueidis.ClientOption {
 	}
 	o.DisableCache = true
 	o.AlwaysPipelining = true
-	o.ReplicaOnly, o.SendToReplicas, o.ReplicaSelector, o.ReadNodeSelector = false, nil, nil, nil
+	o.ReplicaOnly, o.SendToReplicas, o.ReadNodeSelector = false, nil, nil
 	return o
 }
 

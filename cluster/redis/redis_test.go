@@ -58,11 +58,9 @@ func TestDefaultsReadFromMasters(t *testing.T) {
 	o := Defaults(rueidis.ClientOption{
 		ReplicaOnly:      true,
 		SendToReplicas:   func(rueidis.Completed) bool { return true },
-		ReplicaSelector:  func(uint16, []rueidis.NodeInfo) int { return 0 },
 		ReadNodeSelector: func(uint16, []rueidis.NodeInfo) int { return 0 },
 	})
 	require.False(t, o.ReplicaOnly)
 	require.Nil(t, o.SendToReplicas)
-	require.Nil(t, o.ReplicaSelector)
 	require.Nil(t, o.ReadNodeSelector)
 }
