@@ -26,7 +26,13 @@ export async function chat(w) {
   const alice = await w.person('alice');
   await alice.logIn('?room=thousand');
   await alice.message(`line ${MESSAGES} of many`).waitFor();
+  await alice.page.evaluate(() => {
+    window.added = 0; // at once, at most
+    const count = (records) => (window.added = Math.max(window.added, records.reduce((n, r) => n + r.addedNodes.length, 0)));
+    new MutationObserver(count).observe(document.getElementById('messages'), { childList: true });
+  });
   const figures = await record(w.browser, alice.page, 'log', () => document.querySelector('#messages .bubble').textContent.startsWith('line 1 of many'));
+  figures.added = await alice.page.evaluate(() => window.added);
   await alice.context.close();
   return figures;
 }
