@@ -19,6 +19,8 @@ const (
 	// bytes, and for so many lines of a list of rooms.
 	answerAFrame = 64 << 10
 	roomsAFrame  = 100
+
+	roomsAYield = 512 // of a list that may have thousands: some 50 µs
 )
 
 // history answers with a page of the room.
@@ -51,7 +53,6 @@ func (c *Client) history(cmd *wire.Command) error {
 	if err != nil {
 		return c.hub.blame(err, "history", q.Room)
 	}
-	pace.Yield()
 	page, cut := wirePage(ms, q.Newest)
 	seen, err := c.hub.watermarks(m.room, page)
 	if err != nil {
@@ -201,7 +202,13 @@ func (c *Client) listRooms(cmd *wire.Command) error {
 	pace.Yield()              // a list may have thousands
 	if h.cfg.MayJoin == nil { // a program's own may have to ask somebody, for each
 		who := c.Identity()
-		states = slices.DeleteFunc(states, func(s RoomState) bool { return ListedRooms(ctx, who, s.Room) != nil })
+		looked := 0
+		states = slices.DeleteFunc(states, func(s RoomState) bool {
+			if looked++; looked%roomsAYield == 0 {
+				pace.Yield()
+			}
+			return ListedRooms(ctx, who, s.Room) != nil
+		})
 	}
 	out := make([]wire.RoomState, len(states))
 	for i, s := range states {

@@ -407,6 +407,10 @@ func (c *Client) do(cmd *wire.Command) error {
 		c.flush() // the messages before it come before its answer
 	}
 	switch cmd.Type {
+	case wire.Join, wire.History, wire.Presence, wire.Rooms:
+		pace.Yield() // of many who ask for much at once each waits for its turn
+	}
+	switch cmd.Type {
 	case wire.Publish:
 		return c.publishOwed(cmd)
 	case wire.Join:

@@ -117,11 +117,12 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	if ok && !ahead {
 		head, _ := r.head(user)
 		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, r.headcount())
-		for _, x := range page {
-			f = append(f, x.bytes...)
-		}
 		c.conn.Queue(f)
 		*sent += len(f)
+		for _, x := range page { // no copy: they are the room's, for all its members
+			c.conn.Queue(x.bytes)
+			*sent += len(x.bytes)
+		}
 		r.settle(m, r.last)
 		r.mu.Unlock()
 		return nil

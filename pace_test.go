@@ -2,6 +2,8 @@ package gohub_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"strings"
@@ -43,6 +45,63 @@ func TestFramesInHeapsMakeRoom(t *testing.T) {
 	_, err = c.Write(bytes.Repeat(maskedText([]byte(`{"type":"ping"}`)), frames))
 	require.NoError(t, err)
 	require.True(t, <-slow.done, "the other was read before the last of the frames was done")
+}
+
+// Of sessions that ask for much at the same time each has others' bytes looked
+// for before it begins.
+func TestManyWhoAskTakeTurns(t *testing.T) {
+	const sessions, rounds = 20, 9
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	out, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer out.Close()
+	in, err := l.Accept()
+	require.NoError(t, err)
+	defer in.Close()
+	var heard atomic.Int32
+	go func() { // ends with its read
+		var b [1]byte
+		for _, err := in.Read(b[:]); err == nil; _, err = in.Read(b[:]) {
+			heard.Add(1)
+		}
+	}()
+	var asked atomic.Int32
+	inTime := 0
+	done := make(chan bool)
+	w := start(t, gohub.Config{MayJoin: func(context.Context, gohub.Identity, gohub.RoomID) error {
+		if asked.Load()%sessions == 0 {
+			_, _ = out.Write([]byte{1})
+		}
+		for began := time.Now(); time.Since(began) < 300*time.Microsecond; {
+		}
+		if n := asked.Add(1); n%sessions == 0 {
+			done <- heard.Load() == n/sessions
+		}
+		return nil
+	}})
+	var conns []net.Conn
+	for i := range sessions {
+		c := rawDial(t, strings.TrimPrefix(w.url, "http://"), fmt.Sprintf("user%d", i))
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	for round := range rounds {
+		f := maskedText(fmt.Appendf(nil, `{"type":"join","room":"r%d"}`, round))
+		for _, c := range conns {
+			_, err := c.Write(f)
+			require.NoError(t, err)
+		}
+		if <-done {
+			inTime++
+		}
+		for int(heard.Load()) <= round {
+			runtime.Gosched()
+		}
+	}
+	require.Greater(t, inTime, rounds/2, "rounds in which the other was read before the last of them had its turn")
 }
 
 // slowLimiter is a RateLimiter and the one session's: it allows everything and

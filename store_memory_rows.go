@@ -223,11 +223,17 @@ func (s *MemoryStore) Rooms(ctx context.Context, tenant, user string) ([]RoomSta
 	}
 	s.rows.mu.Unlock()
 	for i, l := range list {
-		if i%256 == 255 { // of a user who has joined thousands
+		if i%roomsAYield == roomsAYield-1 { // of a user who has joined thousands
 			pace.Yield()
 		}
 		list[i] = s.state(l.Room, user, l.Seen)
 	}
-	slices.SortFunc(list, func(a, b RoomState) int { return cmp.Compare(a.Room.Name, b.Room.Name) })
+	compared := 0
+	slices.SortFunc(list, func(a, b RoomState) int {
+		if compared++; compared%(8*roomsAYield) == 0 {
+			pace.Yield()
+		}
+		return cmp.Compare(a.Room.Name, b.Room.Name)
+	})
 	return list, nil
 }

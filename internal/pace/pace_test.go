@@ -80,6 +80,54 @@ func TestYieldIsFreeWhileFresh(t *testing.T) {
 	require.False(t, Fresh(), "virtual time says nothing about the real one")
 }
 
+// Of many who wait for their turn each has the network looked at before it goes
+// on, on one processor: what came while the one before it worked has been heard.
+func TestYieldLetsOneGoOn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	here, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	there, err := l.Accept()
+	require.NoError(t, err)
+	var heard atomic.Int32
+	var reader, workers sync.WaitGroup
+	reader.Go(func() { // ends with the connection
+		var b [1]byte
+		for _, err := there.Read(b[:]); err == nil; _, err = there.Read(b[:]) {
+			heard.Add(1)
+		}
+	})
+	defer reader.Wait()
+	defer there.Close()
+	defer here.Close()
+
+	const many = 100
+	var gone, late atomic.Int32
+	turn.Lock() // so that all wait
+	until.Store(0)
+	passes = 0
+	for range many {
+		workers.Go(func() {
+			Yield()
+			if heard.Load() < gone.Load() {
+				late.Add(1)
+			}
+			_, _ = here.Write([]byte{1})
+			gone.Add(1)
+			for began := time.Now(); time.Since(began) < most/3; {
+			}
+		})
+	}
+	for range 2 * many {
+		runtime.Gosched()
+	}
+	turn.Unlock()
+	workers.Wait()
+	require.Less(t, late.Load(), int32(many/4), "went on before what came while another worked")
+}
+
 // Many at once: each comes back.
 func TestYieldOfMany(t *testing.T) {
 	var wg sync.WaitGroup
@@ -106,10 +154,11 @@ func TestYieldWithoutDescriptors(*testing.T) {
 // On processors that are busy with what never yields, who waits for the network
 // is not held up by each look: it is every fifth part of the time at most.
 func TestYieldIsNoBrake(t *testing.T) {
-	require.Equal(t, most, pause(0))
-	require.Equal(t, most, pause(slow))
-	require.Equal(t, 40*time.Millisecond, pause(10*time.Millisecond))
-	require.Equal(t, longest, pause(time.Hour))
+	require.Equal(t, most, pause(0, true))
+	require.Equal(t, most, pause(slow, true))
+	require.Equal(t, most, pause(time.Hour, false), "one alone is a burst")
+	require.Equal(t, 40*time.Millisecond, pause(10*time.Millisecond, true))
+	require.Equal(t, longest, pause(time.Hour, true))
 
 	until.Store(now() + int64(longest))
 	require.True(t, Fresh())

@@ -1,5 +1,11 @@
 package wire
 
+import (
+	"slices"
+
+	"github.com/gohub/gohub/internal/pace"
+)
+
 // Every Append function but those of control frames appends one whole, unmasked
 // WebSocket frame, so that what several of them appended is a valid stream. A
 // nil ref and an empty optional text are left out.
@@ -120,11 +126,19 @@ type RoomState struct {
 	Unread     int
 }
 
-// AppendRooms appends the rooms of a user.
+// AppendRooms appends the rooms of a user. It yields as [AppendHistory] does.
 func AppendRooms(dst []byte, ref []byte, rooms []RoomState) []byte {
+	size := messageOverhead + len(ref)
+	for i := range rooms {
+		size += roomOverhead + len(rooms[i].Room)
+	}
+	dst = slices.Grow(dst, size)
+
 	dst, start := begin(dst, "rooms", ref)
 	dst = append(dst, `,"rooms":[`...)
+	yielded := len(dst)
 	for i := range rooms {
+		yielded = yield(dst, yielded)
 		if i > 0 {
 			dst = append(dst, ',')
 		}
@@ -135,6 +149,20 @@ func AppendRooms(dst []byte, ref []byte, rooms []RoomState) []byte {
 		dst = append(dst, '}')
 	}
 	return end(append(dst, ']'), start)
+}
+
+// roomOverhead is what a line of that takes beside the room's name, if that has
+// nothing to escape.
+const roomOverhead = 96
+
+// yield makes room for others' work where so much has been appended since the
+// last time. Most of what it takes is the kernel's, for memory that is new.
+func yield(dst []byte, last int) int {
+	if len(dst)-last < 32<<10 {
+		return last
+	}
+	pace.Yield()
+	return len(dst)
 }
 
 // AppendResult appends the answer to a call; body is JSON.

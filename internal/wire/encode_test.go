@@ -6,11 +6,13 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/gohub/gohub/internal/pace/pacetest"
 	"github.com/gohub/gohub/internal/wire"
 )
 
@@ -159,6 +161,33 @@ func TestAppendMessageAllocs(t *testing.T) {
 		buf = wire.AppendClose(buf, 4000, "slow_consumer")
 	}))
 	assert.Len(t, frames(t, buf), 6)
+}
+
+// Who waits for the network does not wait for the whole of a long answer.
+func TestLongAnswersYield(t *testing.T) {
+	ms := make([]wire.Message, 200)
+	for i := range ms {
+		ms[i] = wire.Message{ID: chat.ID, Room: "r", Seq: int64(i), Sender: "s", Kind: "chat", Body: make([]byte, 10_000), Binary: true}
+	}
+	assert.True(t, pacetest.Heard(t, func() { wire.AppendHistory(nil, nil, "r", ms, false, nil) }), "history")
+	rooms := make([]wire.RoomState, 20_000)
+	for i := range rooms {
+		rooms[i] = wire.RoomState{Room: fmt.Sprintf("room-%d", i), Head: math.MaxInt64, Seen: math.MaxInt64}
+	}
+	assert.True(t, pacetest.Heard(t, func() { wire.AppendRooms(nil, nil, rooms) }), "rooms")
+	assert.False(t, pacetest.Heard(t, func() {
+		for began := time.Now(); time.Since(began) < 2*time.Millisecond; {
+		}
+	}), "what never yields")
+}
+
+// A list of rooms grows no buffer while it is written.
+func TestAppendRoomsAllocs(t *testing.T) {
+	rooms := make([]wire.RoomState, 1000)
+	for i := range rooms {
+		rooms[i] = wire.RoomState{Room: strings.Repeat("r", 128), Head: math.MinInt64, Seen: math.MinInt64, Unread: 100}
+	}
+	assert.Less(t, testing.AllocsPerRun(10, func() { wire.AppendRooms(nil, nil, rooms) }), 10.0, "yielding has some of its own under the race detector")
 }
 
 func ExampleAppendAck() {

@@ -58,7 +58,8 @@ type Mark struct {
 
 // AppendHistory appends a page of ms, which must ascend, and the watermarks of
 // the room. Binary messages stand in it as objects with "binary":true and their
-// body in standard base64.
+// body in standard base64. It yields between parts (see package pace), so no lock
+// may be held.
 func AppendHistory(dst []byte, ref []byte, room string, ms []Message, more bool, marks []Mark) []byte {
 	size := messageOverhead + len(ref) + len(room)
 	for i := range ms {
@@ -69,7 +70,9 @@ func AppendHistory(dst []byte, ref []byte, room string, ms []Message, more bool,
 	dst, start := begin(dst, "history", ref)
 	dst = str(dst, `,"room":`, room)
 	dst = append(dst, `,"messages":[`...)
+	yielded := len(dst)
 	for i := range ms {
+		yielded = yield(dst, yielded)
 		if i > 0 {
 			dst = append(dst, ',')
 		}

@@ -335,7 +335,7 @@ func (c *Conn) flush(first []byte) {
 	for round := 0; ; round++ {
 		n, err := 0, error(nil)
 		if len(b) > 0 {
-			n, err = op.write(c.raw, b)
+			n, err = op.write(c.raw, b[:min(len(b), joinSize)]) // the rest is writeLoop's, which makes room
 			if c.wrote != nil {
 				c.wrote()
 			}

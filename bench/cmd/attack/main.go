@@ -39,8 +39,6 @@ type settings struct {
 	idle       time.Duration
 	rounds     int
 	scale      float64
-	nice       int
-	honestNice int
 	pin        bool
 	decoy      bool
 	recommend  bool
@@ -85,10 +83,8 @@ func parse() (s settings, err error) {
 	flag.DurationVar(&s.idle, "idle", 5*time.Second, "how long the server's CPU is looked at after it, with all traffic stopped")
 	flag.IntVar(&s.rounds, "rounds", 1, "rounds; figures are then medians")
 	flag.Float64Var(&s.scale, "scale", 1, "times the numbers of attackers and their pace")
-	flag.IntVar(&s.nice, "nice", 10, "of the attackers: on the Internet they would not use this machine's CPU")
-	flag.IntVar(&s.honestNice, "honest-nice", 0, "of the honest clients; below 0 wants rights, and takes their own waiting for the processor out of the latency")
 	flag.BoolVar(&s.decoy, "decoy", false, "a control: attack a second server beside the one that the honest clients use")
-	flag.BoolVar(&s.pin, "pin", false, "the server and honest clients on processor 0, attackers on 1: as if those used a machine of their own")
+	flag.BoolVar(&s.pin, "pin", runtime.NumCPU() > 1, "processor 0 is the server's alone; 1 is the honest clients', and what they leave of it the attackers': as if those were on other machines")
 	flag.BoolVar(&s.recommend, "recommended", false, "a server as docs/limits.md recommends it: 50 connections and 5 handshakes a second for each address, headers of 16 KiB")
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the server under each attack")
 	flag.IntVar(&s.procs, "gomaxprocs", runtime.NumCPU(), "of the server")

@@ -133,6 +133,7 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 	if err != nil {
 		return x, err
 	}
+	decoyWas := r.used(target)
 	w := watch(s)
 	profiled := r.profiled(a, s)
 	x.Outcome, err = r.attackers(ctx, a, target)
@@ -154,6 +155,9 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 	took := now.at.Sub(was.at).Seconds()
 	x.ServerCPU = float64(now.Total()-was.Total()) / 1e9 / took
 	others := float64(now.busy-was.busy)/1e9 - float64(now.Total()-was.Total())/1e9 - x.Outcome.CPU - x.During.LoadCPU
+	if r.decoy {
+		others -= float64(r.used(target)-decoyWas) / 1e9
+	}
 	x.Noise = max(0, others) / took / float64(runtime.NumCPU())
 	x.Sessions[0], x.Goroutines[0] = was.Sessions, was.Goroutines
 
@@ -248,6 +252,13 @@ func (r *runner) look(s *process.Server) (l look, err error) {
 	return l, err
 }
 
+// used is a server's CPU, ns; 0 if it does not say.
+func (r *runner) used(s *process.Server) int64 {
+	var c debug.CPU
+	_ = get(s, "/debug/cpu", &c)
+	return c.Total()
+}
+
 // debugClient keeps no connection: each would be two goroutines of the server.
 var debugClient = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
@@ -303,7 +314,7 @@ func (w *watcher) end() debug.Heap {
 
 // attackers runs them in a process of their own, to its end.
 func (r *runner) attackers(ctx context.Context, a attack, s *process.Server) (o outcome, err error) {
-	argv := r.place(process.Place{Nice: r.nice}, "1").Of([]string{
+	argv := r.place(process.Place{Idle: true}, "1").Of([]string{
 		r.self, "-role", a.name, "-addr", s.Addr, "-wire", r.wire,
 		"-seconds", fmt.Sprint(r.seconds), "-scale", fmt.Sprint(r.scale), "-seed", strconv.FormatUint(r.seed, 10),
 	})
@@ -325,7 +336,7 @@ type honest struct {
 }
 
 func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
-	argv := r.place(process.Place{Nice: r.honestNice}, "0").Of([]string{
+	argv := r.place(process.Place{}, "1").Of([]string{
 		r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
 		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
 		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m", "-sources", strconv.Itoa(honestSources),

@@ -17,6 +17,11 @@ const (
 	mostIdle  = 0.02 // of one core, with no traffic
 )
 
+// literal is the ratio without leastP99.
+func (x row) literal() float64 {
+	return x.During.Latency.P99 / max(x.Before.Latency.P99, 0.001)
+}
+
 func (x row) ratio() float64 {
 	return max(x.During.Latency.P99, leastP99) / max(x.Before.Latency.P99, leastP99)
 }
@@ -84,7 +89,7 @@ func report(s settings, rows map[string][]row) string {
 			a.name, a.title,
 			med("%.2f", func(x row) float64 { return x.Before.Latency.P50 }), med("%.2f", func(x row) float64 { return x.During.Latency.P50 }),
 			med("%.2f", func(x row) float64 { return x.Before.Latency.P99 }), spread("%.2f", func(x row) float64 { return x.During.Latency.P99 }),
-			spread("%.1f", row.ratio),
+			spread("%.1f", row.literal),
 			spread("%.0f", func(x row) float64 { return float64(x.HeapPeak) / mib }), a.heap/mib,
 			med("%.0f", func(x row) float64 { return float64(x.RSSPeak) / mib }),
 			med("%.2f", func(x row) float64 { return x.ServerCPU }),

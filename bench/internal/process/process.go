@@ -115,11 +115,15 @@ func DieWithParent(cmd *exec.Cmd) {
 // taskset(1), which then are that command.
 type Place struct {
 	Nice int
+	Idle bool   // only when nobody else wants the processor: SCHED_IDLE, by chrt(1)
 	CPU  string // the only ones to run on; empty: any
 }
 
 // Of is argv run in that place.
 func (p Place) Of(argv []string) []string {
+	if p.Idle {
+		argv = append([]string{"chrt", "--idle", "0"}, argv...)
+	}
 	if p.Nice != 0 {
 		argv = append([]string{"nice", "-n", strconv.Itoa(p.Nice)}, argv...)
 	}
