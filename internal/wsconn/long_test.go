@@ -1,0 +1,22 @@
+package wsconn
+
+import (
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Whoever sends a long frame writes the first 64 KiB of it: the rest is its own
+// goroutine's, which makes room for others between pieces.
+func TestSendWritesNoMoreThanAPart(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that it does not run meanwhile
+	w := start(t, overTCP, options(), echo)
+	p, s := w.dial()
+	require.NoError(t, p.nc.(*net.TCPConn).SetReadBuffer(4<<20))
+	long := text(filler(300 << 10))
+	s.Send(long, false, nil)
+	require.Equal(t, len(long)-joinSize, s.Waiting())
+	p.expect(opText, filler(300<<10))
+}
