@@ -37,7 +37,7 @@ type site struct {
 	a   *auth.Authenticator
 	log *safeBuffer
 
-	mu    sync.Mutex // guards ended
+	mu            sync.Mutex // guards ended
 	ended, reused []gohub.Identity
 }
 

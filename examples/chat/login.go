@@ -68,12 +68,14 @@ func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context
 	return a, logins, err
 }
 
-// withDevice lets a page name its device in the query, as each tab does for
-// itself: logins in browsers are of no device, since the tabs share the cookies.
-// It says nothing of who somebody is, so there is nothing to prove.
-func withDevice(users gohub.Authenticator) gohub.AuthenticatorFunc {
+// fromPage adds what a page says of itself, which is nothing of who somebody is,
+// so there is nothing to prove: its language, and in the query its device, as each
+// tab does for itself: logins in browsers are of no device, since the tabs share the
+// cookies.
+func fromPage(users gohub.Authenticator) gohub.AuthenticatorFunc {
 	return func(r *http.Request) (gohub.Identity, error) {
 		who, err := users.Authenticate(r)
+		who.Claims = map[string]any{langClaim: localeOf(r).Lang} // ours have no others
 		if device := r.URL.Query().Get("device"); err == nil && who.Device == "" && validID(device) {
 			who.Device = device
 		}

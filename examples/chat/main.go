@@ -113,7 +113,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 		return nil, err
 	}
 	hub, err = gohub.New(gohub.Config{
-		Authenticator: withDevice(users),
+		Authenticator: fromPage(users),
 		Store:         past.store,
 		Broker:        others.broker,
 		Node:          conf.node,
@@ -126,7 +126,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, err
 	}
-	hub.Commands(gohub.StandardCommands()...)
+	hub.Commands(commands(hub)...)
 	a := &app{hub: hub, log: log, drain: conf.drain}
 
 	mux := http.NewServeMux()

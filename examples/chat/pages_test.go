@@ -314,7 +314,7 @@ func TestGermanPage(t *testing.T) {
 // Each tab is a device of its own, if its login is of none.
 func TestDeviceOfTheQuery(t *testing.T) {
 	who := gohub.Identity{User: "alice"}
-	auth := withDevice(gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil }))
+	auth := fromPage(gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil }))
 	device := func(query string) string {
 		got, err := auth.Authenticate(httptest.NewRequest("GET", "/ws?device="+query, nil))
 		require.NoError(t, err)
