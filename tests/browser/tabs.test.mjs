@@ -248,7 +248,7 @@ const tokenOf = async ({ context }) => (await context.cookies()).find(({ name })
 for (const lang of ['en', 'de']) {
   const [title, text, again, name] = lang === 'en'
     ? ['Your login was ended', 'somebody may have copied it', 'Log in again', 'Your name']
-    : ['Deine Anmeldung wurde beendet', 'Vielleicht hat es jemand kopiert', 'Neu anmelden', 'Dein Name'];
+    : ['Deine Anmeldung wurde beendet', 'Vielleicht hat jemand sie kopiert', 'Neu anmelden', 'Dein Name'];
 
   test(`${lang}: a login that somebody else has used first is not renewed in silence: the page says what happened`, async () => {
     const theo = await (await w.person('theo', { locale: lang })).logIn();
