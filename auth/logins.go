@@ -39,6 +39,10 @@ type LoginConfig struct {
 	// It may be called more than once for a login, and is not for those that
 	// merely expire.
 	Ended func(ctx context.Context, who gohub.Identity)
+	// Reused is told when a login ends because its refresh token was used
+	// twice, so that somebody may have stolen it: the user should hear of it. It is
+	// called before Ended; sessions that it closes by Hub.Revoke hear its reason.
+	Reused func(ctx context.Context, who gohub.Identity)
 
 	// Families keeps the logins. Defaults to NewMemoryFamilies().
 	Families Families
@@ -204,7 +208,8 @@ func (l *Logins) access(f Family, now time.Time) (token string, expires time.Tim
 
 // Refresh exchanges the refresh cookie for new ones of both, and answers as
 // Login does. 401: there is nobody logged in any more. One that was exchanged
-// before ends the login, unless that was just now; see LoginConfig.Grace.
+// before ends the login, unless that was just now; see LoginConfig.Grace. The code
+// of that 401 is [CodeReused].
 func (l *Logins) Refresh(w http.ResponseWriter, r *http.Request) {
 	if !l.post(w, r) {
 		return
@@ -214,17 +219,29 @@ func (l *Logins) Refresh(w http.ResponseWriter, r *http.Request) {
 		if refusal.Code == gohub.CodeUnauthorized || refusal.Code == gohub.CodeForbidden {
 			l.clear(w)
 		}
+		if refusal == ErrReused {
+			problem.Write(w, http.StatusUnauthorized, CodeReused, refusal.Message, 0)
+			return
+		}
 		l.refuse(w, refusal)
 		return
 	}
 	answer(w, who)
 }
 
+// CodeReused is the code of the problem that Refresh answers with, where others
+// have "unauthorized", to who comes with a refresh token that was exchanged
+// before: one of two has a copy. Their page should say so, and not log them in
+// anew by itself.
+const CodeReused = "token_reused"
+
+// ErrReused is what [Logins.Peek] gives for such a token.
+var ErrReused = refused("this login has been used from two places, and has ended")
+
 var (
 	errInternal = &gohub.Error{Code: gohub.CodeInternal, Message: "something went wrong here"}
 	errAway     = &gohub.Error{Code: gohub.CodeUnavailable, Message: "not possible right now", RetryAfter: time.Second}
 	errLoggedIn = refused("not logged in any more")
-	errReused   = refused("this login has been used from two places, and has ended")
 )
 
 func (l *Logins) refresh(w http.ResponseWriter, r *http.Request) (who gohub.Identity, refusal *gohub.Error) {
@@ -266,7 +283,7 @@ func (l *Logins) refresh(w http.ResponseWriter, r *http.Request) (who gohub.Iden
 			return f.Who, nil
 		default:
 			l.a.cfg.Logger.Warn("a refresh token was used twice: the login has ended", "user", f.Who.User, "tenant", f.Who.Tenant, "login", f.Who.Login)
-			return who, l.end(ctx, f, errReused)
+			return who, l.end(ctx, f, ErrReused)
 		}
 		current, over, refusal := l.recheck(ctx, f)
 		switch {
@@ -322,6 +339,9 @@ func (l *Logins) end(ctx context.Context, f Family, why *gohub.Error) *gohub.Err
 	if err := l.cfg.Families.Remove(ctx, f.ID); err != nil {
 		return l.away("a login could not be ended", err)
 	}
+	if why == ErrReused && l.cfg.Reused != nil {
+		l.cfg.Reused(context.WithoutCancel(ctx), f.Who)
+	}
 	l.ended(ctx, f.Who)
 	return why
 }
@@ -345,7 +365,10 @@ func (l *Logins) ended(ctx context.Context, who gohub.Identity) {
 // that is private, until the script has refreshed.
 //
 // An error is an [*gohub.Error]: unauthorized where nobody is logged in, what
-// Recheck refuses with, unavailable if that cannot be said now.
+// Recheck refuses with, unavailable if that cannot be said now. ErrReused comes
+// with whose login it is: Refresh would end it, and until somebody refreshes,
+// whoever has the other copy uses it. So render the frame, and let its script
+// refresh and say what has happened.
 func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
 	token, refusal := oneCookie(r, l.cookie)
 	if refusal != nil {
@@ -366,7 +389,7 @@ func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
 		return gohub.Identity{}, errLoggedIn
 	case hash == f.Current, hash == f.Previous && now.Sub(f.Rotated) < l.cfg.Grace:
 	default:
-		return gohub.Identity{}, errLoggedIn
+		return gohub.Identity{Tenant: f.Who.Tenant, User: f.Who.User, Login: f.Who.Login}, ErrReused
 	}
 	who, _, refusal := l.recheck(r.Context(), f)
 	if refusal != nil {

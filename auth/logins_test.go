@@ -37,8 +37,8 @@ type site struct {
 	a   *auth.Authenticator
 	log *safeBuffer
 
-	mu    sync.Mutex // guards ended
-	ended []gohub.Identity
+	mu            sync.Mutex // guards ended
+	ended, reused []gohub.Identity
 }
 
 func newSite(t testing.TB, a auth.Config, cfg auth.LoginConfig) *site {
@@ -60,6 +60,12 @@ func newSite(t testing.TB, a auth.Config, cfg auth.LoginConfig) *site {
 			defer s.mu.Unlock()
 			s.ended = append(s.ended, who)
 		}
+	}
+	cfg.Reused = func(_ context.Context, who gohub.Identity) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		require.Len(t, s.reused, len(s.ended), "it comes before Ended")
+		s.reused = append(s.reused, who)
 	}
 	l, err := auth.NewLogins(s.a, cfg)
 	require.NoError(t, err)
@@ -344,6 +350,30 @@ func TestRefreshRotates(t *testing.T) {
 	})
 }
 
+// refused is a refresh that ends in 401 and a code; the cookies are gone.
+func (b *browser) refused(code string) {
+	b.t.Helper()
+	rec := b.refresh(http.StatusUnauthorized)
+	var said struct{ Code string }
+	require.NoError(b.t, json.Unmarshal(rec.Body.Bytes(), &said))
+	require.Equal(b.t, code, said.Code)
+	require.Empty(b.t, b.cookies)
+}
+
+// alarm is a refresh by who has one of two copies. A look does not end the
+// login, and says whose it is, for the frame of the page that then refreshes.
+func (b *browser) alarm() {
+	b.t.Helper()
+	delete(b.cookies, accessCookie)
+	who, err := b.peek()
+	require.ErrorIs(b.t, err, auth.ErrReused)
+	isRefused(b.t, err, gohub.CodeUnauthorized, "this login has been used from two places, and has ended")
+	require.Equal(b.t, "alice", who.User)
+	require.Nil(b.t, who.Rooms)
+	require.Empty(b.t, b.site.endings())
+	b.refused(auth.CodeReused)
+}
+
 // A refresh token that is used again ends the login, for the thief and for
 // the one stolen from, whichever comes first.
 func TestRefreshReuse(t *testing.T) {
@@ -354,20 +384,20 @@ func TestRefreshReuse(t *testing.T) {
 		{"the thief comes second", func(b, thief *browser) {
 			b.refresh(http.StatusOK)
 			time.Sleep(10 * time.Second)
-			thief.refresh(http.StatusUnauthorized)
-			b.refresh(http.StatusUnauthorized)
+			thief.alarm()
+			b.refused("unauthorized")
 		}},
 		{"the thief comes first", func(b, thief *browser) {
 			thief.refresh(http.StatusOK)
 			time.Sleep(10 * time.Second)
-			b.refresh(http.StatusUnauthorized)
-			thief.refresh(http.StatusUnauthorized)
+			b.alarm()
+			thief.refused("unauthorized")
 		}},
 		{"an old one, at once", func(b, thief *browser) {
 			b.refresh(http.StatusOK)
 			b.refresh(http.StatusOK)
-			thief.refresh(http.StatusUnauthorized)
-			b.refresh(http.StatusUnauthorized)
+			thief.alarm()
+			b.refused("unauthorized")
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -383,6 +413,7 @@ func TestRefreshReuse(t *testing.T) {
 				require.Equal(t, who.Login, s.endings()[0].Login)
 				require.Equal(t, "alice", s.endings()[0].User)
 				require.Equal(t, "acme", s.endings()[0].Tenant)
+				require.Equal(t, s.endings(), s.reused)
 				require.Contains(t, s.log.String(), "used twice")
 				bystander.refresh(http.StatusOK) // another login of the user's
 			})
@@ -455,7 +486,9 @@ func TestPeek(t *testing.T) {
 		_, err := old.peek()
 		require.NoError(t, err, "within Grace")
 		time.Sleep(11 * time.Second)
-		nobody(old, gohub.CodeUnauthorized)
+		who, err := old.peek()
+		require.ErrorIs(t, err, auth.ErrReused)
+		require.Equal(t, "alice", who.User)
 		require.Empty(t, s.endings(), "a look ends nothing")
 
 		f.fail = "get"

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/language"
+
+	"github.com/gohub/gohub"
 )
 
 // Everything that a person reads on the page is in locales, by key: what the
@@ -84,6 +87,14 @@ func localeOf(r *http.Request) *locale {
 	wanted, _, _ := language.ParseAcceptLanguage(r.Header.Get("Accept-Language")) // nothing, if that cannot be read
 	_, i, _ := languages.Match(wanted...)
 	return locales[i]
+}
+
+const langClaim = "lang"
+
+// localeFor is that of the page which a session is of.
+func localeFor(who gohub.Identity) *locale {
+	i := slices.IndexFunc(locales, func(l *locale) bool { return l.Lang == who.Claims[langClaim] })
+	return locales[max(0, i)]
 }
 
 // T gives the string of key, with pairs of placeholder and value.

@@ -34,8 +34,8 @@ func passing() (accounts, error) {
 }
 
 // newAuth makes who tells users apart, and their logins. ended is told whose
-// login has ended.
-func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context.Context, who gohub.Identity) error) (*auth.Authenticator, *auth.Logins, error) {
+// login has ended, and why.
+func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context.Context, who gohub.Identity, why string) error) (*auth.Authenticator, *auth.Logins, error) {
 	a, err := auth.New(auth.Config{
 		Keys:     []auth.Key{{ID: "1", Algorithm: auth.ES256, Key: acc.key}},
 		Issuer:   itself,
@@ -46,6 +46,12 @@ func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context
 	if err != nil {
 		return nil, nil, err
 	}
+	end := func(ctx context.Context, who gohub.Identity, why string) {
+		log.Info("logout", "user", who.User, "why", why)
+		if err := ended(ctx, who, why); err != nil {
+			log.Error("its sessions live on", "user", who.User, "error", err)
+		}
+	}
 	logins, err := auth.NewLogins(a, auth.LoginConfig{
 		Check: func(r *http.Request) (gohub.Identity, error) {
 			who, err := readLogin(r)
@@ -54,24 +60,22 @@ func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context
 			}
 			return who, err
 		},
-		Ended: func(ctx context.Context, who gohub.Identity) {
-			log.Info("logout", "user", who.User)
-			if err := ended(ctx, who); err != nil {
-				log.Error("its sessions live on", "user", who.User, "error", err)
-			}
-		},
+		Ended:    func(ctx context.Context, who gohub.Identity) { end(ctx, who, "logged out") },
+		Reused:   func(ctx context.Context, who gohub.Identity) { end(ctx, who, auth.CodeReused) }, // the page looks for it
 		Origins:  conf.origins,
 		Families: acc.logins,
 	})
 	return a, logins, err
 }
 
-// withDevice lets a page name its device in the query, as each tab does for
-// itself: logins in browsers are of no device, since the tabs share the cookies.
-// It says nothing of who somebody is, so there is nothing to prove.
-func withDevice(users gohub.Authenticator) gohub.AuthenticatorFunc {
+// fromPage adds what a page says of itself, which is nothing of who somebody is,
+// so there is nothing to prove: its language, and in the query its device, as each
+// tab does for itself: logins in browsers are of no device, since the tabs share the
+// cookies.
+func fromPage(users gohub.Authenticator) gohub.AuthenticatorFunc {
 	return func(r *http.Request) (gohub.Identity, error) {
 		who, err := users.Authenticate(r)
+		who.Claims = map[string]any{langClaim: localeOf(r).Lang} // ours have no others
 		if device := r.URL.Query().Get("device"); err == nil && who.Device == "" && validID(device) {
 			who.Device = device
 		}

@@ -98,8 +98,8 @@ type app struct {
 // newApp puts a hub on a history, and among others.
 func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, error) {
 	var hub *gohub.Hub // who is logged out leaves it
-	users, logins, err := newAuth(conf, past.accounts, log, func(ctx context.Context, who gohub.Identity) error {
-		return hub.Revoke(ctx, gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: "logged out"})
+	users, logins, err := newAuth(conf, past.accounts, log, func(ctx context.Context, who gohub.Identity, why string) error {
+		return hub.Revoke(ctx, gohub.Revocation{Tenant: who.Tenant, User: who.User, Login: who.Login, Reason: why})
 	})
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 		return nil, err
 	}
 	hub, err = gohub.New(gohub.Config{
-		Authenticator: withDevice(users),
+		Authenticator: fromPage(users),
 		Store:         past.store,
 		Broker:        others.broker,
 		Node:          conf.node,
@@ -126,7 +126,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, err
 	}
-	hub.Commands(gohub.StandardCommands()...)
+	hub.Commands(commands(hub)...)
 	a := &app{hub: hub, log: log, drain: conf.drain}
 
 	mux := http.NewServeMux()

@@ -56,6 +56,9 @@ func (s *pages) chat(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
 		who, err = s.logins.Peek(r.WithContext(ctx))
+		if errors.Is(err, auth.ErrReused) {
+			err = nil // the script's POST ends that login, and tells the user
+		}
 	}
 	if err == nil {
 		p, status := pageOf(r, who), http.StatusOK
@@ -109,17 +112,22 @@ func (s *pages) refresh(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	back := localAddress(r.PostFormValue("back")) // "/", if that cannot be read
+	_, found := s.logins.Peek(r)
 	answer := &headless{ResponseWriter: w, status: http.StatusOK}
 	s.logins.Refresh(answer, r)
-	switch answer.status {
-	case http.StatusOK, http.StatusUnauthorized: // to the login
+	p, problem := s.blank(r), ""
+	p.Back = back
+	switch {
+	case answer.status == http.StatusUnauthorized && errors.Is(found, auth.ErrReused):
+		p.Notice = p.T("reused.text")
+	case answer.status == http.StatusOK, answer.status == http.StatusUnauthorized: // to the login
 		w.Header().Del("Content-Type")
 		http.Redirect(w, r, back, http.StatusSeeOther) //nolint:gosec // localAddress has seen to that
 		return
+	default:
+		problem = p.T("login.unavailable")
 	}
-	p := s.blank(r)
-	p.Back = back
-	render(w, r, answer.status, loginPage(p, "", p.T("login.unavailable")))
+	render(w, r, answer.status, loginPage(p, "", problem))
 }
 
 // logout is that of auth, and leads a browser back to the login.

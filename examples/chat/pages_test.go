@@ -186,11 +186,45 @@ func TestPageWithRefreshCookieAlone(t *testing.T) {
 	assert.Empty(t, evil.Result().Cookies())
 }
 
+// Who comes with a refresh token that was exchanged before is not shown the login
+// as if nothing had happened: the script, or the button without it, sounds the alarm.
+func TestPageWithAStolenLogin(t *testing.T) {
+	s := newStage(t, nil)
+	s.say("bob", "general", "hello")
+	first := onlyRefresh(t, do(s.app.handler, loginRequest("alice")))
+	get := func() visit {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(first)
+		return readPage(t, do(s.app.handler, r))
+	}
+	thief := first
+	for range 2 {
+		renewed := submit(s.app.handler, "/refresh", nil, []*http.Cookie{thief})
+		require.Equal(t, http.StatusSeeOther, renewed.Code)
+		thief = onlyRefresh(t, renewed)
+	}
+	frame := get()
+	assert.Equal(t, "alice", frame.boot.User)
+	assert.NotContains(t, frame.html, "hello")
+	require.Len(t, frame.one(t, "noscript").all("form"), 1)
+
+	w := submit(s.app.handler, "/refresh", nil, []*http.Cookie{first}, "Accept-Language", "de")
+	require.Equal(t, http.StatusUnauthorized, w.Code)
+	alarm := readPage(t, w)
+	assert.Contains(t, alarm.one(t, "form.card").words(), locales[1].T("reused.text"))
+	for _, c := range w.Result().Cookies() {
+		assert.Negative(t, c.MaxAge, c.Name)
+	}
+	gone := submit(s.app.handler, "/refresh", nil, []*http.Cookie{thief})
+	assert.Equal(t, http.StatusSeeOther, gone.Code, "the thief is out, too")
+	assert.Len(t, get().all("form.card"), 1)
+}
+
 // Only where nobody is logged in by the access cookie does the other one count.
 func TestAccessThatCannotBeChecked(t *testing.T) {
 	s := newStage(t, nil)
 	past := historyOfTest(t)
-	_, logins, err := newAuth(config{}, past.accounts, slog.New(slog.DiscardHandler), func(context.Context, gohub.Identity) error { return nil })
+	_, logins, err := newAuth(config{}, past.accounts, slog.New(slog.DiscardHandler), func(context.Context, gohub.Identity, string) error { return nil })
 	require.NoError(t, err)
 	in := httptest.NewRecorder()
 	require.NoError(t, logins.Start(in, httptest.NewRequest("POST", "/", nil), gohub.Identity{User: "alice"}))
@@ -280,7 +314,7 @@ func TestGermanPage(t *testing.T) {
 // Each tab is a device of its own, if its login is of none.
 func TestDeviceOfTheQuery(t *testing.T) {
 	who := gohub.Identity{User: "alice"}
-	auth := withDevice(gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil }))
+	auth := fromPage(gohub.AuthenticatorFunc(func(*http.Request) (gohub.Identity, error) { return who, nil }))
 	device := func(query string) string {
 		got, err := auth.Authenticate(httptest.NewRequest("GET", "/ws?device="+query, nil))
 		require.NoError(t, err)

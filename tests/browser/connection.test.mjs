@@ -36,6 +36,9 @@ async function healed(p) {
   await p.page.locator('#banner.on').waitFor({ state: 'detached' });
 }
 
+// waits until a message of alice says that it waits, in words.
+const waits = (text) => alice.message(text).and(alice.page.locator('[data-state=waiting]')).getByText('waiting for a connection', { exact: true }).waitFor();
+
 // once looks that a text is there exactly once, for both, after a reload, too.
 async function once(text, after) {
   for (const p of [alice, bob]) {
@@ -55,7 +58,7 @@ test('a network that goes, by the DevTools protocol: the page says so, and sends
   assert.ok(Date.now() - start < ASKED_BY_THE_BROWSER + SLACK, `noticed after ${Date.now() - start} ms`);
   await alice.banner.getByText('You are offline. Messages are sent once you are back.').waitFor();
   await alice.say('written offline');
-  await alice.message('written offline').and(alice.page.locator('[data-state=sending]')).waitFor();
+  await waits('written offline');
   await bob.say('said meanwhile');
   await bob.saved('said meanwhile');
   await shot(alice.page, 'offline');
@@ -95,6 +98,7 @@ test('a black hole is noticed within the time of the watchdog, and healed', { ti
   const took = Date.now() - start;
   assert.ok(took > ANSWER, `${took} ms: not by another sign`);
   await alice.banner.getByText('No connection. Messages are sent once it is back.').waitFor();
+  await waits('into the hole');
   await alice.say('and one more');
   wire.silent = wire.refuse = false;
   await healed(alice);
@@ -135,7 +139,7 @@ for (const signal of ['SIGKILL', 'SIGTERM']) {
     for (const p of [alice, bob]) await p.banner.getByText('No connection.').waitFor();
     const unheard = `written after ${signal}`;
     await alice.say(unheard);
-    await alice.message(unheard).and(alice.page.locator('[data-state=sending]')).waitFor();
+    await waits(unheard);
     await w.server.start();
     // The first time both come back by themselves. The second time so soon they would wait longer, and do not want to.
     for (const { page } of signal === 'SIGTERM' ? [alice, bob] : []) {

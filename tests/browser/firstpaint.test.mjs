@@ -148,9 +148,15 @@ test('in German', async () => {
   await dora.saved('Guten Tag');
   await dora.message('Guten Tag').locator('.ticks', { hasText: /gespeichert|gelesen/ }).waitFor();
   await dora.page.locator('#messages .day', { hasText: 'Heute' }).waitFor();
-  await dora.say('/shurg');
-  await page.locator('.failed .why', { hasText: 'nicht gesendet' }).waitFor();
-  await page.getByRole('button', { name: 'Löschen' }).click();
+  for (const [command, why] of [['/shurg', 'einen Befehl /shurg gibt es nicht; meintest du /shrug?'], ['/xyzzy', 'einen Befehl /xyzzy gibt es nicht; /help'], ['/msg', 'so geht es: /msg Name Text']]) {
+    await dora.say(command);
+    await page.locator('.failed .why', { hasText: `nicht gesendet: ${why}` }).waitFor();
+    await page.getByRole('button', { name: 'Löschen' }).click();
+  }
+  await dora.say('/who');
+  await dora.message(/\d hier: .*dora/).waitFor();
+  await dora.say('/help');
+  await dora.message('/msg Name Text: schreibt einer Person').waitFor();
   for (const p of w.people) p.outage = true;
   await w.server.stop();
   await dora.banner.getByText('Keine Verbindung. Nachrichten werden gesendet, sobald die Verbindung wieder steht.').waitFor();

@@ -215,6 +215,8 @@ test('a room that is not open, and no connection', async () => {
   wire.cut();
   await alice.is('waiting');
   await alice.banner.getByText('No connection.').waitFor();
+  for (const text of ['Can anybody read this?', 'A longer one, that waits until there is a connection again, whenever that may be.']) await alice.say(text);
+  await alice.message('A longer one').and(page.locator('[data-state=waiting]')).waitFor();
   await inEveryLook('disconnected');
   wire.refuse = false;
   await page.locator('#banner-try').click({ timeout: 1_000 }).catch(() => {});

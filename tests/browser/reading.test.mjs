@@ -85,6 +85,36 @@ test('a room with unread messages opens where they begin, and they are read then
   await told; // the page gathers such news for half a second, and the next test leaves it
 });
 
+for (const leave of ['goes elsewhere', 'is closed']) {
+  test(`what was read in the last moment before a page ${leave} is read`, async () => {
+    const name = leave.replace(' ', '-');
+    const nick = await w.person(name);
+    const { page } = nick;
+    await nick.logIn();
+    await page.clock.install(); // from here on no time passes by itself: what the client gathers waits
+    await page.reload();
+    await page.clock.runFor(5_000);
+    await nick.connected();
+    await page.clock.runFor(2_000);
+    await page.clock.pauseAt(Date.now() + 60_000);
+    const room = bob.room('general');
+    const { seq } = await room.send({ text: `read by ${name}` }).sent;
+    await until(async () => {
+      await page.clock.runFor(20);
+      return page.evaluate(async (seq) => {
+        const { all } = await import(document.querySelector('script[src$="/app.js"]').src.replace('app.js', 'rooms.js'));
+        return all.get('general').seen >= seq;
+      }, seq);
+    }, 'it is read');
+    const told = async () => (await room.history({ limit: 1 })).watermarks[name]?.seen >= seq;
+    assert.equal(await told(), false, 'nobody has been told yet');
+    if (leave === 'is closed') await page.close({ runBeforeUnload: true });
+    else await page.goto('about:blank');
+    await until(told, 'it is known to have been read');
+    await nick.context.close();
+  });
+}
+
 test('each day has a heading, in the same words from server and script, and messages close together have one head', async () => {
   const dora = await w.person('dora', { locale: 'de-DE', timezoneId: 'UTC' });
   await dora.logIn();

@@ -236,6 +236,65 @@ test('a tab that comes back while another one logs out does not undo that', asyn
   await lars.context.close();
 });
 
+// refreshed exchanges a refresh token, as whoever has a copy of it can, and gives the next one, or the code of the refusal.
+async function refreshed(token) {
+  const res = await fetch(new URL('/refresh', w.url), { method: 'POST', headers: { Cookie: `gohub-refresh=${token}` } });
+  if (!res.ok) return (await res.json()).code;
+  return res.headers.getSetCookie().find((c) => c.startsWith('gohub-refresh=')).split(/[=;]/)[1];
+}
+
+const tokenOf = async ({ context }) => (await context.cookies()).find(({ name }) => name === 'gohub-refresh').value;
+
+for (const lang of ['en', 'de']) {
+  const [title, text, again, name] = lang === 'en'
+    ? ['Your login was ended', 'somebody may have copied it', 'Log in again', 'Your name']
+    : ['Deine Anmeldung wurde beendet', 'Vielleicht hat jemand sie kopiert', 'Neu anmelden', 'Dein Name'];
+
+  test(`${lang}: a login that somebody else has used first is not renewed in silence: the page says what happened`, async () => {
+    const theo = await (await w.person('theo', { locale: lang })).logIn();
+    const tab = await w.tab(theo);
+    const asked = [];
+    for (const { page } of [theo, tab]) page.on('request', (r) => r.method() === 'POST' && asked.push(new URL(r.url()).pathname));
+    for (const p of [theo, tab]) p.outage = true; // the browser reports the 401
+    await refreshed(await refreshed(await tokenOf(theo)));
+    await theo.context.clearCookies({ name: 'gohub' });
+    await tab.page.goto(tab.at);
+    for (const { page } of [tab, theo]) {
+      const alarm = page.getByRole('dialog', { name: title });
+      await alarm.getByText(text).waitFor();
+      await page.locator('html[data-connection=closed]').waitFor({ state: 'attached' });
+    }
+    if (lang === 'en') await shot(tab.page, 'token-reused');
+    await tab.page.keyboard.press('Escape'); // to read or copy what is there
+    await tab.page.getByRole('dialog').waitFor({ state: 'hidden' });
+    await tab.banner.getByText(text).waitFor();
+    await tab.banner.getByRole('button', { name: again }).click();
+    await tab.page.getByLabel(name).waitFor();
+    assert.deepEqual(asked.filter((path) => path === '/login'), []);
+    await theo.page.getByRole('dialog').getByRole('button', { name: again }).click();
+    await theo.page.getByLabel(name).waitFor();
+    await theo.logIn();
+    await theo.say('in again');
+    await theo.saved('in again');
+    await theo.context.close();
+  });
+
+  test(`${lang}: when somebody else comes with an old token, the page says so, and is logged out`, async () => {
+    const tina = await (await w.person('tina', { locale: lang })).logIn();
+    const old = await tokenOf(tina);
+    for (let i = 0; i < 2; i++) assert.equal(await tina.page.evaluate(async () => (await fetch('/refresh', { method: 'POST' })).status), 200);
+    const out = tina.page.waitForResponse((res) => res.url().endsWith('/logout'));
+    assert.equal(await refreshed(old), 'token_reused');
+    const alarm = tina.page.getByRole('dialog', { name: title });
+    await alarm.getByText(text).waitFor();
+    await out;
+    assert.deepEqual((await tina.context.cookies()).filter(({ name }) => name.startsWith('gohub')), []);
+    await alarm.getByRole('button', { name: again }).click();
+    await tina.page.getByLabel(name).waitFor();
+    await tina.context.close();
+  });
+}
+
 test('another tab that logs in as someone else takes this one along', async () => {
   const tab = await w.tab(alice);
   await tab.page.goto(tab.at);

@@ -163,6 +163,38 @@ test('what the server refuses says why, and can be tried again or deleted', asyn
   await bob.shows('goes on', 'meanwhile', 'second try');
 });
 
+test('what was not sent is still there after a reload, with its reason, to be tried again or deleted', async () => {
+  let closed = true;
+  gate.out = (frame) => {
+    if (!closed || frame.type !== 'publish' || !/^kept/.test(frame.body?.text)) return true;
+    gate.say({ type: 'error', ref: frame.ref, id: frame.id, room: frame.room, code: 'forbidden', message: 'not now' });
+    return false;
+  };
+  for (const text of ['kept and sent', 'kept and deleted', 'kept in silence']) await alice.say(text);
+  const why = (text) => alice.message(text).locator('.why', { hasText: 'not sent: this is not open to you' });
+  const all = ['kept and sent', 'kept and deleted', 'kept in silence'];
+  for (let round = 0; round < 2; round++) {
+    for (const text of all) await why(text).waitFor();
+    await alice.shows(...all);
+    await alice.reload();
+  }
+  await alice.say('something else');
+  await alice.saved('something else');
+  closed = false;
+  await alice.message('kept and sent').getByRole('button', { name: 'Retry' }).click();
+  await alice.saved('kept and sent');
+  await bob.message('kept and sent').waitFor();
+  await alice.message('kept and deleted').getByRole('button', { name: 'Delete' }).click();
+  await alice.message('kept and deleted').waitFor({ state: 'detached' });
+  await alice.reload();
+  await why('kept in silence').waitFor();
+  assert.equal(await alice.message('kept and deleted').count(), 0);
+  assert.equal(await alice.message('kept and sent').count(), 1);
+  assert.equal(await bob.message('kept in silence').count(), 0);
+  await alice.message('kept in silence').getByRole('button', { name: 'Delete' }).click();
+  await alice.message('kept in silence').waitFor({ state: 'detached' });
+});
+
 test('what is too long is refused before it is sent, and the draft is not lost', async () => {
   await alice.box.evaluate((text) => text.removeAttribute('maxlength'));
   const long = 'x'.repeat(65_000);

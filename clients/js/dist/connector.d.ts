@@ -33,7 +33,9 @@ export interface ConnectorOwner {
     frame(link: Link, frame: Frame): void;
     down(link: Link): void;
     /** Whether nothing is left for old to do. */
-    done(old: Link): boolean;
+    _done(old: Link): boolean;
+    /** The page may be about to end. */
+    _hide(): void;
 }
 /** Keeps a connection: which one is in use, when the next attempt is, and when to stay away. */
 export interface Connector {

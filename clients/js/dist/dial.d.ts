@@ -34,13 +34,13 @@ export interface Negotiated {
 /** Ways to the server: the handshake, and negotiate, which tells where to and lets in. */
 export interface Dialer {
     /** When the login ends, Unix ms, as far as the token told. */
-    expires?: number;
+    _expires?: number;
     /**
      * Connects to url, the usual one by default, and ends once there was a welcome; rejects with Down. The
      * handshake goes first where it proves who we are by itself; if it fails, negotiate tells why, and where to go.
      */
     dial(abort: AbortController, renew: boolean, url?: string): Promise<void>;
     /** Asks for a ticket; rejects with Down. */
-    negotiate(renew: boolean, abort?: AbortController, url?: string): Promise<Negotiated>;
+    _negotiate(renew: boolean, abort?: AbortController, url?: string): Promise<Negotiated>;
 }
 export declare function createDialer({ url: usual, token, device, WebSocket, fetch, clock, owner }: DialOptions): Dialer;

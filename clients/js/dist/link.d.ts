@@ -28,15 +28,15 @@ export interface LinkOwner {
 /** One WebSocket, from its handshake to its end, and the requests under way on it. */
 export interface Link {
     welcome?: Welcome;
-    alive: boolean;
+    _alive: boolean;
     /** Whether nothing waits for an answer here. */
-    quiet(): boolean;
+    _quiet(): boolean;
     /** Sends a frame; throws too_large. */
     send(frame: Frame): void;
     /** Sends a frame under a ref of its own, and gives the answer. */
-    request(frame: Frame): Promise<Frame>;
+    _request(frame: Frame): Promise<Frame>;
     /** Finds out within patience (ms) whether anybody is still there. */
-    probe(patience: number): void;
+    _probe(patience: number): void;
     /** Ends the link. The owner hears of it at once; the socket has no say in it any more. */
     end(code?: number, reason?: string): void;
 }

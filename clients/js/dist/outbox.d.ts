@@ -21,10 +21,10 @@ export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled';
 /** What the outbox asks of the client. */
 export interface OutboxOwner {
     /** Where the room is joined; if it is not, sees to it. */
-    joined(room: string): Link | undefined;
-    rejoin(room: string, link: Link): void;
-    changed(message: Outgoing): void;
-    failed(err: unknown): void;
+    _joined(room: string): Link | undefined;
+    _rejoin(room: string, link: Link): void;
+    _changed(message: Outgoing): void;
+    _failed(err: unknown): void;
 }
 /** A message on its way. */
 export interface Outgoing {
@@ -46,19 +46,19 @@ export interface Outgoing {
 /** All that is unsent, of all rooms, here and in the storage. */
 export interface Outbox {
     add(room: string, body: unknown, options: SendOptions): Outgoing;
-    of(room: string): Outgoing[];
+    _of(room: string): Outgoing[];
     /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
-    welcome(user: string): Promise<void>;
+    _welcome(user: string): Promise<void>;
     /** Sends the room's next message, if it is its turn. anew: a pause is over, as it is when the room is just joined. */
-    pump(room: string, anew?: boolean): void;
+    _pump(room: string, anew?: boolean): void;
     /** An ack, or an error that names a message. */
-    answer(link: Link, frame: Frame): void;
+    _answer(link: Link, frame: Frame): void;
     /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
     down(link: Link): void;
     /** Whether something is unanswered on link. */
-    uses(link: Link): boolean;
+    _uses(link: Link): boolean;
     /** The room is not open to us. */
-    refuse(room: string, err: GohubError): void;
+    _refuse(room: string, err: GohubError): void;
     /** The client is closed: other pages may care for what is kept. */
     close(): void;
 }

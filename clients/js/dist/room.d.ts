@@ -137,6 +137,8 @@ export interface OwnRoom extends Room {
     _rejoin(link: Link): void;
     /** Nobody shall wait any more; the room is joined again if the client connects again. */
     _closed(err?: GohubError): void;
+    /** The page may be about to end: what is gathered goes now. */
+    _hide(): void;
     _down(link: Link): void;
     _take(link: Link, frame: Frame): void;
     _listed(head: number, unread: number): void;

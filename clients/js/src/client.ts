@@ -125,13 +125,13 @@ export function createClient(options: ClientOptions): Client {
     up(link) {
       user = link.welcome!.user
       for (const room of rooms.values()) room._resume()
-      void outbox.welcome(user)
-      list(link).then(rooms => emit('rooms', rooms), err => { if (link.alive) emit('error', err) })
+      void outbox._welcome(user)
+      list(link).then(rooms => emit('rooms', rooms), err => { if (link._alive) emit('error', err) })
     },
 
     frame(link, frame) {
       const { type, ref } = frame
-      if (type === 'ack' || frame.id && type === 'error') outbox.answer(link, frame)
+      if (type === 'ack' || frame.id && type === 'error') outbox._answer(link, frame)
       else if (type === 'joined' || frame.room && ref === undefined) {
         const room = client.room(frame.room) as OwnRoom
         const { sender, from = sender, seq } = frame
@@ -150,18 +150,20 @@ export function createClient(options: ClientOptions): Client {
       outbox.down(link)
     },
 
-    done: old => old.quiet() && !outbox.uses(old) && [...rooms.values()].every(room => room._link !== old)
+    _done: old => old._quiet() && !outbox._uses(old) && [...rooms.values()].every(room => room._link !== old),
+
+    _hide() { for (const room of rooms.values()) room._hide() }
   })
 
   const outbox = createOutbox(storage, clock, user, {
-    joined(name) {
+    _joined(name) {
       const room = client.room(name) as OwnRoom
       if (!room._link) room.join()
       return room._link
     },
-    rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
-    changed: message => (client.room(message.room) as OwnRoom)._changed(message),
-    failed: err => emit('error', err)
+    _rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
+    _changed: message => (client.room(message.room) as OwnRoom)._changed(message),
+    _failed: err => emit('error', err)
   })
 
   const core: Core = {
@@ -187,7 +189,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   async function list(link: Link): Promise<RoomState[]> {
-    const answer = await link.request({ type: 'rooms' })
+    const answer = await link._request({ type: 'rooms' })
     for (const { room, head, unread } of answer.rooms) rooms.get(room)?._listed(head, unread)
     return answer.rooms
   }
@@ -229,7 +231,7 @@ export function createClient(options: ClientOptions): Client {
 
     async call(name, body, { signal } = {}) {
       const link = await ready(signal)
-      return (await abortable(link.request({ type: 'call', name, body }), signal)).body
+      return (await abortable(link._request({ type: 'call', name, body }), signal)).body
     },
 
     refresh: connector.refresh

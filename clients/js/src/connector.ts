@@ -30,7 +30,9 @@ export interface ConnectorOwner {
   frame(link: Link, frame: Frame): void
   down(link: Link): void
   /** Whether nothing is left for old to do. */
-  done(old: Link): boolean
+  _done(old: Link): boolean
+  /** The page may be about to end. */
+  _hide(): void
 }
 
 /** Keeps a connection: which one is in use, when the next attempt is, and when to stay away. */
@@ -77,7 +79,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
       frame(link, frame) {
         if (frame.type !== 'goaway') owner.frame(link, frame)
         else if (link === connector.link && !dialing) plan(frame.reconnect_ms, true, frame.url)
-        if (old && owner.done(old)) old.end()
+        if (old && owner._done(old)) old.end()
       },
 
       down(link, code, reason) {
@@ -136,13 +138,13 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   }
 
   function wake(): void {
-    if (connector.link) connector.link.probe(WAKE)
+    if (connector.link) connector.link._probe(WAKE)
     else if (retryAt && !patient) void dial()
   }
 
   function planRefresh(): void {
     clock.clearTimeout(refreshing)
-    const left = (dialer.expires ?? 0) - clock.now()
+    const left = (dialer._expires ?? 0) - clock.now()
     if (left < 1000) return
     refreshing = clock.setTimeout(() => {
       connector.refresh().catch(planRefresh) // at last 4001 ends it, which renews, too
@@ -159,7 +161,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
 
     start() {
       if (connector.link || dialing) return
-      unwatch ??= watchPage(wake, () => connector.link?.probe(WAKE))
+      unwatch ??= watchPage(wake, () => connector.link?._probe(WAKE), owner._hide)
       failed = 0
       void dial()
     },
@@ -179,10 +181,10 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     async refresh() {
       const { link } = connector
       if (!link) return // the next connection is authenticated anyway
-      const { ticket, node } = await dialer.negotiate(true)
+      const { ticket, node } = await dialer._negotiate(true)
       if (link !== connector.link) return
       if (node !== link.welcome!.node) return dial() // the ticket is for there: move
-      dialer.expires = (await link.request({ type: 'refresh', ticket })).expires || undefined
+      dialer._expires = (await link._request({ type: 'refresh', ticket })).expires || undefined
       if (link === connector.link) planRefresh()
     }
   }

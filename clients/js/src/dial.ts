@@ -40,14 +40,14 @@ const ANSWER = 15_000 // ms that negotiate may take
 /** Ways to the server: the handshake, and negotiate, which tells where to and lets in. */
 export interface Dialer {
   /** When the login ends, Unix ms, as far as the token told. */
-  expires?: number
+  _expires?: number
   /**
    * Connects to url, the usual one by default, and ends once there was a welcome; rejects with Down. The
    * handshake goes first where it proves who we are by itself; if it fails, negotiate tells why, and where to go.
    */
   dial(abort: AbortController, renew: boolean, url?: string): Promise<void>
   /** Asks for a ticket; rejects with Down. */
-  negotiate(renew: boolean, abort?: AbortController, url?: string): Promise<Negotiated>
+  _negotiate(renew: boolean, abort?: AbortController, url?: string): Promise<Negotiated>
 }
 
 export function createDialer({ url: usual, token, device, WebSocket, fetch, clock, owner }: DialOptions): Dialer {
@@ -89,13 +89,13 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
           asks = true
         }
       }
-      const { url: there, ticket } = await dialer.negotiate(renew, abort, url)
+      const { url: there, ticket } = await dialer._negotiate(renew, abort, url)
       const target = new URL(there)
       target.searchParams.set('ticket', ticket)
       await open(target, abort.signal)
     },
 
-    async negotiate(renew, abort = new AbortController(), url = usual) {
+    async _negotiate(renew, abort = new AbortController(), url = usual) {
       const timer = clock.setTimeout(() => abort.abort(), ANSWER)
       const renewable = typeof token === 'function'
       try {
@@ -110,7 +110,7 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
         const body = await answer.json().catch(() => ({}))
         if (!answer.ok) throw refusal(answer, body, renewable && !renew)
         if (!body.ticket) throw Error('no ticket')
-        dialer.expires = expires
+        dialer._expires = expires
         return body
       } catch (err) {
         if (err instanceof Down) throw err

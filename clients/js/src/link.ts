@@ -38,15 +38,15 @@ const LATE = 2_000 // ms; a timer that comes later has slept, and so may frames 
 /** One WebSocket, from its handshake to its end, and the requests under way on it. */
 export interface Link {
   welcome?: Welcome
-  alive: boolean
+  _alive: boolean
   /** Whether nothing waits for an answer here. */
-  quiet(): boolean
+  _quiet(): boolean
   /** Sends a frame; throws too_large. */
   send(frame: Frame): void
   /** Sends a frame under a ref of its own, and gives the answer. */
-  request(frame: Frame): Promise<Frame>
+  _request(frame: Frame): Promise<Frame>
   /** Finds out within patience (ms) whether anybody is still there. */
-  probe(patience: number): void
+  _probe(patience: number): void
   /** Ends the link. The owner hears of it at once; the socket has no say in it any more. */
   end(code?: number, reason?: string): void
 }
@@ -61,8 +61,8 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
   let timer: unknown
 
   const link: Link = {
-    alive: true,
-    quiet: () => !pending.size,
+    _alive: true,
+    _quiet: () => !pending.size,
 
     send(frame) {
       const data = pack(frame)
@@ -74,24 +74,24 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
       socket.send(data)
     },
 
-    async request(frame) {
-      if (!link.alive) throw new GohubError('disconnected')
+    async _request(frame) {
+      if (!link._alive) throw new GohubError('disconnected')
       link.send({ ref: ++ref, ...frame })
       const answer = deferred<Frame>()
       pending.set(ref, answer)
       return answer.promise
     },
 
-    probe(ms) {
-      if (!link.alive) return
+    _probe(ms) {
+      if (!link._alive) return
       if (!asked) ask()
       patience = Math.min(patience, ms)
       watch()
     },
 
     end(code = 1000, reason = '') {
-      if (!link.alive) return
-      link.alive = false
+      if (!link._alive) return
+      link._alive = false
       clock.clearTimeout(timer)
       socket.close(1000)
       for (const { reject } of pending.values()) reject(new GohubError('disconnected'))
@@ -100,7 +100,7 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
   }
 
   function take(data: string | ArrayBuffer): void {
-    if (!link.alive) return // a late frame of a socket that was given up
+    if (!link._alive) return // a late frame of a socket that was given up
     heard = clock.now()
     let frame
     try {

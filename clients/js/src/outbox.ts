@@ -29,10 +29,10 @@ const LOADING = 2_000 // ms to wait for the storage, that older messages may go 
 /** What the outbox asks of the client. */
 export interface OutboxOwner {
   /** Where the room is joined; if it is not, sees to it. */
-  joined(room: string): Link | undefined
-  rejoin(room: string, link: Link): void
-  changed(message: Outgoing): void
-  failed(err: unknown): void
+  _joined(room: string): Link | undefined
+  _rejoin(room: string, link: Link): void
+  _changed(message: Outgoing): void
+  _failed(err: unknown): void
 }
 
 /** A message on its way. */
@@ -69,25 +69,25 @@ interface Lane {
   queue: OwnOutgoing[]
   sending?: OwnOutgoing
   link?: Link // on which it is
-  paused?: unknown // timer
+  _paused?: unknown // timer
 }
 
 /** All that is unsent, of all rooms, here and in the storage. */
 export interface Outbox {
   add(room: string, body: unknown, options: SendOptions): Outgoing
-  of(room: string): Outgoing[]
+  _of(room: string): Outgoing[]
   /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
-  welcome(user: string): Promise<void>
+  _welcome(user: string): Promise<void>
   /** Sends the room's next message, if it is its turn. anew: a pause is over, as it is when the room is just joined. */
-  pump(room: string, anew?: boolean): void
+  _pump(room: string, anew?: boolean): void
   /** An ack, or an error that names a message. */
-  answer(link: Link, frame: Frame): void
+  _answer(link: Link, frame: Frame): void
   /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
   down(link: Link): void
   /** Whether something is unanswered on link. */
-  uses(link: Link): boolean
+  _uses(link: Link): boolean
   /** The room is not open to us. */
-  refuse(room: string, err: GohubError): void
+  _refuse(room: string, err: GohubError): void
   /** The client is closed: other pages may care for what is kept. */
   close(): void
 }
@@ -99,16 +99,17 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
 
   function ready(): void {
     loaded = true
-    for (const room of lanes.keys()) outbox.pump(room)
+    for (const room of lanes.keys()) outbox._pump(room)
   }
 
   const own = (room: string) => [...lanes.get(room)?.queue ?? []]
 
   // Puts a message in its place and on its way.
-  function keep({ user, ...rest }: Stored, tried?: true): OwnOutgoing {
+  function keep({ user, error, ...rest }: Stored, tried?: true): OwnOutgoing {
     const message: OwnOutgoing = {
       ...rest,
-      status: 'queued',
+      status: error ? 'failed' : 'queued',
+      error: error && new GohubError(error.code, error.message),
       _user: user,
       _tried: tried,
       _sent: deferred(),
@@ -119,7 +120,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         message.error = undefined
         put(message)
         change(message, 'queued')
-        outbox.pump(message.room)
+        outbox._pump(message.room)
       },
       cancel() {
         const surely = message.status === 'failed' || message.status === 'queued' && !message._tried
@@ -130,13 +131,14 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         return surely
       }
     }
+    if (error) message._sent.reject(message.error)
     const lane = lanes.get(message.room) ?? { queue: [] }
     lanes.set(message.room, lane)
     all.set(message.id, message)
     let at = lane.queue.length // ids ascend with time
     while (at && lane.queue[at - 1].id > message.id) at--
     lane.queue.splice(at, 0, message)
-    owner.changed(message)
+    owner._changed(message)
     return message
   }
 
@@ -150,8 +152,8 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
   function fail(message: OwnOutgoing, err: GohubError): void {
     const lane = lanes.get(message.room)!
     if (lane.sending === message) lane.sending = undefined
-    forget(message)
     refuse(message, 'failed', err)
+    put(message)
   }
 
   function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {
@@ -161,14 +163,15 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
 
   function change(message: OwnOutgoing, status: Status): void {
     message.status = status
-    owner.changed(message)
+    owner._changed(message)
   }
 
-  function put({ id, room, body, to, kind, _user: user }: OwnOutgoing): void {
-    if (user) storage?.put({ id, room, body, to, kind, user }).catch(owner.failed)
+  function put({ id, room, body, to, kind, _user: user, error: err }: OwnOutgoing): void {
+    const error = err && { code: err.code, message: err.message }
+    if (user) storage?.put({ id, room, body, to, kind, user, error }).catch(owner._failed)
   }
 
-  function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner.failed) }
+  function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner._failed) }
 
   const outbox: Outbox = {
     add(room, body, { to, kind }) {
@@ -178,13 +181,13 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
           : JSON.parse(JSON.stringify(body ?? null))
       const message = keep({ id: uuid7(clock.now()), room, body: copy, to, kind, user })
       put(message)
-      outbox.pump(room)
+      outbox._pump(room)
       return message
     },
 
-    of: own,
+    _of: own,
 
-    async welcome(name) {
+    async _welcome(name) {
       user = name
       for (const message of all.values()) {
         if (message._user) continue
@@ -197,29 +200,29 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
           if (!all.has(stored.id)) keep(stored, true)
         }
       } catch (err) {
-        owner.failed(err)
+        owner._failed(err)
       }
       clock.clearTimeout(late)
       ready()
     },
 
-    pump(room, anew) {
+    _pump(room, anew) {
       const lane = lanes.get(room)
       if (!lane || !loaded) return
       if (anew) {
-        clock.clearTimeout(lane.paused)
-        lane.paused = undefined
+        clock.clearTimeout(lane._paused)
+        lane._paused = undefined
       }
-      if (lane.sending || lane.paused) return
+      if (lane.sending || lane._paused) return
       const message = lane.queue.find(m => m.status !== 'failed' && m._user === user)
-      const link = message && owner.joined(room)
+      const link = message && owner._joined(room)
       if (!link) return
       const { id, to, kind, body, _tried } = message
       try {
         link.send({ type: 'publish', id, room, to, kind, retry: _tried, body })
       } catch (err) {
         fail(message, err as GohubError)
-        return outbox.pump(room)
+        return outbox._pump(room)
       }
       lane.sending = message
       lane.link = link
@@ -227,7 +230,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       change(message, 'sending')
     },
 
-    answer(link, { type, id, room, seq, code, message: text, retry_ms }) {
+    _answer(link, { type, id, room, seq, code, message: text, retry_ms }) {
       const message = all.get(id)
       if (!message) return
       const lane = lanes.get(message.room)!
@@ -240,25 +243,25 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         return // it is on its way elsewhere
       } else if (code === 'not_joined') {
         lane.sending = undefined
-        owner.rejoin(message.room, link)
+        owner._rejoin(message.room, link)
       } else if (retry_ms !== undefined) {
         lane.sending = undefined
-        lane.paused = clock.setTimeout(() => outbox.pump(message.room, true), retry_ms)
+        lane._paused = clock.setTimeout(() => outbox._pump(message.room, true), retry_ms)
       } else {
         fail(message, new GohubError(code, text))
       }
-      outbox.pump(message.room)
+      outbox._pump(message.room)
     },
 
     down(link) {
       for (const [room, lane] of lanes) {
         if (lane.link !== link) continue
         lane.sending = lane.link = undefined
-        outbox.pump(room)
+        outbox._pump(room)
       }
     },
 
-    uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
+    _uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
 
     close() {
       if (!storage?.release) return
@@ -266,7 +269,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       for (const message of all.values()) message._tried = true // they may send it
     },
 
-    refuse(room, err) {
+    _refuse(room, err) {
       for (const message of own(room)) if (message.status !== 'failed') fail(message, err)
     }
   }

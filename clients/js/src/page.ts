@@ -1,9 +1,10 @@
 /**
  * Tells when a page may have missed something: wake when it comes into view, out of the browser's back-forward
- * cache, or online; doubt when it goes offline. Timers are throttled in background tabs and stand still in sleep, so
- * waiting for them is not enough. Returns what ends it. Outside of browsers nothing ever happens.
+ * cache, or online; doubt when it goes offline; and hide when it goes out of view, which may be the last of it. Timers
+ * are throttled in background tabs and stand still in sleep, so waiting for them is not enough. Returns what ends it.
+ * Outside of browsers nothing ever happens.
  */
-export function watchPage(wake: () => void, doubt: () => void): () => void {
+export function watchPage(wake: () => void, doubt: () => void, hide: () => void): () => void {
   const page = globalThis.document
   const over = new AbortController()
   if (page) {
@@ -11,7 +12,7 @@ export function watchPage(wake: () => void, doubt: () => void): () => void {
     listen(globalThis, 'online', wake)
     listen(globalThis, 'offline', doubt)
     listen(globalThis, 'pageshow', wake)
-    listen(page, 'visibilitychange', () => { if (page.visibilityState === 'visible') wake() })
+    listen(page, 'visibilitychange', () => (page.visibilityState === 'visible' ? wake : hide)())
   }
   return () => over.abort()
 }

@@ -137,6 +137,8 @@ export interface OwnRoom extends Room {
   _rejoin(link: Link): void
   /** Nobody shall wait any more; the room is joined again if the client connects again. */
   _closed(err?: GohubError): void
+  /** The page may be about to end: what is gathered goes now. */
+  _hide(): void
   _down(link: Link): void
   _take(link: Link, frame: Frame): void
   _listed(head: number, unread: number): void
@@ -180,7 +182,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     emit('joined', event)
     core.joined(room)
     mark() // what was said on a connection that broke may be lost
-    core.outbox.pump(name, true)
+    core.outbox._pump(name, true)
   }
 
   // The next message of the stream.
@@ -205,7 +207,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     const over = () => held !== own // a later join has begun, or the link is down
     for (let left = core.fill; ;) {
       try {
-        const page = await link.request({ type: 'history', room: name, after: last, limit: 200 })
+        const page = await link._request({ type: 'history', room: name, after: last, limit: 200 })
         if (over()) return
         for (const message of page.messages) show(fromPage(message))
         left -= page.messages.length
@@ -232,7 +234,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     wanted = false
     room._link = joining = held = undefined
     end(err, err ?? new GohubError('not_joined'))
-    if (err) core.outbox.refuse(name, err)
+    if (err) core.outbox._refuse(name, err)
     if (was) emit('left', err)
   }
 
@@ -254,7 +256,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
       const link = room._link
       if (!link) continue // it was lost again at once
       try {
-        return await abortable(link.request({ ...frame, room: name }), signal)
+        return await abortable(link._request({ ...frame, room: name }), signal)
       } catch (err) {
         if ((err as GohubError).code !== 'disconnected') throw err
       }
@@ -273,11 +275,13 @@ export function createRoom(core: Core, name: string): OwnRoom {
       if (seq <= (marks[kind] ?? 0)) return
       marks[kind] = seq
     }
-    if (marking || !(marks.seen || marks.delivered)) return
-    marking = clock.setTimeout(() => {
-      marking = undefined
-      if (room._link?.alive) room._link.send({ type: 'receipt', room: name, ...marks })
-    }, RECEIPTS)
+    if (marks.seen || marks.delivered) marking ??= clock.setTimeout(tell, RECEIPTS)
+  }
+
+  function tell(): void {
+    clock.clearTimeout(marking)
+    marking = undefined
+    if (room._link?._alive) room._link.send({ type: 'receipt', room: name, ...marks })
   }
 
   const room: OwnRoom = {
@@ -287,7 +291,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     get last() { return last },
     get members() { return members },
     get unread() { return unread },
-    get outgoing() { return core.outbox.of(name) },
+    get outgoing() { return core.outbox._of(name) },
 
     join({ since, signal } = {}) {
       wanted = true
@@ -300,7 +304,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     leave() {
       const link = room._link ?? joining
       out()
-      return unheard<unknown>(link ? link.request({ type: 'leave', room: name }) : Promise.resolve())
+      return unheard<unknown>(link ? link._request({ type: 'leave', room: name }) : Promise.resolve())
     },
 
     messages({ since, signal } = {}) {
@@ -348,7 +352,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
     typing(active = true) {
       const now = clock.now()
-      if (!room._link?.alive || (active ? now < typed + TYPING : !typed)) return
+      if (!room._link?._alive || (active ? now < typed + TYPING : !typed)) return
       typed = active ? now : 0
       room._link.send({ type: 'typing', room: name, active })
     },
@@ -364,10 +368,10 @@ export function createRoom(core: Core, name: string): OwnRoom {
       const { link } = core
       if (!wanted || !link || link === room._link || link === joining) return
       joining = link
-      link.request({ type: 'join', room: name, since: last }).catch((err: GohubError) => {
+      link._request({ type: 'join', room: name, since: last }).catch((err: GohubError) => {
         if (joining !== link) return
         joining = undefined
-        if (!link.alive) return // the next one resumes
+        if (!link._alive) return // the next one resumes
         if (err.retryMs === undefined) out(err)
         else clock.setTimeout(room._resume, err.retryMs)
       })
@@ -377,6 +381,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
       if (room._link === link) unlink()
       room._resume()
     },
+
+    _hide() { if (marking) tell() },
 
     _closed(err) { end(err, err ?? new GohubError('closed')) },
 

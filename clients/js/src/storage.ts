@@ -1,3 +1,4 @@
+import type { ErrorCode } from './errors.js'
 import { uuid7 } from './uuid.js'
 
 /** An unsent message as it is kept. */
@@ -9,6 +10,8 @@ export interface Stored {
   kind?: string
   /** Whose it is: nobody else's connection sends it. */
   user?: string
+  /** Why it failed for good: it is kept until it is tried again, or taken back. */
+  error?: { code: ErrorCode, message: string }
 }
 
 /** Where unsent messages outlive a page. What fails is told by the client's `error` event and loses nothing else. */

@@ -232,6 +232,46 @@ describe('the storage', () => {
     assert.equal(shelf.kept.size, 0)
   })
 
+  test('what has failed is still there with the next client: not sent, with its reason, to be retried or taken back', async () => {
+    const shelf = new Shelf()
+    shelf.put = async m => { shelf.kept.set(m.id, JSON.parse(JSON.stringify(m))) } // a storage may keep text
+    const before = world({ storage: shelf })
+    const { room, socket } = await before.inRoom()
+    for (const body of ['again', 'gone', 'fine']) {
+      const sending = room.send(body)
+      socket.take('publish')
+      if (body === 'fine') await ack(socket, sending)
+      else await refuse(socket, sending, 'forbidden')
+    }
+    before.client.close()
+
+    for (let round = 0; round < 2; round++) { // it stays, for as long as nobody decides
+      const w = world({ storage: shelf })
+      const next = await w.inRoom()
+      await settle()
+      const told = next.room.outgoing.map(m => [m.body, m.status, m.error.code, m.error.message, m.error instanceof Error])
+      assert.deepEqual(told, [['again', 'failed', 'forbidden', 'forbidden', true], ['gone', 'failed', 'forbidden', 'forbidden', true]])
+      await assert.rejects(next.room.outgoing[0].sent, { code: 'forbidden' })
+      assert.deepEqual(published(next.socket), [])
+      const news = next.room.send('news')
+      assert.deepEqual(published(next.socket), [['news', undefined]], 'nothing waits for them')
+      await ack(next.socket, news)
+      if (round === 0) {
+        w.client.close()
+        continue
+      }
+      const [again, gone] = next.room.outgoing
+      assert.equal(gone.cancel(), true)
+      again.retry()
+      const kept = [...shelf.kept.values()].map(m => [m.body, m.error])
+      assert.deepEqual(kept, [['again', undefined]], 'on its way, as any other')
+      assert.deepEqual(published(next.socket), [['again', true]])
+      await ack(next.socket, again, 9)
+      assert.deepEqual([(await again.sent).seq, shelf.kept.size], [9, 0])
+      w.client.close()
+    }
+  })
+
   test('nobody sends what another user wrote', async () => {
     const shelf = new Shelf()
     await shelf.put({ id: '019aa96e-c400-7c4a-9d41-5f0a2b6c8e13', room: 'lobby', body: 'secret', user: 'mallory' })

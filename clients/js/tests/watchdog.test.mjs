@@ -142,6 +142,28 @@ test('a page', async t => {
     })
   }
 
+  await t.test('a page that goes out of view says at once how far it has read, and is asked nothing', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const seen = () => socket.take('receipt').map(f => f.seen)
+    document.visibilityState = 'hidden'
+    await fire('visibilitychange')
+    assert.deepEqual(seen(), [], 'there is nothing to say')
+    room.seen(7)
+    await fire('visibilitychange')
+    assert.deepEqual(seen(), [7])
+    await w.clock.pass(500)
+    assert.deepEqual([seen(), socket.take('ping')], [[], []], 'once is enough')
+    room.seen(8)
+    await w.clock.pass(500)
+    assert.deepEqual(seen(), [8])
+    room.seen(9)
+    await socket.drop()
+    await fire('visibilitychange')
+    assert.deepEqual(seen(), [])
+    w.client.close()
+  })
+
   await t.test('without a network the state is offline, and online ends it', async () => {
     const w = world()
     await w.connect()

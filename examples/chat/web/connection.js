@@ -1,5 +1,5 @@
 // The state of the connection: a banner while there is none, with the time until the next try; a notice where another
-// tab has taken this one's place.
+// tab has taken this one's place, or somebody else has used the login.
 
 import { $, announce, element, setText } from './dom.js';
 import { boot, t } from './i18n.js';
@@ -13,6 +13,8 @@ let lost = false; // there was a connection, and then none
 let ticking = 0;
 let late = 0;
 let told = ''; // what is only told, for a while
+let replaced; // what a tab shows that a copy of it has replaced
+let over = false; // the login is one that somebody else has used, too
 
 export function startConnection(theClient) {
   client = theClient;
@@ -21,7 +23,11 @@ export function startConnection(theClient) {
   $('banner-try').addEventListener('click', connect);
 }
 
-const connect = () => client.connect().catch(() => {}); // the state tells
+// connect tries again, now; the state tells how it went.
+function connect() {
+  if (over) location.replace('/'); // to the login
+  else client.connect().catch(() => {});
+}
 
 function paint(state) {
   clearInterval(ticking);
@@ -31,8 +37,8 @@ function paint(state) {
   const away = state.name !== 'connected' && state.name !== 'connecting';
   if (!away && document.activeElement === $('banner-try')) $('text').focus(); // what is hidden loses the focus
   $('banner-try').hidden = !away;
-  setText($('banner-try'), t(state.name === 'closed' ? (state.code === 4500 ? 'replaced.use' : 'connection.reconnect') : 'connection.try'));
-  if (state.name !== 'closed') replaced.close();
+  setText($('banner-try'), t(over ? 'reused.login' : state.name === 'closed' ? (state.code === 4500 ? 'replaced.use' : 'connection.reconnect') : 'connection.try'));
+  if (state.name !== 'closed') replaced?.close();
   states[state.name]?.(state);
 }
 
@@ -68,7 +74,7 @@ const states = {
     if (code === 1000) return;
     lost = true;
     banner(ENDS[code] ? t(ENDS[code]) : reason || t('connection.ended'));
-    if (code === 4500) replaced.open();
+    if (code === 4500) (replaced ??= dialog('replaced', t('replaced.title'), t('connection.replaced'))).showModal();
   },
 };
 
@@ -87,27 +93,25 @@ export function notice(words) {
   }, BRIEFLY);
 }
 
-// What a tab shows that a copy of it has replaced. It can be closed, to read or copy what is there; the banner stays.
-const replaced = {
-  open() {
-    this.dialog ??= this.make();
-    if (!this.dialog.open) this.dialog.showModal();
-  },
+// reused says that somebody else may have the login, and leads to a new one.
+export function reused() {
+  if (over) return;
+  over = true;
+  client.close();
+  banner(t('reused.text'));
+  dialog('reused', t('reused.title'), t('reused.text')).showModal();
+}
 
-  close() {
-    this.dialog?.close();
-  },
-
-  make() {
-    const use = element('button', 'primary', t('replaced.use'));
-    use.id = 'use-here';
-    use.addEventListener('click', connect);
-    const title = element('h2', '', t('replaced.title'));
-    title.id = 'replaced-title';
-    const dialog = element('dialog', 'card', title, element('p', 'soft', t('connection.replaced')), use);
-    dialog.id = 'replaced';
-    dialog.setAttribute('aria-labelledby', title.id);
-    document.body.append(dialog);
-    return dialog;
-  },
-};
+// dialog says why this page is not connected, and has the way back. It can be closed, to read or copy what is there; the
+// banner stays.
+function dialog(id, heading, words) {
+  const go = element('button', 'primary', $('banner-try').textContent);
+  go.addEventListener('click', connect);
+  const title = element('h2', '', heading);
+  title.id = `${id}-title`;
+  const e = element('dialog', 'card', title, element('p', 'soft', words), go);
+  e.id = id;
+  e.setAttribute('aria-labelledby', title.id);
+  document.body.append(e);
+  return e;
+}

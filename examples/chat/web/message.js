@@ -89,14 +89,14 @@ function paintBody(m, direct) {
   }
 }
 
-// --- ticks: how far a message of ours is: sending, sent (the server has put it in order), saved, delivered, seen. Here
+// --- ticks: how far a message of ours is: waiting (for a connection), sending, sent (the server has put it in order), saved, delivered, seen. Here
 // are the words; style.css adds a shape to each by data-state, and hides the words where the shape is enough. ---
 
 // stateOf says how far m is. mark is how far the other one of a direct room has read; of larger rooms there is none.
 export function stateOf(m, mark) {
   const status = m.out?.status;
   if (status === 'failed') return 'failed';
-  if (status === 'queued' || status === 'sending') return m.seq === Infinity ? 'sending' : 'sent';
+  if (status === 'queued' || status === 'sending') return m.seq !== Infinity ? 'sent' : document.documentElement.dataset.connection === 'connected' ? 'sending' : 'waiting';
   if (mark && m.seq <= mark.seen) return 'seen';
   if (mark && m.seq <= mark.delivered) return 'delivered';
   return 'saved';
@@ -116,10 +116,19 @@ export function paintTicks(m, state, readers) {
   ticks.title = words;
 }
 
-function paintFailure(m, ticks) {
+// reasonOf says why m was refused: in our words, where we know what the server means.
+function reasonOf(m) {
   const { code, message = '' } = m.out.error ?? {};
+  if (has(`error.${code}`)) return t(`error.${code}`);
+  const [name, command] = textOf(m.body, '').match(/^\/([^\s/]+)/) ?? [];
+  if (code !== 'bad_request' || !name || boot.commands.some((c) => c.name === command.toLowerCase())) return t('error.other', { message });
+  const near = message.match(/did you mean (\/[\w-]+)/)?.[1];
+  return near ? t('commands.near', { name, near }) : t('commands.unknown', { name });
+}
+
+function paintFailure(m, ticks) {
   const failed = fromTemplate('failed');
-  const why = t('tick.failed', { reason: has(`error.${code}`) ? t(`error.${code}`) : t('error.other', { message }) });
+  const why = t('tick.failed', { reason: reasonOf(m) });
   setText(failed.querySelector('.why'), why);
   failed.querySelector('.retry').addEventListener('click', () => {
     m.out.retry();

@@ -32,6 +32,7 @@ export function startRooms(theClient) {
   for (const c of all.values()) c.room.join({ since: c === first ? since : undefined });
   open(first, { replace: true });
 
+  client.on('state', () => emit('changed', log.conversation())); // what is unsent waits, or does not any more
   client.on('rooms', listed);
   client.on('joined', (room) => get(room.name));
   client.on('invite', ({ room }) => {

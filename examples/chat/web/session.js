@@ -1,10 +1,12 @@
 // Who is logged in, in cookies that scripts cannot see: renewing that before it ends, and hearing of other tabs, which
 // share them. lazy-logout.js ends it.
 
+import { reused } from './connection.js';
 import { boot } from './i18n.js';
 
 export const tabs = new BroadcastChannel('gohub-chat'); // says whose a tab is; LEAVING: about to log out; '': logged out
 export const LEAVING = 'logging out'; // no name has a space
+const REUSED = 'token_reused'; // what the server calls a login of whose token there are two copies; tabs tell each other, too
 let leaving = false;
 let ends = boot.expires && Date.now() + boot.expires - boot.now; // by our clock, which need not be the server's; 0: at once
 
@@ -15,10 +17,16 @@ export async function token(renew) {
 }
 
 // The server may have forgotten its logins in a restart. As a name is all it takes, the page does not trouble
-// anybody with that. But a logout in another tab shall not be undone.
+// anybody with that. But a logout in another tab shall not be undone, and a login that somebody may have stolen is told of.
 async function renewLogin() {
   let res = await fetch('/refresh', { method: 'POST' });
   if (res.status === 401 || res.status === 403) {
+    const { code } = await res.json().catch(() => ({}));
+    if (code === REUSED) {
+      tabs.postMessage(REUSED);
+      reused();
+      throw new Error(code);
+    }
     if (leaving) {
       location.reload(); // to the login
       throw new Error('logged out');
@@ -38,12 +46,17 @@ async function renewLogin() {
 export function startSession(client) {
   tabs.onmessage = ({ data }) => {
     if (data === LEAVING) leaving = true;
+    else if (data === REUSED) reused();
     else if (data !== boot.user) location.reload();
   };
   tabs.postMessage(boot.user);
-  client.on('state', ({ name, code }) => {
+  client.on('state', ({ name, code, reason }) => {
     if (name === 'connected' && client.user !== boot.user) location.reload();
-    if (name === 'closed' && code === 4501) location.reload(); // to the login
+    if (name !== 'closed' || code !== 4501) return;
+    if (reason !== REUSED) return location.reload(); // to the login
+    // It was the other one who came second; our cookies are of the same login.
+    fetch('/logout', { method: 'POST' }).catch(() => {});
+    reused();
   });
 }
 
