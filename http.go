@@ -86,7 +86,7 @@ func isUpgrade(r *http.Request) bool {
 
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
-	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
+	if id := ticketOf(r); id != "" && isUpgrade(r) {
 		t, err := h.redeem(r.Context(), id, false)
 		switch {
 		case err != nil:
@@ -125,6 +125,14 @@ func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 	return who, nil, nil
 }
 
+// ticketOf parses the query only if there is one: nobody else here needs it.
+func ticketOf(r *http.Request) string {
+	if !strings.Contains(r.URL.RawQuery, "ticket=") {
+		return ""
+	}
+	return r.URL.Query().Get("ticket")
+}
+
 // errAbandoned: the client is gone before its session has begun. While this
 // process was stopped, or very late, it has given up, and has the session that
 // counts elsewhere by now.
@@ -161,8 +169,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
-	conn.Start(connHandler{c})
-	conn.Cork() // "welcome" comes first, and when it comes the session is known
+	conn.Start(connHandler{c}) // corked: "welcome" comes first, and when it comes the session is known
 	c.send(wire.AppendWelcome(nil, &wire.Welcome{
 		Session:  c.id,
 		User:     who.User,
