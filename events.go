@@ -8,7 +8,7 @@ import (
 
 const (
 	memberDelay   = 200 * time.Millisecond // comings and goings of this long are told together
-	memberPause   = time.Second            // and of this long where they do not end: to tell them is a write for each member
+	memberPause   = 4 * memberDelay        // and of this long where they do not end: to tell them is a write for each member
 	memberNames   = 1000                   // above so many users only the count is told
 	typingTimeout = 5 * time.Second
 	typingRepeat  = time.Second // a session's "typing" is passed on no more often

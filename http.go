@@ -169,8 +169,12 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
-	conn.Start(connHandler{c}) // corked: "welcome" comes first, and when it comes the session is known
-	c.send(wire.AppendWelcome(nil, &wire.Welcome{
+	conn.Start(connHandler{c})
+	registered, there := h.devices.claim(c)
+	// "welcome" comes first, with the answer to the handshake if that still
+	// waits, and when it comes the session is known.
+	conn.Cork()
+	c.send(wire.AppendWelcome(make([]byte, 0, 320), &wire.Welcome{
 		Session:  c.id,
 		User:     who.User,
 		Node:     h.cfg.Node,
@@ -179,7 +183,6 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		Durable:  h.store.Durable(),
 		Time:     time.Now().UnixMilli(),
 	}))
-	registered, there := h.devices.claim(c)
 	if err = errAbandoned; there {
 		err = h.register(c)
 	}
@@ -200,13 +203,14 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	go c.start() // ends with the connection; Shutdown waits for it
 }
 
-// notUpgraded answers a handshake that came to nothing, if anybody is there to
-// be answered. That the connection cannot be had is the program's fault, not
-// the client's, and the client does not learn what it is made of.
+// notUpgraded answers a handshake that came to nothing. That the connection
+// cannot be had is the program's fault, not the client's, and the client does
+// not learn what it is made of.
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
 	var no *wsconn.Refusal
 	if !errors.As(err, &no) {
-		h.log.Debug("handshake failed", "remote", h.ClientAddr(r), "err", err)
+		h.log.Error("a handshake failed", "remote", h.ClientAddr(r), "err", err)
+		h.refuse(w, r, errInternal)
 		return
 	}
 	maps.Copy(w.Header(), no.Header)

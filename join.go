@@ -116,7 +116,11 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	page, truncated, ok := r.recent(q, since)
 	if ok && !ahead {
 		head, _ := r.head(user)
-		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, r.headcount())
+		size := 160 + len(ref) + len(r.id.Name)
+		for i := range page {
+			size += len(page[i].bytes)
+		}
+		f := wire.AppendJoined(make([]byte, 0, size), ref, r.id.Name, head, truncated && since, r.headcount())
 		for _, x := range page {
 			f = append(f, x.bytes...)
 		}

@@ -52,6 +52,31 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
+// What is sent before Uncork leaves with the answer to the handshake: one write
+// on a socket that can be tried.
+func TestFirstFrameWithTheAnswer(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		w := start(t, way, options(), echo)
+		w.first = frame(opText, "welcome")
+		p, s := w.dial()
+		p.expect(opText, "welcome")
+		if s.raw != nil {
+			require.EqualValues(t, 1, w.writes.Load())
+		}
+	})
+}
+
+// A client that is behind from the start gets the answer whole all the same.
+func TestAnswerIsNotCutOff(t *testing.T) {
+	o := options()
+	o.MaxQueue = 64
+	w := start(t, overTCP, o, echo)
+	w.first = frame(opText, filler(200))
+	p, _ := w.dial() // checks it
+	p.expect(opClose, "\x0f\xa0slow consumer")
+	p.expectEnd()
+}
+
 // What a client sends without waiting for the answer is in net/http's buffer
 // when the connection is hijacked.
 func TestFramesWithTheHandshake(t *testing.T) {

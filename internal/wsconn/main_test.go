@@ -70,6 +70,10 @@ type world struct {
 	options func(r *http.Request) *Options
 	// hooked connections have session.hook.
 	hooked bool
+	// first, if set, is sent before the answer to the handshake has left, and
+	// writes counts how many writes that made.
+	first  []byte
+	writes atomic.Int64
 	// wrap, if set, is put around every ResponseWriter.
 	wrap func(http.ResponseWriter) http.ResponseWriter
 
@@ -188,6 +192,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	c.Start(s)
+	if w.first != nil {
+		c.wrote = func() { w.writes.Add(1) }
+		c.Send(w.first, false, nil)
+	}
 	c.answered()
 	go s.run() // ends with the connection; the cleanup waits for it
 	w.accepted <- s
