@@ -267,7 +267,7 @@ func (r *room) counts(count int, newer bool) {
 		ro.own -= sign(a.before)
 	}
 	if !settling && ro.own == 0 && ro.count != ro.told {
-		r.tellSoon()
+		r.events.tell(r, 0)
 	}
 }
 

@@ -98,8 +98,16 @@ func (c *Client) close(code int, reason string) {
 
 // start begins the session, in a goroutine of its own.
 func (c *Client) start() {
-	defer func() { go c.read() }() // with a small stack, whatever opened took; also if that ends its goroutine
+	over := false
+	defer func() {
+		if !over { // the program has ended this goroutine
+			go c.read()
+		}
+	}()
 	c.opened()
+	over = true
+	c.conn.Grew()
+	c.read()
 }
 
 // read is the session's goroutine; it ends with the connection, or hands over

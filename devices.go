@@ -82,6 +82,7 @@ func (d *devices) claim(c *Client) (registered func(), there bool) {
 	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
 		return func() {}, true
 	}
+	c.conn.Uncork() // only "welcome" waits for it, not the answer to the handshake
 	ctx, cancel := context.WithDeadline(h.ctx, c.since.Add(claimWait))
 	defer cancel()
 	done, err := d.enter(ctx, c)

@@ -8,6 +8,7 @@ import (
 
 const (
 	memberDelay   = 200 * time.Millisecond // comings and goings of this long are told together
+	memberPause   = 4 * memberDelay        // and of this long where they do not end: to tell them is a write for each member
 	memberNames   = 1000                   // above so many users only the count is told
 	typingTimeout = 5 * time.Second
 	typingRepeat  = time.Second // a session's "typing" is passed on no more often
@@ -18,6 +19,7 @@ const (
 type roomEvents struct {
 	joined, left map[string]struct{} // since members were told last
 	timed        bool                // tellMembers is due
+	told         time.Time           // when it last told something
 	typing       map[*Client]*typist
 }
 
@@ -43,11 +45,12 @@ func (e *roomEvents) changed(user string, to *map[string]struct{}, from map[stri
 	(*to)[user] = struct{}{}
 }
 
-// tell has the members told after a while, or sooner; the room's mu is held.
+// tell has the members told after a while, or sooner, but not within
+// memberPause of the last time; the room's mu is held.
 func (e *roomEvents) tell(r *room, after time.Duration) {
 	if !e.timed {
 		e.timed = true
-		time.AfterFunc(after, r.tellMembers)
+		time.AfterFunc(max(after, time.Until(e.told.Add(memberPause))), r.tellMembers)
 	}
 }
 
@@ -68,8 +71,9 @@ func (r *room) tellMembers() {
 		}
 		r.pending = append(r.pending, frame{bytes: wire.AppendMembers(nil, r.id.Name, joined, left, count)})
 		if ro := r.roster; ro != nil {
-			ro.told, ro.toldAt = count, time.Now()
+			ro.told = count
 		}
+		e.told = time.Now()
 	}
 	e.joined, e.left = nil, nil
 	r.mu.Unlock()

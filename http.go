@@ -86,7 +86,7 @@ func isUpgrade(r *http.Request) bool {
 
 // identify asks the ticket, if there is one, else the Authenticator.
 func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
-	if id := r.URL.Query().Get("ticket"); id != "" && isUpgrade(r) {
+	if id := ticketOf(r); id != "" && isUpgrade(r) {
 		t, err := h.redeem(r.Context(), id, false)
 		switch {
 		case err != nil:
@@ -123,6 +123,14 @@ func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 		who.Rooms[i] = strings.Clone(room)
 	}
 	return who, nil, nil
+}
+
+// ticketOf parses the query only if there is one: nobody else here needs it.
+func ticketOf(r *http.Request) string {
+	if !strings.Contains(r.URL.RawQuery, "ticket=") {
+		return ""
+	}
+	return r.URL.Query().Get("ticket")
 }
 
 // errAbandoned: the client is gone before its session has begun. While this
@@ -162,8 +170,11 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
 	conn.Start(connHandler{c})
-	conn.Cork() // "welcome" comes first, and when it comes the session is known
-	c.send(wire.AppendWelcome(nil, &wire.Welcome{
+	registered, there := h.devices.claim(c)
+	// "welcome" comes first, with the answer to the handshake if that still
+	// waits, and when it comes the session is known.
+	conn.Cork()
+	c.send(wire.AppendWelcome(make([]byte, 0, 320), &wire.Welcome{
 		Session:  c.id,
 		User:     who.User,
 		Node:     h.cfg.Node,
@@ -172,7 +183,6 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		Durable:  h.store.Durable(),
 		Time:     time.Now().UnixMilli(),
 	}))
-	registered, there := h.devices.claim(c)
 	if err = errAbandoned; there {
 		err = h.register(c)
 	}
@@ -193,13 +203,14 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	go c.start() // ends with the connection; Shutdown waits for it
 }
 
-// notUpgraded answers a handshake that came to nothing, if anybody is there to
-// be answered. That the connection cannot be had is the program's fault, not
-// the client's, and the client does not learn what it is made of.
+// notUpgraded answers a handshake that came to nothing. That the connection
+// cannot be had is the program's fault, not the client's, and the client does
+// not learn what it is made of.
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
 	var no *wsconn.Refusal
 	if !errors.As(err, &no) {
-		h.log.Debug("handshake failed", "remote", h.ClientAddr(r), "err", err)
+		h.log.Error("a handshake failed", "remote", h.ClientAddr(r), "err", err)
+		h.refuse(w, r, errInternal)
 		return
 	}
 	maps.Copy(w.Header(), no.Header)

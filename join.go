@@ -116,7 +116,7 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	page, truncated, ok := r.recent(q, since)
 	if ok && !ahead {
 		head, _ := r.head(user)
-		f := wire.AppendJoined(nil, ref, r.id.Name, head, truncated && since, r.headcount())
+		f := wire.AppendJoined(make([]byte, 0, 160+len(ref)+len(r.id.Name)), ref, r.id.Name, head, truncated && since, r.headcount())
 		c.conn.Queue(f)
 		*sent += len(f)
 		for _, x := range page { // no copy: they are the room's, for all its members

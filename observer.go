@@ -46,7 +46,7 @@ type SessionEnd struct {
 
 // observe calls one of the Observer's functions.
 func (h *Hub) observe(what string, f func()) {
-	_ = guard(h, "Observer."+what, func() error { f(); return nil })
+	_ = guard(h, what, func() error { f(); return nil })
 }
 
 // seldom warns of what may be so for every frame of every client: once a
@@ -81,7 +81,7 @@ func (c *Client) opened() {
 	h.count.opened.Add(1)
 	h.log.Debug("session opened", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant)
 	if f := h.cfg.Observer.SessionOpened; f != nil {
-		h.observe("SessionOpened", func() { f(c) })
+		h.observe("Observer.SessionOpened", func() { f(c) })
 	}
 }
 
@@ -95,7 +95,7 @@ func (c *Client) closed() {
 	count(&h.count.mu, h.count.closed, code)
 	h.log.Debug("session closed", "session", c.id, "user", c.who.User, "tenant", c.who.Tenant, "code", end.Code, "by_client", end.ByClient, "duration", end.Duration)
 	if f := h.cfg.Observer.SessionClosed; f != nil {
-		h.observe("SessionClosed", func() { f(c, end) })
+		h.observe("Observer.SessionClosed", func() { f(c, end) })
 	}
 }
 
@@ -110,6 +110,6 @@ func (h *Hub) refused(r *http.Request, e *Error) {
 	count(&h.count.mu, h.count.refused, e.Code)
 	h.log.Debug("handshake refused", "remote", h.ClientAddr(r), "code", e.Code, "reason", e.Message)
 	if f := h.cfg.Observer.HandshakeRefused; f != nil {
-		h.observe("HandshakeRefused", func() { f(r, e) })
+		h.observe("Observer.HandshakeRefused", func() { f(r, e) })
 	}
 }

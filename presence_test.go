@@ -71,7 +71,7 @@ func TestMembersAreCoalesced(t *testing.T) {
 		}
 		pass(time.Second)
 		got := alice.all("members")
-		require.LessOrEqual(t, len(got), 7, "in a second, at most one each 200 ms")
+		require.Len(t, got, 3, "after 200 ms, then each 800 ms")
 		for _, f := range got {
 			for _, u := range f["joined"].([]any) {
 				require.False(t, here[u], "%v came twice", u)

@@ -23,7 +23,6 @@ type roster struct {
 	heard   int  // how often it has told what has changed
 	own     int  // users that came to this hub, less those that left it, and are not in count
 	told    int  // the last count that a member was told
-	toldAt  time.Time
 
 	waiting map[string]announcement // users of whose sessions the Directory is not told yet
 	sending map[string]announcement // of whom it is being told
@@ -142,13 +141,7 @@ func (r *room) hear(joined, left []string, count int) {
 	for _, user := range left {
 		r.events.went(user)
 	}
-	r.tellSoon()
-}
-
-// tellSoon tells the members what they do not know, memberDelay after the last
-// time; mu is held.
-func (r *room) tellSoon() {
-	r.events.tell(r, max(0, time.Until(r.roster.toldAt.Add(memberDelay))))
+	r.events.tell(r, 0) // gathered already
 }
 
 // doubt has the count asked for, and all announced again if the Directory has

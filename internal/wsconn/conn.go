@@ -93,6 +93,10 @@ func (c *Conn) Start(h Handler) {
 	c.o.Sweeper.add(c)
 }
 
+// Grew says that the goroutine which is about to read has done other things,
+// so that its stack is to be exchanged like that of one which has read.
+func (c *Conn) Grew() { c.grown.Store(true) }
+
 // Subprotocol is what was negotiated, or empty.
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -34,13 +33,14 @@ type HijackError struct {
 func (e *HijackError) Error() string { return fmt.Sprintf("hijack %s: %v", e.Writer, e.Err) }
 func (e *HijackError) Unwrap() error { return e.Err }
 
-// Accept answers a WebSocket handshake. The caller runs Next in a goroutine of
-// its own and calls Finish when that ends. After a [*Refusal] the caller
-// answers; after any other error the client is gone.
+// Accept agrees to a WebSocket handshake. The caller runs Next in a goroutine of
+// its own and calls Finish when that ends. Any error is a [*Refusal], which is
+// the caller's to answer with.
 //
 // The 101 goes to the connection itself, not through w: middleware's writers
 // may hold a status back until a body comes, and some never let it go once the
-// connection is hijacked.
+// connection is hijacked. It waits for Uncork, so that it and the first frame
+// are one write.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 	c := &Conn{o: o}
 	c.in.scan.max = int64(o.MaxMessage)
@@ -49,19 +49,15 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 		Subprotocols:       o.Subprotocols,
 		InsecureSkipVerify: true, // the hub has checked the origin
 	})
-	if err != nil {
-		switch {
-		case c.nc != nil:
-			_ = c.nc.Close()
-		case h.failed != nil:
-			return nil, &Refusal{Status: http.StatusNotImplemented, Err: h.failed}
-		default:
-			for _, k := range []string{"Content-Type", "X-Content-Type-Options"} { // of a text that is not sent
-				h.header.Del(k)
-			}
-			return nil, &Refusal{Status: h.status, Header: h.header, Err: err}
+	switch {
+	case err == nil:
+	case h.failed != nil:
+		return nil, &Refusal{Status: http.StatusNotImplemented, Err: h.failed}
+	default:
+		for _, k := range []string{"Content-Type", "X-Content-Type-Options"} { // of a text that is not sent
+			h.header.Del(k)
 		}
-		return nil, err
+		return nil, &Refusal{Status: h.status, Header: h.header, Err: err}
 	}
 	c.ws = ws
 	ws.SetReadLimit(-1) // the scanner decides, on the declared length
@@ -108,11 +104,6 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	c := h.c
 	c.nc = nc
-	_ = nc.SetDeadline(time.Now().Add(c.o.WriteTimeout))
-	if _, err := nc.Write(h.answer()); err != nil {
-		return nil, nil, err
-	}
-	_ = nc.SetDeadline(time.Time{})
 	switch s := nc.(type) { // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
 		c.raw, _ = s.SyscallConn()
@@ -129,6 +120,7 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		b, _ := rw.Reader.Peek(n)
 		c.in.preload(b)
 	}
+	c.answer(h.answer())
 	c.br = bufio.NewReaderSize(c, 16)
 	return c, bufio.NewReadWriter(c.br, bufio.NewWriterSize(c, 128)), nil
 }
@@ -141,17 +133,14 @@ var ofBodies = map[string]bool{
 // answer is the 101 with coder's header fields and what the program had set
 // before, such as cookies.
 func (h *handshaker) answer() []byte {
-	var b bytes.Buffer
+	for k, v := range h.w.Header() {
+		if _, coders := h.header[k]; !coders && !ofBodies[k] {
+			h.header[k] = v
+		}
+	}
+	b := bytes.NewBuffer(make([]byte, 0, 512))
 	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = h.header.Write(&b)
-	not := make(map[string]bool, len(ofBodies)+len(h.header))
-	for k := range ofBodies {
-		not[k] = true
-	}
-	for k := range h.header {
-		not[k] = true
-	}
-	_ = h.w.Header().WriteSubset(&b, not)
+	_ = h.header.Write(b)
 	b.WriteString("\r\n")
 	return b.Bytes()
 }

@@ -52,6 +52,37 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
+// What is sent before Uncork leaves with the answer to the handshake: one write
+// on a socket that can be tried.
+func TestFirstFrameWithTheAnswer(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		w := start(t, way, options(), echo)
+		w.first = frame(opText, "welcome")
+		p, s := w.dial()
+		p.expect(opText, "welcome")
+		if s.raw != nil {
+			require.EqualValues(t, 1, w.writes.Load())
+		}
+	})
+}
+
+// Whoever is cut off before the answer has left gets it whole all the same.
+func TestAnswerIsNotCutOff(t *testing.T) {
+	here, there := net.Pipe()
+	defer func() { _ = here.Close(); _ = there.Close() }()
+	o := options()
+	c := &Conn{o: &o, nc: here}
+	c.out.writing = true // nobody writes: all of it stays in the queue
+	c.answer([]byte("101"))
+	c.Send(frame(opText, "welcome"), false, nil)
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	require.True(t, c.latch(slowCode, "", true))
+	require.Len(t, c.out.queue, 2)
+	require.Equal(t, "101", string(c.out.queue[0].b))
+	require.Equal(t, "\x88\x02\x0f\xa0", string(c.out.queue[1].b))
+}
+
 // What a client sends without waiting for the answer is in net/http's buffer
 // when the connection is hijacked.
 func TestFramesWithTheHandshake(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -69,6 +70,10 @@ type world struct {
 	options func(r *http.Request) *Options
 	// hooked connections have session.hook.
 	hooked bool
+	// first, if set, is sent before the answer to the handshake has left, and
+	// writes counts how many writes that made.
+	first  []byte
+	writes atomic.Int64
 	// wrap, if set, is put around every ResponseWriter.
 	wrap func(http.ResponseWriter) http.ResponseWriter
 
@@ -187,8 +192,28 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	}
 	c.Start(s)
+	if w.first != nil {
+		c.wrote = func() { w.writes.Add(1) }
+		c.Send(w.first, false, nil)
+	}
+	c.answered()
 	go s.run() // ends with the connection; the cleanup waits for it
 	w.accepted <- s
+}
+
+// answered sends the answer to the handshake, and returns when whoever writes
+// it has ended.
+func (c *Conn) answered() {
+	c.Uncork()
+	for c.waitBelow(1) {
+		c.out.mu.Lock()
+		writing := c.out.writing
+		c.out.mu.Unlock()
+		if !writing {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // session is what a hub makes of a connection.
@@ -540,6 +565,7 @@ func conn(t testing.TB, nc net.Conn, maxMessage int) *Conn {
 	c, err := Accept(hijackOf{httptest.NewRecorder(), nc}, r, &o)
 	require.NoError(t, err)
 	c.Start(nobody{})
+	c.answered()
 	return c
 }
 

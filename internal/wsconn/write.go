@@ -247,6 +247,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// answer queues the answer to the handshake, corked. Like the rest of a frame
+// it must go out whole, whatever comes.
+func (c *Conn) answer(head []byte) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corked, o.partial = true, true
+	o.append(head, false)
+	o.excused = o.bytes
+}
+
 // Cork holds frames back until Uncork, so that all a client's command brings
 // about leaves in one write. What is more than a write takes is not held back.
 func (c *Conn) Cork() {
