@@ -43,7 +43,7 @@ type Options struct {
 	Subprotocols []string
 	MaxMessage   int           // bytes a client's message may have, over all its fragments
 	MaxQueue     int           // bytes that may wait for a client before it is a slow consumer
-	WriteTimeout time.Duration // how long 16 KiB may take
+	WriteTimeout time.Duration // how long 16 KiB may take; the sweeper sees to it
 	CloseTimeout time.Duration // how long a closing connection is waited for
 	SlowCode     int           // close code of a slow consumer
 	SilentCode   int           // close code of a client that stopped answering

@@ -12,7 +12,8 @@ import (
 // A Sweeper looks at every connection once a tick: one goroutine a shard for
 // thousands of connections, in place of timers for each. It sends a ping to a
 // client that has been silent for the ping interval and closes it with
-// SilentCode after twice that.
+// SilentCode after twice that. It ends a write that takes longer than
+// WriteTimeout, at the first tick after that.
 //
 // It also sees to it that an idle connection's goroutine has a small stack. A
 // stack grows with the first message to 4 KiB, and the runtime never shrinks
@@ -124,6 +125,9 @@ func (c *Conn) poke() {
 }
 
 func (s *Sweeper) sweep(c *Conn, now int64) {
+	if since := c.out.since.Load(); since != 0 && time.Duration(now-since) > c.o.WriteTimeout {
+		c.overdue(since)
+	}
 	if c.busy.Load() {
 		return // pongs may be waiting to be read
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -42,6 +43,10 @@ type outbox struct {
 	theirs  bool      // that was the peer's
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
+
+	// since is the sweeper's clock when writeLoop's write at hand began; 0: there
+	// is none. It needs no lock.
+	since atomic.Int64
 }
 
 type queued struct {
@@ -86,7 +91,7 @@ func (c *Conn) Send(frames []byte, volatile bool, g *Gate) {
 func (c *Conn) wake() {
 	if o := &c.out; !o.writing && len(o.queue) > 0 && !c.held() && !o.dead {
 		o.writing = true
-		go c.writeLoop() // ends when the queue is empty, or by its write deadline
+		go c.writeLoop() // ends when the queue is empty, or with the socket: see overdue
 	}
 }
 
@@ -323,7 +328,7 @@ func (c *Conn) waitBelow(n int) bool {
 	low := o.low
 	c.wake()
 	o.mu.Unlock()
-	<-low // closed by the writer: it gets on, or its deadline passes
+	<-low // closed by the writer: it gets on, or is overdue
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return !o.dead
@@ -457,9 +462,6 @@ func (c *Conn) writeLoop() {
 		o.mu.Lock()
 		if o.dead || len(o.queue) == 0 || c.held() {
 			o.writing = false
-			if !o.dead && !o.latched {
-				_ = c.nc.SetWriteDeadline(time.Time{})
-			}
 			o.mu.Unlock()
 			return
 		}
@@ -467,12 +469,9 @@ func (c *Conn) writeLoop() {
 		o.mu.Unlock()
 		for len(b) > 0 {
 			piece := b[:min(len(b), pieceSize)]
-			o.mu.Lock()
-			if !o.latched { // latch has set a deadline of its own
-				_ = c.nc.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout))
-			}
-			o.mu.Unlock()
+			o.since.Store(c.o.Sweeper.now.Load())
 			_, err := c.nc.Write(piece)
+			o.since.Store(0)
 			o.mu.Lock()
 			if err != nil && !o.dead {
 				c.writeFailed(err)
@@ -489,6 +488,17 @@ func (c *Conn) writeLoop() {
 				pace.Yield()
 			}
 		}
+	}
+}
+
+// overdue ends the write that began at since, by the sweeper's clock. That of
+// a connection which is latched has a deadline of its own.
+func (c *Conn) overdue(since int64) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.latched && o.since.Load() == since {
+		_ = c.nc.SetWriteDeadline(longAgo) // it is late if it ends now, and what follows need not be tried
 	}
 }
 

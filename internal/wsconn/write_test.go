@@ -451,20 +451,21 @@ func TestSendPacedToAClosingConnection(t *testing.T) {
 	cases := map[string]struct {
 		how   func(p *peer, s *session)
 		after time.Duration
+		late  time.Duration // at most
 	}{
-		"peer reads nothing": {func(_ *peer, s *session) { s.Shutdown(1001, "") }, time.Minute},
+		"peer reads nothing": {func(_ *peer, s *session) { s.Shutdown(1001, "") }, time.Minute, 0},
 		"peer reads": {func(p *peer, s *session) {
 			s.Shutdown(1001, "")
 			p.expect(opText, filler(200_000))
-		}, 0},
+		}, 0, 0},
 		"slow consumer": {func(_ *peer, s *session) {
 			for s.CloseCode() == 0 {
 				s.Send(text("x"), false, nil)
 			}
-		}, time.Minute},
-		"write timeout": {func(*peer, *session) {}, 10 * time.Second},
-		"abort":         {func(_ *peer, s *session) { s.Abort() }, 0},
-		"peer is gone":  {func(p *peer, _ *session) { _ = p.nc.Close() }, 0},
+		}, time.Minute, 0},
+		"write timeout": {func(*peer, *session) {}, 10 * time.Second, time.Second},
+		"abort":         {func(_ *peer, s *session) { s.Abort() }, 0, 0},
+		"peer is gone":  {func(p *peer, _ *session) { _ = p.nc.Close() }, 0, 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -477,13 +478,15 @@ func TestSendPacedToAClosingConnection(t *testing.T) {
 				w := start(t, overPipe, o, func(s *session, _ bool, _ []byte) {
 					result <- s.SendPaced(text(filler(200_000)))
 				})
+				time.Sleep(700 * time.Millisecond) // between two looks of the sweeper's
 				p, s := w.dial()
 				p.send(clientText("replay"))
 				synctest.Wait()
 				began := time.Now()
 				tc.how(p, s)
 				require.False(t, <-result)
-				require.Equal(t, tc.after, time.Since(began))
+				require.GreaterOrEqual(t, time.Since(began), tc.after)
+				require.LessOrEqual(t, time.Since(began), tc.after+tc.late)
 				if name == "peer reads" {
 					p.expectClose(1001)
 				}
@@ -600,10 +603,29 @@ func TestWriteTimeout(t *testing.T) {
 		require.Zero(t, s.CloseCode())
 		now := time.Now()
 		<-s.done
-		require.LessOrEqual(t, time.Since(now), 10*time.Second)
+		require.LessOrEqual(t, time.Since(now), 11*time.Second) // the sweeper looks once a second
 		require.Equal(t, slowCode, s.CloseCode())
 		_, err := io.ReadAll(p.br)
 		require.NoError(t, err)
+	})
+}
+
+// What is over is not overdue, however long nothing follows it.
+func TestNothingIsOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options()
+		o.WriteTimeout = 10 * time.Second
+		p, s := frozen(t, o)
+		began := s.out.since.Load()
+		require.NotZero(t, began)
+		for range 3 {
+			p.expect(opText, "held")
+			time.Sleep(time.Minute)
+			s.overdue(began) // the sweeper has seen that write, and is slow
+			s.Send(text("held"), false, nil)
+		}
+		p.expect(opText, "held")
+		require.Zero(t, s.CloseCode())
 	})
 }
 
