@@ -35,7 +35,7 @@ export async function chat(w) {
   figures.added = await alice.page.evaluate(() => window.added);
   figures.layers = await alice.page.evaluate(() => [...document.querySelectorAll('#messages .message:not(.last-own) *')].filter((e) => {
     const { overflow, position, clipPath, contain } = getComputedStyle(e);
-    return overflow !== 'visible' || position !== 'static' || clipPath !== 'none' || contain !== 'none';
+    return e.checkVisibility() && (overflow !== 'visible' || position !== 'static' || clipPath !== 'none' || contain !== 'none');
   }).length);
   await alice.context.close();
   return figures;
