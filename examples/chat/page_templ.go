@@ -1592,7 +1592,7 @@ func messageItem(l *locale, m messageView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			var templ_7745c5c3_Var91 = []any{"message", m.Style, templ.KV("follows", m.Follows)}
+			var templ_7745c5c3_Var91 = []any{"message", m.Style, templ.KV("follows", m.Follows), templ.KV("again", m.Again)}
 			templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_ElementWriter, templ_7745c5c3_Var91...)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -161,7 +161,7 @@ func TestFirstPaint(t *testing.T) {
 		{"message told notice", "You", "", ""},
 		{"message", "bob", "", ""},
 		{"message mine", "You", "saved", "only you and carol"}, // though bob is further
-		{"message mine", "You", "delivered", "only you and dave"},
+		{"message mine again", "You", "delivered", "only you and dave"},
 		{"message mine", "You", "delivered", ""},
 	}, shapes)
 	assert.Equal(t, locales[0].T("tick.seen"), items[0].one(t, "span.ticks").words())
@@ -368,7 +368,7 @@ func TestWhatOthersWriteIsText(t *testing.T) {
 	p.Rooms = []roomView{{Name: attack, Href: attack, Label: attack, Head: attack, Badge: attack, Preview: attack}}
 	p.People = []personView{p.Me}
 	p.Lines = []line{
-		messageItem(l, messageView{attack, attack, attack, attack, attack, attack, attack, "mine", false, "sent", attack, attack, "hue1", attack, spans(attack)}),
+		messageItem(l, messageView{attack, attack, attack, attack, attack, attack, attack, "mine", false, "sent", true, attack, attack, "hue1", attack, spans(attack)}),
 		dayItem(dayView{attack, attack}),
 	}
 	for _, c := range []templ.Component{chatPage(p), loginPage(p, attack, attack)} {

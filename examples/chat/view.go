@@ -27,6 +27,7 @@ type messageView struct {
 	Style                     string // classes: mine, or told and what
 	Follows                   bool   // under the heading of the one before
 	State                     string // of one's own: saved, delivered, seen
+	Again                     bool   // a later one is as far
 	Time, Clock               string // for machines, for people
 	Hue, Initial              string
 	Words                     []span
@@ -233,6 +234,14 @@ func (p *page) preview(me string, m gohub.Message) string {
 func (p *page) messages(me string, k known, zone *time.Location, told bool) {
 	now := time.Now().In(zone)
 	divided := p.Boot.Seen == 0 // nothing says what is new
+	views := make([]messageView, len(k.messages))
+	later := map[string]bool{} // states
+	for i, m := range slices.Backward(k.messages) {
+		v := p.message(me, m, m.Time().In(zone))
+		v.Again = v.State != "" && later[v.State]
+		later[v.State] = true
+		views[i] = v
+	}
 	var before *gohub.Message
 	var day string
 	for i := range k.messages {
@@ -247,7 +256,7 @@ func (p *page) messages(me string, k known, zone *time.Location, told bool) {
 			p.Lines = append(p.Lines, dividerItem(p.locale))
 			before, divided = nil, true
 		}
-		v := p.message(me, *m, at)
+		v := views[i]
 		v.Follows = before != nil && before.Sender == m.Sender && before.Kind == m.Kind && before.To == m.To && m.Time().Sub(before.Time()) < together
 		p.Lines = append(p.Lines, messageItem(p.locale, v))
 		before = m

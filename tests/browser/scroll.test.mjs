@@ -17,6 +17,7 @@ test(`${MESSAGES} messages scroll nearly as lightly as a page without a script, 
   const [floor, ours] = [await plain(w), await chat(w)];
   const figures = `plain ${JSON.stringify(floor)}\nchat ${JSON.stringify(ours)}`;
   assert.ok(floor.tasks > 50 && ours.tasks > 50, figures);
-  assert.ok(ours.added > 0 && ours.added <= 25, `${ours.added} elements at once: a page comes in parts\n${figures}`);
+  assert.ok(ours.added > 0 && ours.added <= 10, `${ours.added} elements at once: a page comes in parts\n${figures}`);
+  assert.equal(ours.layers, 0, 'elements in messages that are layers of their own, which every frame goes through');
   assert.ok(ours.longest <= 3 * Math.max(floor.longest, 50), figures);
 });

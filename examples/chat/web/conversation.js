@@ -6,7 +6,7 @@ import { Timeline } from './timeline.js';
 
 const PAGE = 40; // messages of history at a time
 const FIRST = 50; // with the first look
-export const MOST = 200; // messages kept of the room on screen
+export const MOST = 160; // messages kept of the room on screen
 const FEW = 60; // and of the others
 const AROUND = 70; // kept on either side of the reader, where there are too many
 const PEOPLE = 1_000; // users that are listed; of larger rooms only the count is known
@@ -207,7 +207,7 @@ export class Conversation {
     if (!timeline.more || !before) return undefined;
     return this.#load({ before }, () => timeline.first?.seq === before, ({ more }) => {
       timeline.more = more;
-      if (timeline.messages.length > MOST) timeline.cutEnd(MOST - PAGE);
+      if (timeline.messages.length > MOST) timeline.cutEnd(MOST);
     });
   }
 
@@ -217,7 +217,7 @@ export class Conversation {
     const after = timeline.last?.seq ?? 0;
     return this.#load({ after }, () => timeline.newer && timeline.last?.seq === after, ({ more }) => {
       if (!more) timeline.reachEnd();
-      if (timeline.messages.length > MOST) timeline.cutStart(MOST - PAGE);
+      if (timeline.messages.length > MOST) timeline.cutStart(MOST);
     });
   }
 

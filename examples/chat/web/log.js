@@ -5,11 +5,11 @@ import { MOST } from './conversation.js';
 import { $, arrange, frame, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
 import { boot, dateAndTime, day, t } from './i18n.js';
-import { dayOf, isNotice, paint, stateOf, timeOf } from './message.js';
+import { dayOf, isNotice, paint, paintOnce, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
 
 const TOGETHER = 5 * 60_000; // ms between messages of one sender that share a heading
-const AT_ONCE = 10; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
+const AT_ONCE = 5; // messages that a frame adds at either end: a page of them in one would be felt on a slow machine
 const SCREEN = 16; // with which a room opens
 
 const log = $('log');
@@ -17,6 +17,7 @@ const list = $('messages');
 let shown; // the conversation on screen
 let divider;
 let days = new Map(); // midnight → heading
+let below; // the message at the beginning, before what comes above it
 let partial = false; // more is to come into the log, a few messages a frame
 let changed = false; // what is there already, since it was drawn
 let stop = () => {};
@@ -87,13 +88,14 @@ function draw() {
   const part = partOf(timeline.messages);
   const wanted = elementsOf(shown, part);
   const moves = changed || wanted.at(-1) !== list.lastElementChild; // what is read would; what comes above does not
+  if (!partial) below = list.querySelector('.message');
   const release = moves ? scroll.hold() : () => {};
-  if (moves && !scroll.following()) layOut(wanted.slice(1 + wanted.findLastIndex((e) => e.isConnected)));
   changed = false;
   const more = timeline.more || part[0] !== timeline.messages[0];
   const over = !more || !timeline.first;
-  if (over && $('earlier').contains(document.activeElement)) list.querySelector('.message')?.focus({ preventScroll: true }); // the one below it
+  if (over && $('earlier').contains(document.activeElement)) below?.focus({ preventScroll: true });
   arrange(list, wanted);
+  const was = partial;
   partial = part.length < timeline.messages.length;
   if (partial) redraw();
   $('earlier').hidden = over;
@@ -104,6 +106,7 @@ function draw() {
   release();
   stop();
   scroll.settle();
+  if (was && !partial) scroll.reach(); // whoever has scrolled meanwhile need not again
   log.getBoundingClientRect(); // lays out, if it has not been
 }
 
@@ -116,21 +119,12 @@ function partOf(messages) {
   return messages.slice(partial ? Math.max(0, from - AT_ONCE) : from, messages.findLastIndex(isThere) + 1 + AT_ONCE);
 }
 
-// layOut has what is new laid out at once, though it may be out of sight: below the reader, a height that was only
-// guessed would move what they read once it is known; and frames are left to scroll.
-function layOut(fresh) {
-  if (fresh.length === 0) return;
-  for (const e of fresh) e.classList.add('fresh');
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    for (const e of fresh) e.classList.remove('fresh');
-  }));
-}
-
 // trim lets messages go where there are too many, far away from what is in view.
 function trim() {
   const { messages } = shown.timeline;
   if (messages.length <= MOST) return;
-  shown.trim(scroll.following() ? Infinity : messages.findIndex((m) => m.element === scroll.inView()));
+  const read = !scroll.following() && scroll.inView();
+  shown.trim(read ? messages.findIndex((m) => m.element === read) : Infinity);
 }
 
 // elementsOf gives what shall be in the log, in order: messages, a part of those of the conversation, and what is between.
@@ -165,6 +159,7 @@ function elementsOf(conversation, messages) {
     before = m;
     beforeDay = today;
   }
+  paintOnce(messages);
   return wanted;
 }
 

@@ -34,7 +34,7 @@ export function adopt() {
     if (to) m.to = to;
     for (const e of [element, ...parts.bubble.querySelectorAll('a')]) e.tabIndex = -1;
     parts.bubble.classList.toggle('big', onlyEmoji(words));
-    return Object.assign(m, { element, parts, words, painted: m.body, style: styleOf(m), ticked: `${state} 0` });
+    return Object.assign(m, { element, parts, words, painted: m.body, style: styleOf(m), ticked: `${state} 0`, state, again: element.classList.contains('again') });
   });
 }
 
@@ -108,12 +108,23 @@ export function paintTicks(m, state, readers) {
   if (m.ticked === shown) return;
   m.ticked = shown;
   const { ticks } = m.parts;
-  m.element.dataset.state = readers ? 'seen' : state;
+  m.element.dataset.state = m.state = readers ? 'seen' : state;
   m.element.classList.toggle('failed', state === 'failed');
   if (state === 'failed') return paintFailure(m, ticks);
   const words = readers ? t('tick.seen_by', { n: readers }) : t('tick.' + state);
   setText(ticks, words);
   ticks.title = words;
+}
+
+// paintOnce hides the ticks of those that are as far as a later one.
+export function paintOnce(messages) {
+  const shown = new Set();
+  for (const m of messages.toReversed()) {
+    if (!m.state) continue;
+    const again = shown.has(m.state);
+    if (m.state !== 'sending' && m.state !== 'failed') shown.add(m.state);
+    if (m.again !== again) m.element.classList.toggle('again', (m.again = again));
+  }
 }
 
 // reasonOf says why m was refused: in our words, where we know what the server means.

@@ -70,6 +70,12 @@ function onScroll() {
   if (!atEnd) moved = true;
   if (was !== atEnd) settle();
   else paintPill();
+  reach();
+}
+
+// reach gets what is next to what is seen.
+export function reach() {
+  const c = conversation();
   if (isPartial()) return; // what is to come may do
   if (above() < 2 * log.clientHeight && !atEnd) earlier();
   if (c.timeline.newer && distance() < 2 * log.clientHeight) {
@@ -83,13 +89,18 @@ function earlier() {
   conversation()?.earlier();
 }
 
-// inView is the message at the top of what is seen.
+// inView is the message at the top of what is seen. It is sought by its place: to ask the browser what is there would
+// have it get ready to paint.
 export function inView() {
-  const { left, top, width } = log.getBoundingClientRect();
-  for (const down of [8, 40, 80]) {
-    const e = document.elementFromPoint(left + width / 2, top + down)?.closest('.message');
-    if (e && list.contains(e)) return e;
+  const { top } = log.getBoundingClientRect();
+  const all = list.children;
+  let from = 0;
+  for (let to = all.length; from < to;) {
+    const at = (from + to) >> 1;
+    if (all[at].getBoundingClientRect().bottom > top + 8) to = at;
+    else from = at + 1;
   }
+  for (let e = all[from]; e; e = e.nextElementSibling) if (e.matches('.message')) return e;
   return list.querySelector('.message');
 }
 
