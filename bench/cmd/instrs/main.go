@@ -40,7 +40,7 @@ func run(argv []string, out io.Writer) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	cmd := exec.Command("valgrind", append([]string{ //nolint:noctx // go test has the limit of time
-		"-q", "--tool=callgrind", "--callgrind-out-file=" + filepath.Join(dir, "counts"),
+		"-q", "--vgdb=no", "--tool=callgrind", "--callgrind-out-file=" + filepath.Join(dir, "counts"),
 		"--dump-after=" + starts, "--dump-before=" + stops,
 	}, argv...)...)
 	// One thread and no collection, so that nobody else's work is counted. valgrind
