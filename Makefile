@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
 # What `make test` cannot do without; scripts/need.sh knows how to find and install each.
-NEEDS := go cc node npm chromium certutil postgres redis
+NEEDS := go cc node npm chromium certutil postgres redis valgrind
 
 # The JavaScript client, and tests that talk to the running server from outside; each with its package-lock.json.
 NODE_TESTS := clients/js tests/protocol tests/browser
@@ -56,7 +56,7 @@ test: needs ## everything, with whatever it needs installed first and nothing le
 all-tests:
 	@$(MAKE) quick-checks
 	@$(MAKE) test-go
-	@$(MAKE) alloc-check
+	@$(MAKE) guard
 	@$(MAKE) test-nested
 	@$(MAKE) test-workspace
 	@$(MAKE) test-node
@@ -76,13 +76,22 @@ test-go: ## Go tests of this module, under the race detector
 	go test -race -shuffle=on $(GOTESTFLAGS) ./...
 
 # So many operations whatever the machine, and one processor: then the same code allocates the same.
-GUARDED := -run='^$$' -benchmem -benchtime=1000x -count=3 -cpu=1 -skip='members=1000|PresencePage/100000' \
+GUARDED := -run='^$$' -benchmem -benchtime=1000x -count=3 -cpu=1 -skip='/members=100|/100000' \
 	-bench='^Benchmark(Publish|Submit|MemoryStoreAppend|MemoryBrokerPublish|PresencePage|Receipts|RingLookup|Route|LimiterSpend|Admit|DecodePublish|AppendMessage|TextSlash|Send|Cork|Echo)$$' \
 	. ./internal/wire ./internal/wsconn
 
-.PHONY: alloc-check
-alloc-check: ## what an operation allocates, beside bench/baseline.txt; takes no time into account
-	@go test $(GUARDED) | (cd bench && go run ./cmd/guard -baseline baseline.txt)
+# Those whose instructions are the same from run to run, to a percent or two; valgrind counts them. Only a
+# test program that is kept, if in /dev/null, has the names of functions, which it needs.
+COUNTED := -run='^$$' -benchtime=500x -cpu=1 -vet=off -exec='go -C $(CURDIR)/bench run ./cmd/instrs' -skip=//parallel -o=/dev/null \
+	-bench='^BenchmarkPublish$$/=4$$|Submit/=1$$|StoreAppend/=1$$|BrokerPublish/one/=1$$|Receipts/^1|RingLookup/=24|Route/=true|Spend/both|Admit/all_limits$$|DecodePublish|AppendMessage|TextSlash/object' \
+	. ./internal/wire
+
+COSTS = { echo "go: $$(go env GOVERSION)"; go test $(GUARDED); go test $(COUNTED); }
+
+.PHONY: guard
+guard: ## what an operation allocates and how many instructions it takes, beside bench/baseline.txt; no time
+	@scripts/need.sh go valgrind
+	@$(COSTS) | (cd bench && go run ./cmd/guard -baseline baseline.txt)
 
 .PHONY: test-nested
 test-nested: ## Go tests of the nested modules
@@ -169,9 +178,15 @@ bench-peers: ## gohub beside its peers (ROUNDS, BENCHFLAGS): tables, JSON and ch
 	@scripts/need.sh go node npm redis postgres
 	cd bench && go run ./cmd/bench -scenario peers -rounds $(ROUNDS) -o $(abspath $(PEERS))/peers.json -report $(abspath $(PEERS)) $(BENCHFLAGS)
 
+.PHONY: bench-account
+bench-account: ## how far from the floor gohub is, and why: a table, and flame graphs (ROUNDS) in PEERS=bench/peers/out
+	@scripts/need.sh go
+	cd bench && go run ./cmd/bench -account $(abspath $(PEERS)) -rounds $(ROUNDS) -retries 1 $(BENCHFLAGS)
+
 .PHONY: bench-baseline
-bench-baseline: ## write bench/baseline.txt, what alloc-check compares with; say in the commit why
-	go test $(GUARDED) >bench/baseline.txt
+bench-baseline: ## write bench/baseline.txt, what guard compares with; say in the commit why
+	@scripts/need.sh go valgrind
+	@$(COSTS) >bench/baseline.txt
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=30s

@@ -32,6 +32,7 @@ describe() {
 	certutil)  need "have certutil"       "libnss3-tools"      "certutil of NSS, to trust a CA in a browser's profile" ;;
 	postgres)  need "find_postgres"       "postgresql"         "PostgreSQL's server, 15 or newer: initdb, postgres, psql" ;;
 	redis)     need "have redis-server"   "redis-server"       "Redis 7.0 or newer, or another server with its name: redis-server" ;;
+	valgrind)  need "have valgrind"       "valgrind"           "valgrind, which counts instructions" ;;
 	*) echo "need.sh: nothing here is called '$1'" >&2; exit 2 ;;
 	esac
 }

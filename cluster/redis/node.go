@@ -27,6 +27,9 @@ type node struct {
 	parts   []*part
 	workers []chan carried
 	left    atomic.Bool // it has said that it ends
+
+	unknown atomic.Int32 // partitions of which no generation is known yet
+	begun   atomic.Int32 // those of the others whose first one this node has begun
 }
 
 // A part is what a node has to do with one partition: nothing that happens to
@@ -111,6 +114,7 @@ func newNode(b *Broker, r gohub.Receiver) *node {
 		p.watch.seen = map[string]sighting{}
 		n.parts = append(n.parts, p)
 	}
+	n.unknown.Store(int32(len(n.parts))) //nolint:gosec // a few dozen
 	return n
 }
 
@@ -236,6 +240,9 @@ func (p *part) beats(ctx context.Context) {
 			var now string
 			now, err = p.recover(ctx, gen)
 			if err == nil && now != "" {
+				if gen == "" {
+					p.n.found()
+				}
 				gen = now
 				p.epoch, p.quiet = p.epoch+1, true
 				err = p.beat(ctx, gen)
@@ -377,10 +384,25 @@ func (p *part) recover(ctx context.Context, gen string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if begun != "" {
+	switch {
+	case begun == "":
+	case gen == "" && len(p.n.parts) > 1:
+		p.n.begun.Add(1)
+	default:
 		p.log.Info("a new generation begins", "generation", begun)
 	}
 	return begun, nil
+}
+
+// found counts a partition whose generation this node has come to know. In a new
+// Redis Cluster the first hub begins all of them, which is one line of its log.
+func (n *node) found() {
+	if n.unknown.Add(-1) > 0 {
+		return
+	}
+	if begun := n.begun.Load(); begun > 0 {
+		n.b.o.Logger.Info("new generations begin", "node", n.name, "partitions", begun)
+	}
 }
 
 // load loads the scripts where the partition is. Only who begins a generation

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -362,8 +363,13 @@ func TestClusterAlarms(t *testing.T) {
 	c := redistest.NewCluster(t, 3, false)
 	b := brokerOf(t, c, prefix())
 	b.t.beat = 3 * time.Second
+	log := new(lines)
+	b.o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	runs(t, b, new(recorder))
 	before := generations(b)
+	begin := fmt.Sprintf("partitions=%d", clusterPartitions)
+	require.Eventually(t, func() bool { return log.count(begin) == 1 }, patience, time.Millisecond, "of all at once")
+	require.Zero(t, log.count("a new generation begins"), "and not of each")
 	began := func(part int) func() bool {
 		return func() bool { now := generations(b)[part]; return now != "" && now != before[part] }
 	}

@@ -44,6 +44,8 @@ type settings struct {
 	profile   string
 	out       string
 	report    string
+	account   string
+	resume    bool
 	within    time.Duration // 0: as long as it takes
 	began     time.Time
 	window    time.Duration
@@ -95,8 +97,10 @@ func parse() settings {
 		servers = append(servers, server{name: name, cmd: []string{path}})
 		return nil
 	})
-	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers; costs them about 1 %")
+	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers and flame graphs of them; costs them about 1 %")
+	flag.StringVar(&s.account, "account", "", "directory for an account of how far gohub is from the floor and why: profiles, flame graphs and a table; nothing else is run")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON; rounds that are in it already are kept, and these come after them")
+	flag.BoolVar(&s.resume, "resume", false, "the rounds in -o count among -rounds: the same command goes on where it was stopped")
 	flag.StringVar(&s.report, "report", "", "directory for tables and charts of what is in the file -o; with -scenario \"\" nothing is run first")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
@@ -117,6 +121,12 @@ func parse() settings {
 	}
 	if *only != "" {
 		s.servers = strings.Split(*only, ",")
+	}
+	if s.account != "" {
+		s.scenarios, s.profile = nil, s.account
+		for _, a := range accounts {
+			s.scenarios = append(s.scenarios, a.plan)
+		}
 	}
 	if *quick {
 		s.rounds, s.retries, s.patience, s.window, s.warm = 1, 0, 0, 2*time.Second, time.Second
@@ -139,6 +149,9 @@ func run(ctx context.Context, s settings) error {
 		if !ok {
 			return fmt.Errorf("no scenario %q", name)
 		}
+		if i := slices.IndexFunc(accounts, func(a accounted) bool { return a.plan == name }); s.account != "" && i >= 0 {
+			p = accounts[i].of()
+		}
 		if s.servers != nil {
 			p.servers = s.servers
 		}
@@ -153,12 +166,17 @@ func run(ctx context.Context, s settings) error {
 		if len(records) > 0 {
 			fmt.Print(table(p, records))
 		}
+		if err := errors.Join(err, b.save()); err != nil {
+			return err
+		}
+	}
+	if s.account != "" {
+		text, err := account(ctx, s.account, b.Records)
 		if err != nil {
 			return err
 		}
-		if err := b.save(); err != nil {
-			return err
-		}
+		fmt.Print("\n" + text)
+		return os.WriteFile(filepath.Join(s.account, "account.md"), []byte(text), 0o644)
 	}
 	if s.report != "" {
 		return report(s.report, b.document)
@@ -237,7 +255,8 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 	return nil
 }
 
-// scenario runs the servers in turns: A B C A B C.
+// scenario runs the servers in turns: A B C A B C. A round that is cut short is
+// left out.
 func (b *runner) scenario(ctx context.Context, p plan) (records []record, err error) {
 	frame, first := 0, 0 // of the first server, for the floors to copy; the round
 	for _, r := range b.Records {
@@ -246,19 +265,24 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 		}
 	}
 	longest := time.Duration(len(p.servers)) * 6 * time.Second // of a round: a guess until there was one
-	for round := first; round < first+b.rounds; round++ {
+	last := first + b.rounds
+	if b.resume {
+		last = b.rounds
+	}
+	for round := first; round < last; round++ {
 		began := time.Now()
 		if b.within > 0 && began.Add(longest).After(b.began.Add(b.within)) {
 			fmt.Fprintf(os.Stderr, "%s: %d rounds, no time for more\n", p.name, round-first)
 			break
 		}
+		whole := len(records)
 		for _, name := range p.servers {
-			if err := ctx.Err(); err != nil {
-				return records, err
-			}
 			r := b.quiet(ctx, p, name, round, frame)
 			if frame == 0 && !strings.HasPrefix(name, "floor") {
 				frame = r.Run.FrameBytes
+			}
+			if err := ctx.Err(); err != nil {
+				return records[:whole], err
 			}
 			records = append(records, r)
 		}
@@ -272,8 +296,13 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	var best record
 	for attempt := range b.retries + 1 {
 		r := record{Scenario: p.name, Server: name, Round: round}
+		began := time.Now()
 		machine.AwaitQuiet(ctx, b.patience, b.noise)
-		run, err := b.once(ctx, p, name, round, frame)
+		profile := ""
+		if b.profile != "" {
+			profile = profileOf(b.profile, p.name, name, round)
+		}
+		run, err := b.once(ctx, p, name, profile+fresh, frame)
 		r.Run = run
 		if err != nil {
 			r.Error = err.Error()
@@ -291,9 +320,19 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 			r.Noise = max(r.Noise, s.OtherCPU/(s.Seconds*float64(max(run.Cores, 1))))
 		}
 		r.Noisy = r.Noise > b.noise
-		fmt.Fprintf(os.Stderr, "%s %-17s round %d: %s\n", p.name, name, round+1, line(p, r))
+		fmt.Fprintf(os.Stderr, "%s %-17s round %d, %.1f s: %s\n", p.name, name, round+1, time.Since(began).Seconds(), line(p, r))
 		if attempt == 0 || best.Error != "" || r.Error == "" && r.Noise < best.Noise {
 			best = r
+			if profile != "" && r.Error == "" { // that of the run which counts
+				if err := os.Rename(profile+fresh, profile); err != nil {
+					fmt.Fprintln(os.Stderr, "bench: no profile:", err)
+				} else if err := draw(ctx, profile); err != nil {
+					fmt.Fprintln(os.Stderr, "bench: no flame graph:", err)
+				}
+			}
+		}
+		if profile != "" {
+			_ = os.Remove(profile + fresh) // if it has not got its name
 		}
 		best.Attempts = attempt + 1
 		if best.Error == "" && !best.Noisy || ctx.Err() != nil {
@@ -303,7 +342,10 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	return best
 }
 
-func (b *runner) once(ctx context.Context, p plan, name string, round, frame int) (result.Run, error) {
+// fresh ends the name of a profile whose run may not be the quietest.
+const fresh = ".new"
+
+func (b *runner) once(ctx context.Context, p plan, name, profile string, frame int) (result.Run, error) {
 	s, _ := serverByName(name) // prepare has checked
 	argv := slices.Clone(s.cmd)
 	if s.pkg != "" {
@@ -356,7 +398,7 @@ func (b *runner) once(ctx context.Context, p plan, name string, round, frame int
 		if err := os.MkdirAll(b.profile, 0o755); err != nil {
 			return result.Run{}, err
 		}
-		args = append(args, "-profile", filepath.Join(b.profile, fmt.Sprintf("%s-%s-%d.pprof", p.name, name, round+1)))
+		args = append(args, "-profile", profile)
 	}
 	return load(ctx, b.programs["./cmd/load"], append(args, b.loadArgs...), client)
 }

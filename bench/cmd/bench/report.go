@@ -89,7 +89,7 @@ func summary(records []record) string {
 	for _, c := range columns {
 		b.WriteString(" " + c[0] + " |")
 	}
-	b.WriteString("\n|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	b.WriteString(" rounds |\n|---|" + strings.Repeat("---|", len(columns)+1) + "\n")
 	for _, p := range peerPlans {
 		rs := of(records, p.name)
 		if len(rs) == 0 {
@@ -119,9 +119,21 @@ func summary(records []record) string {
 			}
 			b.WriteString(" " + text + " |")
 		}
-		b.WriteString("\n")
+		b.WriteString(" " + rounds(rs) + " |\n")
 	}
 	return b.String()
+}
+
+// rounds is over how many of them the servers' figures are.
+func rounds(records []record) string {
+	var n []int
+	for _, name := range served(records) {
+		n = append(n, len(good(records, name)))
+	}
+	if slices.Min(n) == slices.Max(n) {
+		return strconv.Itoa(n[0])
+	}
+	return fmt.Sprintf("%d–%d", slices.Min(n), slices.Max(n))
 }
 
 // telling is the figure that is drawn, or the one that ratios are of.
@@ -173,32 +185,34 @@ func bars(p plan, m metric, records []record) []byte {
 // grown is a figure at each step of a growth curve.
 type grown struct {
 	name, title string
-	steps       []int // the plans are name-step
+	steps       []step
 	of          metric
 }
 
+// step is a plan by what stands at the axis.
+type step struct{ at, plan string }
+
 var growing = []grown{
-	{"members", "fan-out at 50,000 deliveries a second, by members of the room", []int{100, 1000, 10000}, perMillion},
-	{"rooms", "5,000 messages a second in rooms of 4, by rooms", []int{50, 500, 4500}, perMessage},
-	{"connections", "memory of idle connections, by connections", []int{1000, 10000, 19000}, resident[1]},
+	{"members", "fan-out at 50,000 deliveries a second, by members of the room", []step{{"100", "members-100"}, {"1000", "members-1000"}, {"10000", "members-10000"}}, perMillion},
+	{"rooms", "5,000 messages a second in rooms of 4, by rooms", []step{{"50", "rooms-50"}, {"500", "rooms-500"}, {"4500", "rooms-4500"}}, perMessage},
+	{"connections", "memory of idle connections, by connections", []step{{"1000", "connections-1000"}, {"10000", "idle"}, {"19000", "idle-19k"}}, resident[1]},
 }
 
 // lines is nil where nothing was measured.
 func lines(g grown, records []record) []byte {
 	var steps []string
-	var all []record
-	for _, n := range g.steps {
-		steps = append(steps, fmt.Sprint(n))
-		all = append(all, of(records, fmt.Sprintf("%s-%d", g.name, n))...)
+	for _, s := range g.steps {
+		steps = append(steps, s.at)
 	}
-	if len(all) == 0 {
+	first := served(of(records, g.steps[0].plan)) // later ones may have more
+	if len(first) == 0 {
 		return nil
 	}
 	var out []chart.Line
-	for _, name := range served(all) {
+	for _, name := range first {
 		l := chart.Line{Name: name, Kind: kindOf(name)}
-		for _, n := range g.steps {
-			v := values(of(all, fmt.Sprintf("%s-%d", g.name, n)), name, g.of)
+		for _, s := range g.steps {
+			v := values(of(records, s.plan), name, g.of)
 			if len(v) == 0 {
 				l.Values = append(l.Values, math.NaN())
 				continue

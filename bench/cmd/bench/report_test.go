@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -39,7 +38,7 @@ func TestRoundsOfSeveralInvocationsMakeOneReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"### (paced-fanout)", "| [paced-fanout](#paced-fanout-paced-fan-out-1-room--1000-at-80-broadcasts-a-second-nothing-to-batch): server CPU-s per million | **3.00** | — |", "| 3.00 (2.00–4.00) |", "were quiet: gohub 40 % in round 2",
+		"### (paced-fanout)", "| [paced-fanout](#paced-fanout-paced-fan-out-1-room--1000-at-80-broadcasts-a-second-nothing-to-batch): server CPU-s per million | **3.00** | — |", "| — | 2 |", "| 3.00 (2.00–4.00) |", "were quiet: gohub 40 % in round 2",
 	} {
 		if !strings.Contains(string(tables), want) {
 			t.Errorf("no %q in\n%s", want, tables)
@@ -57,9 +56,21 @@ func TestRoundsOfSeveralInvocationsMakeOneReport(t *testing.T) {
 func TestGrowthIsOfPlansThatExist(t *testing.T) {
 	for _, g := range growing {
 		for _, n := range g.steps {
-			if _, ok := planByName(g.name + "-" + strconv.Itoa(n)); !ok {
-				t.Errorf("no plan %s-%d", g.name, n)
+			if _, ok := planByName(n.plan); !ok {
+				t.Errorf("no plan %s", n.plan)
 			}
 		}
+	}
+}
+
+// The same command goes on where it was stopped, and at the end does nothing.
+func TestResume(t *testing.T) {
+	p := plan{name: "paced-fanout", servers: []string{"gohub"}}
+	b := &runner{settings: settings{rounds: 2, resume: true}}
+	for round := range 2 {
+		b.Records = append(b.Records, record{Scenario: p.name, Server: "gohub", Round: round})
+	}
+	if records, err := b.scenario(t.Context(), p); err != nil || len(records) != 0 {
+		t.Errorf("%d records, %v", len(records), err)
 	}
 }

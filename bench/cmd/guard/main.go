@@ -1,14 +1,17 @@
-// Command guard compares what benchmarks allocate with a committed baseline and
-// fails where it has grown. It looks at allocations and bytes an operation and
-// at no time, so that a busy machine makes no difference.
+// Command guard compares what benchmarks allocate, and how many instructions they
+// take, with a committed baseline and fails where that has grown. It looks at no
+// time, so that a busy machine makes no difference.
 //
-//	go test -run='^$' -bench=. -benchmem -benchtime=1000x -cpu=1 ./... | guard -baseline baseline.txt
+//	{ echo "go: $(go env GOVERSION)"
+//	  go test -run='^$' -bench=. -benchmem -benchtime=1000x -cpu=1 ./...
+//	  go test -run='^$' -bench=. -benchtime=500x -exec=instrs ./...; } | guard -baseline baseline.txt
 //
 // The baseline is such an output, as benchstat reads it too.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,7 +24,7 @@ import (
 )
 
 func main() {
-	path := flag.String("baseline", "baseline.txt", "output of go test -bench -benchmem to compare with")
+	path := flag.String("baseline", "baseline.txt", "output of go test -bench to compare with")
 	flag.Parse()
 	if err := run(*path, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
@@ -43,90 +46,115 @@ func run(path string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	grown := compare(old, now)
+	if was, is := old.config["goarch"], now.config["goarch"]; was != is {
+		_, _ = fmt.Fprintf(out, "instructions are not compared: these are %s's, those in %s are %s's\n", is, path, was)
+		old.forget(instructions)
+		now.forget(instructions)
+	}
+	grown := compare(old.costs, now.costs)
 	for _, g := range grown {
 		_, _ = fmt.Fprintln(out, g)
 	}
-	if len(grown) > 0 {
-		return fmt.Errorf("%d of %d benchmarks differ from %s: mend them, or say why and run make bench-baseline", len(grown), len(now), path)
+	if was, is := old.config["go"], now.config["go"]; was != is {
+		_, _ = fmt.Fprintf(out, "%s was made with %s and this is %s: what differs may be the compiler's\n", path, cmp.Or(was, "an unknown version of Go"), cmp.Or(is, "an unknown one"))
 	}
-	_, _ = fmt.Fprintf(out, "%d benchmarks allocate no more than %s says\n", len(now), path)
+	if len(grown) > 0 {
+		return fmt.Errorf("%d of %d costs differ from %s: mend them, or say why and run make bench-baseline", len(grown), len(now.costs), path)
+	}
+	_, _ = fmt.Fprintf(out, "%d costs of benchmarks are no more than %s says\n", len(now.costs), path)
 	return nil
 }
 
-// cost is what an operation allocates.
-type cost struct{ allocs, bytes int64 }
+// cost is a unit of a benchmark, such as B/op.
+type cost struct{ benchmark, unit string }
+
+const instructions = "instrs/op"
+
+// units are what is compared, by how it is called, and how much of it an
+// operation may have more however little it had: of bytes what was allocated
+// once and is divided by the number of operations.
+var units = map[string]struct {
+	name  string
+	spare float64
+}{
+	"allocs/op":  {"allocations", 0},
+	"B/op":       {"bytes", 16},
+	instructions: {"instructions", 0},
+}
+
+// measured is a file of benchmarks' results.
+type measured struct {
+	config map[string]string // such as goarch
+	costs  map[cost]float64
+}
+
+func (m measured) forget(unit string) {
+	maps.DeleteFunc(m.costs, func(c cost, _ float64) bool { return c.unit == unit })
+}
 
 // read takes the least of each benchmark's runs: what a run has above it is
 // somebody else's, such as a pool that a collection had emptied.
-func read(r io.Reader) (map[string]cost, error) {
-	out := map[string]cost{}
-	pkg := ""
+func read(r io.Reader) (measured, error) {
+	m := measured{map[string]string{}, map[cost]float64{}}
 	s := bufio.NewScanner(r)
 	for s.Scan() {
 		line := s.Text()
-		if p, ok := strings.CutPrefix(line, "pkg: "); ok {
-			pkg = p
-		}
 		if strings.HasPrefix(line, "FAIL") || strings.HasPrefix(line, "--- FAIL") {
-			return nil, errors.New("a benchmark failed: " + line)
+			return m, errors.New("a benchmark failed: " + line)
 		}
 		if !strings.HasPrefix(line, "Benchmark") {
+			if key, value, ok := strings.Cut(line, ": "); ok {
+				m.config[key] = value
+			}
 			continue
 		}
-		f := strings.Fields(line)
-		c := cost{-1, -1}
+		f, found := strings.Fields(line), false
 		for i := 3; i < len(f); i++ {
-			var err error
-			switch f[i] {
-			case "allocs/op":
-				c.allocs, err = strconv.ParseInt(f[i-1], 10, 64)
-			case "B/op":
-				c.bytes, err = strconv.ParseInt(f[i-1], 10, 64)
+			if _, ok := units[f[i]]; !ok {
+				continue
 			}
+			v, err := strconv.ParseFloat(f[i-1], 64)
 			if err != nil {
-				return nil, fmt.Errorf("%q: %w", line, err)
+				return m, fmt.Errorf("%q: %w", line, err)
 			}
+			c := cost{m.config["pkg"] + "." + f[0], f[i]}
+			if before, ok := m.costs[c]; ok {
+				v = min(v, before)
+			}
+			m.costs[c], found = v, true
 		}
-		if c.allocs < 0 || c.bytes < 0 {
-			return nil, fmt.Errorf("%q: no allocations, is -benchmem missing?", line)
+		if !found {
+			return m, fmt.Errorf("%q: nothing to compare, is -benchmem missing?", line)
 		}
-		name := pkg + "." + f[0]
-		if before, ok := out[name]; ok {
-			c = cost{min(c.allocs, before.allocs), min(c.bytes, before.bytes)}
-		}
-		out[name] = c
 	}
 	if err := s.Err(); err != nil {
-		return nil, err
+		return m, err
 	}
-	if len(out) == 0 {
-		return nil, errors.New("there is no benchmark in it")
+	if len(m.costs) == 0 {
+		return m, errors.New("there is no benchmark in it")
 	}
-	return out, nil
+	return m, nil
 }
-
-// spare is how many bytes an operation may have more however few it had: what
-// was allocated once and is divided by the number of operations.
-const spare = 16
 
 // compare lists what has grown by more than a tenth, and what is in one only.
 // Of fewer than ten allocations one more is too many.
-func compare(old, now map[string]cost) (grown []string) {
-	names := maps.Clone(old)
-	maps.Copy(names, now)
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		before, had := old[name]
-		after, has := now[name]
+func compare(old, now map[cost]float64) (grown []string) {
+	all := maps.Clone(old)
+	maps.Copy(all, now)
+	sorted := slices.SortedFunc(maps.Keys(all), func(a, b cost) int {
+		return cmp.Or(strings.Compare(a.benchmark, b.benchmark), strings.Compare(a.unit, b.unit))
+	})
+	for _, c := range sorted {
+		before, had := old[c]
+		after, has := now[c]
+		unit := units[c.unit]
 		switch {
 		case !had:
-			grown = append(grown, name+": not in the baseline")
+			grown = append(grown, c.benchmark+": its "+unit.name+" are not in the baseline")
 		case !has:
-			grown = append(grown, name+": only in the baseline")
-		case after.allocs > before.allocs+before.allocs/10:
-			grown = append(grown, fmt.Sprintf("%s: %d allocations an operation, %d before", name, after.allocs, before.allocs))
-		case after.bytes > before.bytes+max(before.bytes/10, spare):
-			grown = append(grown, fmt.Sprintf("%s: %d bytes an operation, %d before", name, after.bytes, before.bytes))
+			grown = append(grown, c.benchmark+": its "+unit.name+" are only in the baseline")
+		case after > before+max(before/10, unit.spare):
+			grown = append(grown, fmt.Sprintf("%s: %.0f %s an operation, %.0f before", c.benchmark, after, unit.name, before))
 		}
 	}
 	return grown

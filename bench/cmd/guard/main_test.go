@@ -7,12 +7,17 @@ import (
 	"testing"
 )
 
-const baseline = `goos: linux
+const baseline = `go: go1.26.1
+goos: linux
+goarch: amd64
 pkg: example.org/hub
 BenchmarkSubmit    	    2000	      9000 ns/op	     700 B/op	       3 allocs/op
 BenchmarkSubmit    	    2000	      4000 ns/op	     640 B/op	       3 allocs/op
 BenchmarkSend      	    2000	      4000 ns/op	 100.5 MB/s	       0 B/op	       0 allocs/op
 BenchmarkPage      	    2000	     90000 ns/op	   10000 B/op	      50 allocs/op
+PASS
+pkg: example.org/hub
+BenchmarkSubmit	500	2440.6 instrs/op
 PASS
 `
 
@@ -35,8 +40,14 @@ func TestGuard(t *testing.T) {
 		"some bytes":           {[]string{" 0 B/op", " 16 B/op"}, ""},
 		"more bytes":           {[]string{"10000 B/op", "11001 B/op"}, "BenchmarkPage: 11001 bytes an operation, 10000 before"},
 		"fewer":                {[]string{"50 allocs", "5 allocs"}, ""},
-		"gone":                 {[]string{"BenchmarkSend", "BenchmarkOther"}, "BenchmarkSend: only in the baseline"},
-		"in another package":   {[]string{"example.org/hub", "example.org/other"}, "not in the baseline"},
+		"gone":                 {[]string{"BenchmarkSend", "BenchmarkOther"}, "BenchmarkSend: its bytes are only in the baseline"},
+		"a tenth more work":    {[]string{"2440.6", "2684.0"}, ""},
+		"more work":            {[]string{"2440.6", "2685.0"}, "BenchmarkSubmit: 2685 instructions an operation, 2441 before"},
+		"uncounted":            {[]string{"BenchmarkSubmit	500	2440.6 instrs/op", ""}, "BenchmarkSubmit: its instructions are only in the baseline"},
+		"another processor":    {[]string{"2440.6", "9999", "amd64", "arm64"}, ""},
+		"but no more garbage":  {[]string{"2440.6", "9999", "amd64", "arm64", "3 allocs", "4 allocs"}, "4 allocations"},
+		"another compiler":     {[]string{"2440.6", "9999", "go1.26.1", "go1.27.0"}, "was made with go1.26.1 and this is go1.27.0"},
+		"in another package":   {[]string{"example.org/hub", "example.org/other"}, "are not in the baseline"},
 		"failed":               {[]string{"PASS", "FAIL"}, "a benchmark failed"},
 		"without -benchmem":    {[]string{" 640 B/op	       3 allocs/op", ""}, "is -benchmem missing?"},
 		"nothing":              {[]string{"Benchmark", "Test"}, "there is no benchmark in it"},

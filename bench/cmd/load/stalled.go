@@ -8,12 +8,16 @@ import (
 	"github.com/gohub/gohub/bench/internal/stats"
 )
 
-// stalledFor is how long the slow members do not read. The kernel takes some
-// 4 MB for each before the server sees anything of it.
-const stalledFor = 18 * time.Second
+const (
+	// stalledFor is how long the slow members do not read, at most. The kernel takes
+	// some 4 MB for each before the server sees anything of it.
+	stalledFor = 18 * time.Second
+	// goneFor is how much of that there is after they have been let go.
+	goneFor = time.Second
+)
 
 // stalled is the paced room with everybody reading, and then while some of its
-// members do not: what the others notice, what the server keeps, whom it lets go.
+// members do not, until they have been let go: what the others notice, what the server keeps, whom it lets go.
 func (b *bench) stalled() error {
 	t, err := b.start()
 	if err != nil {
@@ -44,7 +48,7 @@ func (b *bench) stalled() error {
 		if s.GoneAfter == 0 && w.look().Conns <= before.Conns-b.Stalled {
 			s.GoneAfter = float64(l.clock()-began) / 1e9
 		}
-		return false
+		return s.GoneAfter > 0 && float64(l.clock()-began)/1e9 > s.GoneAfter+goneFor.Seconds()
 	}); err != nil {
 		return err
 	}

@@ -80,13 +80,16 @@ func Used(pid int) (ns int64) {
 	return ns
 }
 
-// AwaitQuiet waits, for so long at most, for a second in which the machine used
-// no more than a share of its CPU.
+// look is how long the machine must have been quiet: 50 ticks of two cores.
+const look = 250 * time.Millisecond
+
+// AwaitQuiet waits, for so long at most, for a moment in which the machine used
+// no more than a share of its CPU. Whether it stays quiet the run itself says.
 func AwaitQuiet(ctx context.Context, patience time.Duration, share float64) {
 	for end := time.Now().Add(patience); time.Now().Before(end) && ctx.Err() == nil; {
 		before, err := Busy()
 		began := time.Now()
-		time.Sleep(time.Second)
+		time.Sleep(look)
 		after, err2 := Busy()
 		if err != nil || err2 != nil || float64(after-before) < share*float64(time.Since(began))*float64(runtime.NumCPU()) {
 			return

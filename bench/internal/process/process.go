@@ -63,7 +63,7 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for range 1200 { // it may have to fill its store first
+	for waited, pause := time.Duration(0), 10*time.Millisecond; waited < 2*time.Minute; waited += pause { // it may have to fill its store first
 		if s.answers(ctx) {
 			return s, nil
 		}
@@ -71,8 +71,9 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 		case <-ctx.Done():
 			s.Stop()
 			return nil, ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(pause):
 		}
+		pause = min(2*pause, 100*time.Millisecond)
 	}
 	s.Stop()
 	return nil, fmt.Errorf("%s does not answer after 2 minutes: %s", argv[0], s.stderr)
