@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"go/version"
 	"io"
 	"maps"
 	"os"
@@ -46,8 +47,8 @@ func run(path string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if was, is := old.config["goarch"], now.config["goarch"]; was != is {
-		_, _ = fmt.Fprintf(out, "instructions are not compared: these are %s's, those in %s are %s's\n", is, path, was)
+	if why := otherProcessor(old.config, now.config); why != "" {
+		_, _ = fmt.Fprintf(out, "instructions are left out, allocations are compared: %s\n", why)
 		old.forget(instructions)
 		now.forget(instructions)
 	}
@@ -63,6 +64,29 @@ func run(path string, in io.Reader, out io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(out, "%d costs of benchmarks are no more than %s says\n", len(now.costs), path)
 	return nil
+}
+
+// otherProcessor says what makes instructions incomparable: other code, or
+// another processor of valgrind's.
+func otherProcessor(was, is map[string]string) string {
+	for _, of := range []struct {
+		key, name string
+		same      func(string) string
+	}{
+		{"goarch", "the architecture", nil},
+		{"go", "Go", func(v string) string { return cmp.Or(version.Lang(v), v) }}, // without the patch
+		{"valgrind", "valgrind", nil},
+		{"avx2", "AVX2", nil},
+	} {
+		a, b := was[of.key], is[of.key]
+		if of.same != nil {
+			a, b = of.same(a), of.same(b)
+		}
+		if a != b {
+			return fmt.Sprintf("%s is %s here, and %s in the baseline", of.name, cmp.Or(b, "unknown"), cmp.Or(a, "unknown"))
+		}
+	}
+	return ""
 }
 
 // cost is a unit of a benchmark, such as B/op.
@@ -84,7 +108,7 @@ var units = map[string]struct {
 
 // measured is a file of benchmarks' results.
 type measured struct {
-	config map[string]string // such as goarch
+	config map[string]string // by keys, the last of each
 	costs  map[cost]float64
 }
 
@@ -92,48 +116,74 @@ func (m measured) forget(unit string) {
 	maps.DeleteFunc(m.costs, func(c cost, _ float64) bool { return c.unit == unit })
 }
 
+// keys are the lines of benchmarks' results that tell where they are from.
+var keys = []string{"go", "goos", "goarch", "pkg", "cpu", "valgrind", "avx2"}
+
 // read takes the least of each benchmark's runs: what a run has above it is
 // somebody else's, such as a pool that a collection had emptied.
 func read(r io.Reader) (measured, error) {
 	m := measured{map[string]string{}, map[cost]float64{}}
+	var said []string // of the package so far, that is no result: why it fails, if it does
+	failed, empty := false, ""
 	s := bufio.NewScanner(r)
+	s.Buffer(nil, 1<<20)
 	for s.Scan() {
 		line := s.Text()
-		if strings.HasPrefix(line, "FAIL") || strings.HasPrefix(line, "--- FAIL") {
-			return m, errors.New("a benchmark failed: " + line)
-		}
-		if !strings.HasPrefix(line, "Benchmark") {
-			if key, value, ok := strings.Cut(line, ": "); ok {
-				m.config[key] = value
-			}
+		if key, value, ok := strings.Cut(line, ": "); ok && slices.Contains(keys, key) {
+			m.config[key] = value
 			continue
 		}
-		f, found := strings.Fields(line), false
-		for i := 3; i < len(f); i++ {
-			if _, ok := units[f[i]]; !ok {
+		if strings.HasPrefix(line, "ok  \t") {
+			said = nil
+			continue
+		}
+		if strings.HasPrefix(line, "Benchmark") {
+			found, err := m.take(line)
+			if err != nil {
+				return m, err
+			}
+			if found {
 				continue
 			}
-			v, err := strconv.ParseFloat(f[i-1], 64)
-			if err != nil {
-				return m, fmt.Errorf("%q: %w", line, err)
-			}
-			c := cost{m.config["pkg"] + "." + f[0], f[i]}
-			if before, ok := m.costs[c]; ok {
-				v = min(v, before)
-			}
-			m.costs[c], found = v, true
+			empty = cmp.Or(empty, line) // or it failed
 		}
-		if !found {
-			return m, fmt.Errorf("%q: nothing to compare, is -benchmem missing?", line)
+		said = append(said, line)
+		failed = failed || strings.HasPrefix(line, "FAIL") || strings.Contains(line, "--- FAIL")
+		if strings.HasPrefix(line, "FAIL\t") {
+			break // that is all of the package
 		}
 	}
-	if err := s.Err(); err != nil {
-		return m, err
-	}
-	if len(m.costs) == 0 {
+	switch {
+	case s.Err() != nil:
+		return m, s.Err()
+	case failed:
+		return m, errors.New("a benchmark failed:\n" + strings.Join(said, "\n"))
+	case empty != "":
+		return m, fmt.Errorf("%q: nothing to compare, is -benchmem missing?", empty)
+	case len(m.costs) == 0:
 		return m, errors.New("there is no benchmark in it")
 	}
 	return m, nil
+}
+
+// take takes a result and says whether there was something to compare in it.
+func (m measured) take(line string) (found bool, err error) {
+	f := strings.Fields(line)
+	for i := 3; i < len(f); i++ {
+		if _, ok := units[f[i]]; !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(f[i-1], 64)
+		if err != nil {
+			return false, fmt.Errorf("%q: %w", line, err)
+		}
+		c := cost{m.config["pkg"] + "." + f[0], f[i]}
+		if before, ok := m.costs[c]; ok {
+			v = min(v, before)
+		}
+		m.costs[c], found = v, true
+	}
+	return found, nil
 }
 
 // compare lists what has grown by more than a tenth, and what is in one only.

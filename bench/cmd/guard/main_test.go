@@ -16,6 +16,9 @@ BenchmarkSubmit    	    2000	      4000 ns/op	     640 B/op	       3 allocs/op
 BenchmarkSend      	    2000	      4000 ns/op	 100.5 MB/s	       0 B/op	       0 allocs/op
 BenchmarkPage      	    2000	     90000 ns/op	   10000 B/op	      50 allocs/op
 PASS
+ok  	example.org/hub	1.2s
+valgrind: valgrind-3.19.0
+avx2: yes
 pkg: example.org/hub
 BenchmarkSubmit	500	2440.6 instrs/op
 PASS
@@ -28,41 +31,73 @@ func TestGuard(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change []string // of the baseline: what is replaced by what
-		want   string   // in the error or what is printed; empty: no error
+		want   string   // in the error or what is printed with one; empty: no error
+		says   string   // and in what is printed without one
 	}{
-		"the same":             {nil, ""},
-		"slower":               {[]string{"4000 ns/op", "900000 ns/op"}, ""},
-		"one noisy run":        {[]string{"700 B/op	       3", "9000 B/op	       30"}, ""},
-		"an allocation more":   {[]string{"3 allocs", "4 allocs"}, "BenchmarkSubmit: 4 allocations an operation, 3 before"},
-		"from none to one":     {[]string{"0 allocs/op\nBenchmarkPage", "1 allocs/op\nBenchmarkPage"}, "BenchmarkSend: 1 allocations"},
-		"a tenth more of many": {[]string{"50 allocs", "55 allocs"}, ""},
-		"more than that":       {[]string{"50 allocs", "56 allocs"}, "BenchmarkPage: 56 allocations"},
-		"some bytes":           {[]string{" 0 B/op", " 16 B/op"}, ""},
-		"more bytes":           {[]string{"10000 B/op", "11001 B/op"}, "BenchmarkPage: 11001 bytes an operation, 10000 before"},
-		"fewer":                {[]string{"50 allocs", "5 allocs"}, ""},
-		"gone":                 {[]string{"BenchmarkSend", "BenchmarkOther"}, "BenchmarkSend: its bytes are only in the baseline"},
-		"a tenth more work":    {[]string{"2440.6", "2684.0"}, ""},
-		"more work":            {[]string{"2440.6", "2685.0"}, "BenchmarkSubmit: 2685 instructions an operation, 2441 before"},
-		"uncounted":            {[]string{"BenchmarkSubmit	500	2440.6 instrs/op", ""}, "BenchmarkSubmit: its instructions are only in the baseline"},
-		"another processor":    {[]string{"2440.6", "9999", "amd64", "arm64"}, ""},
-		"but no more garbage":  {[]string{"2440.6", "9999", "amd64", "arm64", "3 allocs", "4 allocs"}, "4 allocations"},
-		"another compiler":     {[]string{"2440.6", "9999", "go1.26.1", "go1.27.0"}, "was made with go1.26.1 and this is go1.27.0"},
-		"in another package":   {[]string{"example.org/hub", "example.org/other"}, "are not in the baseline"},
-		"failed":               {[]string{"PASS", "FAIL"}, "a benchmark failed"},
-		"without -benchmem":    {[]string{" 640 B/op	       3 allocs/op", ""}, "is -benchmem missing?"},
-		"nothing":              {[]string{"Benchmark", "Test"}, "there is no benchmark in it"},
+		"the same":             {nil, "", ""},
+		"slower":               {[]string{"4000 ns/op", "900000 ns/op"}, "", ""},
+		"one noisy run":        {[]string{"700 B/op	       3", "9000 B/op	       30"}, "", ""},
+		"an allocation more":   {[]string{"3 allocs", "4 allocs"}, "BenchmarkSubmit: 4 allocations an operation, 3 before", ""},
+		"from none to one":     {[]string{"0 allocs/op\nBenchmarkPage", "1 allocs/op\nBenchmarkPage"}, "BenchmarkSend: 1 allocations", ""},
+		"a tenth more of many": {[]string{"50 allocs", "55 allocs"}, "", ""},
+		"more than that":       {[]string{"50 allocs", "56 allocs"}, "BenchmarkPage: 56 allocations", ""},
+		"some bytes":           {[]string{" 0 B/op", " 16 B/op"}, "", ""},
+		"more bytes":           {[]string{"10000 B/op", "11001 B/op"}, "BenchmarkPage: 11001 bytes an operation, 10000 before", ""},
+		"fewer":                {[]string{"50 allocs", "5 allocs"}, "", ""},
+		"gone":                 {[]string{"BenchmarkSend", "BenchmarkOther"}, "BenchmarkSend: its bytes are only in the baseline", ""},
+		"a tenth more work":    {[]string{"2440.6", "2684.0"}, "", ""},
+		"more work":            {[]string{"2440.6", "2685.0"}, "BenchmarkSubmit: 2685 instructions an operation, 2441 before", ""},
+		"uncounted":            {[]string{"BenchmarkSubmit	500	2440.6 instrs/op", ""}, "BenchmarkSubmit: its instructions are only in the baseline", ""},
+		"another processor":    {[]string{"2440.6", "9999", "amd64", "arm64"}, "", "the architecture is arm64 here, and amd64 in the baseline"},
+		"but no more garbage":  {[]string{"2440.6", "9999", "amd64", "arm64", "3 allocs", "4 allocs"}, "4 allocations", ""},
+		"another compiler":     {[]string{"2440.6", "9999", "go1.26.1", "go1.27.0"}, "", "instructions are left out, allocations are compared: Go is go1.27 here, and go1.26 in the baseline"},
+		"which allocates more": {[]string{"3 allocs", "4 allocs", "go1.26.1", "go1.27.0"}, "was made with go1.26.1 and this is go1.27.0", ""},
+		"that of today":        {[]string{"2440.6", "9999", "go1.26.1", "devel go1.27-3a1f"}, "", "Go is devel go1.27-3a1f here"},
+		"a patch of it":        {[]string{"2440.6", "9999", "go1.26.1", "go1.26.9"}, "BenchmarkSubmit: 9999 instructions", ""},
+		"another valgrind":     {[]string{"2440.6", "9999", "3.19.0", "3.25.1"}, "", "valgrind is valgrind-3.25.1 here, and valgrind-3.19.0 in the baseline"},
+		"an old processor":     {[]string{"2440.6", "9999", "avx2: yes", "avx2: no"}, "", "AVX2 is no here, and yes in the baseline"},
+		"not counted at all":   {[]string{"valgrind: valgrind-3.19.0\navx2: yes\n", "", "BenchmarkSubmit	500	2440.6 instrs/op", ""}, "", "valgrind is unknown here"},
+		"in another package":   {[]string{"example.org/hub", "example.org/other"}, "are not in the baseline", ""},
+		"failed":               {[]string{"PASS", "FAIL"}, "a benchmark failed:\nFAIL", ""},
+		"without -benchmem":    {[]string{" 640 B/op	       3 allocs/op", ""}, "is -benchmem missing?", ""},
+		"nothing":              {[]string{"Benchmark", "Test"}, "there is no benchmark in it", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
 			err := run(path, strings.NewReader(strings.NewReplacer(c.change...).Replace(baseline)), &out)
 			if c.want == "" {
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out.String())
+				if err != nil || !strings.Contains(out.String(), c.says) {
+					t.Fatalf("%v\n%s\nwant %q", err, out.String(), c.says)
 				}
 				return
 			}
 			if err == nil || !strings.Contains(err.Error()+out.String(), c.want) {
 				t.Fatalf("%v\n%s\nwant %q", err, out.String(), c.want)
+			}
+		})
+	}
+}
+
+// Whatever a package says until it has failed is the reason.
+func TestWhyABenchmarkFailed(t *testing.T) {
+	for name, c := range map[string]struct{ said, want string }{
+		"a check": {
+			"pkg: example.org/hub\nBenchmarkSubmit \t--- FAIL: BenchmarkSubmit\n    submit_test.go:12: 3 messages: want 4\nFAIL\nexit status 1\nFAIL\texample.org/hub\t0.1s\nFAIL\n",
+			"submit_test.go:12: 3 messages: want 4",
+		},
+		"valgrind": {
+			"instrs: exit status 1\npkg: example.org/hub\nvex amd64->IR: unhandled instruction bytes: 0xC5\nFAIL\texample.org/hub\t0.1s\nFAIL\n",
+			"instrs: exit status 1\nvex amd64->IR: unhandled instruction bytes: 0xC5\n",
+		},
+		"a panic":        {"BenchmarkSubmit \tpanic: boom\n\ngoroutine 1 [running]:\nFAIL\texample.org/hub\t0.1s\n", "panic: boom\n\ngoroutine 1 [running]:"},
+		"cut off":        {"--- FAIL: BenchmarkSubmit\n    submit_test.go:12: boom\n", "submit_test.go:12: boom"},
+		"what was there": {"FAIL\texample.org/hub\t0.1s\n", "a benchmark failed:\nFAIL\texample.org/hub\t0.1s"}, // without what the other package said
+	} {
+		t.Run(name, func(t *testing.T) {
+			said := strings.ReplaceAll(baseline, "PASS\nok", "a note\nPASS\nok")
+			_, err := read(strings.NewReader(said[:strings.Index(said, "valgrind:")] + c.said))
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "a note") || strings.Contains(err.Error(), "B/op") {
+				t.Fatalf("%v\nwant %q", err, c.want)
 			}
 		})
 	}
