@@ -17,7 +17,7 @@ BenchmarkSend      	    2000	      4000 ns/op	 100.5 MB/s	       0 B/op	       0
 BenchmarkPage      	    2000	     90000 ns/op	   10000 B/op	      50 allocs/op
 PASS
 ok  	example.org/hub	1.2s
-valgrind: valgrind-3.19.0
+valgrind: 3.19.0
 avx2: yes
 pkg: example.org/hub
 BenchmarkSubmit	500	2440.6 instrs/op
@@ -54,9 +54,9 @@ func TestGuard(t *testing.T) {
 		"which allocates more": {[]string{"3 allocs", "4 allocs", "go1.26.1", "go1.27.0"}, "was made with go1.26.1 and this is go1.27.0", ""},
 		"that of today":        {[]string{"2440.6", "9999", "go1.26.1", "devel go1.27-3a1f"}, "", "Go is devel go1.27-3a1f here"},
 		"a patch of it":        {[]string{"2440.6", "9999", "go1.26.1", "go1.26.9"}, "BenchmarkSubmit: 9999 instructions", ""},
-		"another valgrind":     {[]string{"2440.6", "9999", "3.19.0", "3.25.1"}, "", "valgrind is valgrind-3.25.1 here, and valgrind-3.19.0 in the baseline"},
+		"another valgrind":     {[]string{"2440.6", "9999", "3.19.0", "3.25.1"}, "", "valgrind is 3.25.1 here, and 3.19.0 in the baseline"},
 		"an old processor":     {[]string{"2440.6", "9999", "avx2: yes", "avx2: no"}, "", "AVX2 is no here, and yes in the baseline"},
-		"not counted at all":   {[]string{"valgrind: valgrind-3.19.0\navx2: yes\n", "", "BenchmarkSubmit	500	2440.6 instrs/op", ""}, "", "valgrind is unknown here"},
+		"not counted at all":   {[]string{"valgrind: 3.19.0\navx2: yes\n", "", "BenchmarkSubmit	500	2440.6 instrs/op", ""}, "", "valgrind is unknown here"},
 		"in another package":   {[]string{"example.org/hub", "example.org/other"}, "are not in the baseline", ""},
 		"failed":               {[]string{"PASS", "FAIL"}, "a benchmark failed:\nFAIL", ""},
 		"without -benchmem":    {[]string{" 640 B/op	       3 allocs/op", ""}, "is -benchmem missing?", ""},

@@ -1,7 +1,8 @@
 // Command instrs runs a test program under valgrind and says of each of its
 // benchmarks how many instructions an operation takes, in place of how long.
 // The processor is valgrind's, so that the count is the same on a busy machine,
-// and on another one, to a percent or two.
+// and on another one with the same valgrind, to a few percent. Which valgrind, and
+// whether its processor has AVX2, for which Go has other code, stand before the results.
 //
 //	go test -run='^$' -bench=. -benchtime=500x -exec=instrs ./...
 //
@@ -20,6 +21,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/cpu"
 )
 
 func main() {
@@ -27,11 +30,19 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: go test -exec=instrs ...")
 		os.Exit(2)
 	}
+	if os.Args[1] == features {
+		fmt.Println("avx2: " + map[bool]string{true: "yes", false: "no"}[cpu.X86.HasAVX2])
+		return
+	}
 	if err := run(os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "instrs:", err)
 		os.Exit(1)
 	}
 }
+
+// features is the argument with which this program, itself under valgrind, says
+// what valgrind's processor has.
+const features = "-features"
 
 func run(argv []string, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "gohub-instrs-")
@@ -39,13 +50,14 @@ func run(argv []string, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	cmd := exec.Command("valgrind", append([]string{ //nolint:noctx // go test has the limit of time
-		"-q", "--vgdb=no", "--tool=callgrind", "--callgrind-out-file=" + filepath.Join(dir, "counts"),
+	processor, err := describe()
+	if err != nil {
+		return err
+	}
+	cmd := valgrind(append([]string{
+		"--tool=callgrind", "--callgrind-out-file=" + filepath.Join(dir, "counts"),
 		"--dump-after=" + starts, "--dump-before=" + stops,
 	}, argv...)...)
-	// One thread and no collection, so that nobody else's work is counted. valgrind
-	// says that its processor has rdtscp, and stumbles over it where the real one has not.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -55,7 +67,39 @@ func run(argv []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if _, err := io.WriteString(out, processor); err != nil {
+		return err
+	}
 	return rewrite(&stdout, counts, out)
+}
+
+// valgrind runs a program with one thread and no collection, so that nobody else's
+// work is counted. It says that its processor has rdtscp, and stumbles over it where
+// the real one has not.
+func valgrind(args ...string) *exec.Cmd {
+	cmd := exec.Command("valgrind", append([]string{"-q", "--vgdb=no"}, args...)...) //nolint:noctx // go test has the limit of time
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off")
+	return cmd
+}
+
+// describe says whose counts these are, in lines of the benchmarks' format.
+func describe() (string, error) {
+	version, err := exec.Command("valgrind", "--version").Output() //nolint:noctx // it only prints
+	if err != nil {
+		return "", fmt.Errorf("valgrind --version: %w", err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	var stderr bytes.Buffer
+	cmd := valgrind("--tool=none", self, features)
+	cmd.Stderr = &stderr
+	has, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, &stderr)
+	}
+	return "valgrind: " + strings.TrimPrefix(strings.TrimSpace(string(version)), "valgrind-") + "\n" + string(has), nil
 }
 
 // Where valgrind writes down what it has counted since it last did.
