@@ -3,13 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/gohub/gohub/bench/internal/flame"
+	"github.com/gohub/gohub/bench/internal/machine"
 	"github.com/gohub/gohub/bench/internal/result"
 	"github.com/gohub/gohub/bench/internal/stats"
 )
@@ -58,11 +62,36 @@ func (a accounted) of() plan {
 	return p
 }
 
-// account is a row a scenario: costs of gohub and of the floor, and the biggest
-// differences by their profiles.
-func account(ctx context.Context, dir string, records []record) (string, error) {
+// called is what happens in the scenario, without the numbers, of which flags change some.
+func (a accounted) called() string {
+	p, _ := planByName(a.plan)
+	what, _, _ := strings.Cut(p.title, ":")
+	return what
+}
+
+// account writes account.md, a row a scenario, and a flame graph of gohub for each.
+func account(ctx context.Context, dir, profiles string, records []record) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	rows, err := accountRows(ctx, dir, profiles, records)
+	if err != nil {
+		return err
+	}
+	fmt.Print("\n" + rows)
+	text := "# How far from the floor gohub is, and why\n\nWritten by `make bench-account`; see [benchmarks.md](../benchmarks.md#how-far-from-the-floor-and-why).\nMedians with extremes; ratios are taken within a round.\n\n" +
+		origin(machine.Describe()) + "\n" + rows
+	if n := noisy(records); n != "" {
+		text += "\nNoisy, by the share of the machine that others used: " + n + "\n"
+	}
+	return os.WriteFile(filepath.Join(dir, "account.md"), []byte(text), 0o644)
+}
+
+// accountRows are costs of gohub and of the floor, and the biggest differences by
+// their profiles.
+func accountRows(ctx context.Context, dir, profiles string, records []record) (string, error) {
 	var b strings.Builder
-	b.WriteString("| scenario | CPU: gohub, floor | ratio | reads + writes: gohub, floor | in the kernel: gohub, floor | most beyond the floor |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| scenario | CPU: gohub, floor | ratio | reads + writes: gohub, floor | in the kernel: gohub, floor | gohub's most beyond the floor |\n|---|---|---|---|---|---|\n")
 	for _, a := range accounts {
 		rs := of(records, a.plan)
 		if len(good(rs, "gohub")) == 0 {
@@ -81,11 +110,15 @@ func account(ctx context.Context, dir string, records []record) (string, error) 
 		if a.floor != "" {
 			ratio = spread(ratios(rs, "gohub", a.floor, metric{of: cpu}), 2)
 		}
-		beyond, err := a.beyond(ctx, dir, rs, cpu)
+		beyond, drawn, err := a.beyond(ctx, dir, profiles, rs, cpu)
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(&b, "| [%s](benchmarks/flame-%s.svg), a %s | %s | %s | %s | %s | %s |\n", a.plan, a.plan, a.unit,
+		name := a.called()
+		if drawn {
+			name = fmt.Sprintf("[%s](flame-%s.svg)", name, a.plan)
+		}
+		fmt.Fprintf(&b, "| %s, a %s | %s | %s | %s | %s | %s |\n", name, a.unit,
 			each(2, " µs", cpu), ratio,
 			each(2, "", func(r result.Run) float64 { return float64(r.ServerReads+r.ServerWrites) / max(a.units(r), 1) }),
 			each(0, " %", kernel.of), beyond)
@@ -93,68 +126,66 @@ func account(ctx context.Context, dir string, records []record) (string, error) 
 	return b.String(), nil
 }
 
-// beyond names the three items that gohub's profile has most more of than the
-// floor's, in CPU time a unit.
-func (a accounted) beyond(ctx context.Context, dir string, rs []record, cpu func(result.Run) float64) (string, error) {
-	mine, samples, err := a.items(ctx, dir, rs, "gohub", cpu)
-	if err != nil {
-		return "", err
+// beyond draws gohub's profiles and names the three things that they have most more
+// of than the floor's.
+func (a accounted) beyond(ctx context.Context, dir, profiles string, rs []record, cpu func(result.Run) float64) (said string, drawn bool, err error) {
+	mine, err := a.stacks(ctx, profiles, rs, "gohub")
+	if err != nil || len(mine) == 0 {
+		return "no profile", false, err
 	}
+	svg := flame.SVG("CPU of gohub: "+a.called(), mine)
+	if err := os.WriteFile(filepath.Join(dir, "flame-"+a.plan+".svg"), svg, 0o644); err != nil {
+		return "", false, err
+	}
+	items := perUnit(mine, rs, "gohub", cpu)
 	if a.floor != "" {
-		floor, _, err := a.items(ctx, dir, rs, a.floor, cpu)
+		floor, err := a.stacks(ctx, profiles, rs, a.floor)
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
-		for name, v := range floor {
-			if _, ok := mine[name]; ok {
-				mine[name] -= v
-			}
+		for name, v := range perUnit(floor, rs, a.floor, cpu) {
+			items[name] -= v
 		}
 	}
-	var names []string
-	for name, v := range mine {
-		if v > 0 {
-			names = append(names, name)
-		}
-	}
-	slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(mine[y], mine[x]), cmp.Compare(x, y)) })
-	var said []string
+	names := slices.SortedFunc(maps.Keys(items), func(x, y string) int { return cmp.Or(cmp.Compare(items[y], items[x]), cmp.Compare(x, y)) })
+	var parts []string
 	for _, name := range names[:min(3, len(names))] {
-		said = append(said, fmt.Sprintf("%s %.2f µs", name, mine[name]))
+		if items[name] > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.2f µs", name, items[name]))
+		}
 	}
-	return fmt.Sprintf("%s (of %d samples)", strings.Join(said, ", "), samples), nil
+	return fmt.Sprintf("%s (of %d samples)", cmp.Or(strings.Join(parts, ", "), "nothing"), flame.Samples(mine)), true, nil
 }
 
-// items spreads a server's CPU a unit over the items of its profiles of all rounds.
-func (a accounted) items(ctx context.Context, dir string, rs []record, server string, cpu func(result.Run) float64) (map[string]float64, int, error) {
-	var all []flame.Stack
+// stacks are those of all rounds that are quoted. A round may have no profile: the
+// run said why.
+func (a accounted) stacks(ctx context.Context, profiles string, rs []record, server string) (all []flame.Stack, err error) {
 	for _, r := range good(rs, server) {
-		stacks, err := flame.Read(ctx, profileOf(dir, a.plan, server, r.Round))
+		path := profileOf(profiles, a.plan, server, r.Round)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		stacks, err := flame.Read(ctx, path)
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		all = append(all, stacks...)
 	}
-	if len(all) == 0 {
-		return nil, 0, fmt.Errorf("%s: no profile of %s", a.plan, server)
-	}
-	if server == "gohub" {
-		svg := flame.SVG("CPU of gohub, "+a.of().title, all)
-		if err := os.WriteFile(filepath.Join(dir, "flame-"+a.plan+".svg"), svg, 0o644); err != nil {
-			return nil, 0, err
-		}
-	}
-	total, samples := int64(0), 0
-	for _, s := range all {
-		total += s.Nanos
-		samples += int(s.Nanos / 10e6)
-	}
+	return all, nil
+}
+
+// perUnit spreads a server's CPU a unit over what its profiles say it went into.
+func perUnit(stacks []flame.Stack, rs []record, server string, cpu func(result.Run) float64) map[string]float64 {
 	each := stats.Of(values(rs, server, metric{of: cpu})).Median
-	out := map[string]float64{}
-	for name, nanos := range flame.Items(all) {
-		out[name] = each * float64(nanos) / float64(total)
+	total, out := int64(0), map[string]float64{}
+	items := flame.Items(stacks)
+	for _, nanos := range items {
+		total += nanos
 	}
-	return out, samples, nil
+	for name, nanos := range items {
+		out[name] = each * float64(nanos) / float64(max(total, 1))
+	}
+	return out
 }
 
 // profileOf is the file with a run's CPU profile.

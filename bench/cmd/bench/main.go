@@ -98,9 +98,9 @@ func parse() settings {
 		return nil
 	})
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the servers and flame graphs of them; costs them about 1 %")
-	flag.StringVar(&s.account, "account", "", "directory for an account of how far gohub is from the floor and why: profiles, flame graphs and a table; nothing else is run")
+	flag.StringVar(&s.account, "account", "", "directory for an account of how far gohub is from the floor and why, a table and flame graphs; nothing else is run, and the profiles are kept only where -profile says")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON; rounds that are in it already are kept, and these come after them")
-	flag.BoolVar(&s.resume, "resume", false, "the rounds in -o count among -rounds: the same command goes on where it was stopped")
+	flag.BoolVar(&s.resume, "resume", false, "the rounds in -o count among -rounds: the same command goes on where it was stopped, with the same build of gohub")
 	flag.StringVar(&s.report, "report", "", "directory for tables and charts of what is in the file -o; with -scenario \"\" nothing is run first")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
@@ -123,7 +123,7 @@ func parse() settings {
 		s.servers = strings.Split(*only, ",")
 	}
 	if s.account != "" {
-		s.scenarios, s.profile = nil, s.account
+		s.scenarios = nil
 		for _, a := range accounts {
 			s.scenarios = append(s.scenarios, a.plan)
 		}
@@ -140,7 +140,11 @@ func run(ctx context.Context, s settings) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if s.account != "" && s.profile == "" {
+		s.profile = filepath.Join(dir, "profiles")
+	}
 	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
+	var ran []record // of this invocation: there are profiles of these
 	if err := b.restore(); err != nil {
 		return err
 	}
@@ -162,7 +166,7 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 		records, err := b.scenario(ctx, p)
-		b.Records = append(b.Records, records...)
+		b.Records, ran = append(b.Records, records...), append(ran, records...)
 		if len(records) > 0 {
 			fmt.Print(table(p, records))
 		}
@@ -171,12 +175,7 @@ func run(ctx context.Context, s settings) error {
 		}
 	}
 	if s.account != "" {
-		text, err := account(ctx, s.account, b.Records)
-		if err != nil {
-			return err
-		}
-		fmt.Print("\n" + text)
-		return os.WriteFile(filepath.Join(s.account, "account.md"), []byte(text), 0o644)
+		return account(ctx, s.account, s.profile, ran)
 	}
 	if s.report != "" {
 		return report(s.report, b.document)
@@ -326,8 +325,10 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 			if profile != "" && r.Error == "" { // that of the run which counts
 				if err := os.Rename(profile+fresh, profile); err != nil {
 					fmt.Fprintln(os.Stderr, "bench: no profile:", err)
-				} else if err := draw(ctx, profile); err != nil {
-					fmt.Fprintln(os.Stderr, "bench: no flame graph:", err)
+				} else if b.account == "" { // which draws all rounds as one
+					if err := draw(ctx, profile); err != nil {
+						fmt.Fprintln(os.Stderr, "bench: no flame graph:", err)
+					}
 				}
 			}
 		}

@@ -25,7 +25,7 @@ func report(dir string, d document) error {
 	var b strings.Builder
 	b.WriteString("# Tables of the comparison with peers\n\nWritten by `make bench-peers`; see [benchmarks.md](../benchmarks.md) for what they mean.\nMedians with extremes; ratios are taken within a round.\n\n")
 	for _, m := range machines(d) {
-		fmt.Fprintf(&b, "- %s, %s: %d × %s, Linux %s, %s\n", m.Commit, m.Time.Format("2006-01-02 15:04"), m.Cores, m.CPU, m.Kernel, m.Go)
+		b.WriteString(origin(m))
 	}
 	b.WriteString("\n" + summary(d.Records))
 	var errs []error
@@ -55,6 +55,10 @@ func machines(d document) []machine.Description {
 		a.Time = b.Time
 		return a == b
 	})
+}
+
+func origin(m machine.Description) string {
+	return fmt.Sprintf("- %s, %s: %d × %s, Linux %s, %s\n", m.Commit, m.Time.Format("2006-01-02 15:04"), m.Cores, m.CPU, m.Kernel, m.Go)
 }
 
 func of(records []record, scenario string) (out []record) {

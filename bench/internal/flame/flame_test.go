@@ -2,6 +2,7 @@ package flame
 
 import (
 	"encoding/xml"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -87,7 +88,7 @@ func TestSVG(t *testing.T) {
 	for _, g := range d.G {
 		if w, ok := want[g.Title]; ok {
 			delete(want, g.Title)
-			if g.Rect.Class != w.class || g.Rect.Width < w.share*1178 || g.Rect.Width > w.share*1181 {
+			if g.Rect.Class != w.class || g.Rect.Width < w.share*(width-22) || g.Rect.Width > w.share*(width-19) {
 				t.Errorf("%s: %+v", g.Title, g.Rect)
 			}
 		}
@@ -100,5 +101,31 @@ func TestSVG(t *testing.T) {
 	}
 	if err := xml.Unmarshal(SVG("nothing", nil), &d); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is too narrow is there as one, so that its caller's own time is not seen as more than it is.
+func TestNarrowOnesAreOne(t *testing.T) {
+	wide := Stack{Frames: []string{"main.f", "main.wide"}, Nanos: 900e6}
+	var all []Stack
+	for i := range 2_000 {
+		all = append(all, Stack{Frames: []string{"main.f", fmt.Sprintf("main.g%d", i), "main.deep", "main.deeper"}, Nanos: 50e3})
+		all = append(all, Stack{Frames: []string{"main.f", "main.wide", fmt.Sprintf("main.h%d", i)}, Nanos: 300e3})
+	}
+	svg := string(SVG("many", append(all, wide)))
+	for _, want := range []string{"main.wide: 93.8 %", "2000 narrow ones: 6.2 %", "2000 narrow ones: 37.5 %"} {
+		if !strings.Contains(svg, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if strings.Contains(svg, "main.deep") {
+		t.Error("what a narrow one calls is drawn")
+	}
+	all = nil
+	for i := range 400 {
+		all = append(all, Stack{Frames: []string{"main.f", fmt.Sprintf("main.%s%d", strings.Repeat("a", 300), i)}, Nanos: 10e6})
+	}
+	if n := len(SVG("long names", all)); n > small {
+		t.Errorf("%d bytes", n)
 	}
 }

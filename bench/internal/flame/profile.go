@@ -20,6 +20,14 @@ type Stack struct {
 	Nanos  int64
 }
 
+// Samples is how many there were; the profiler takes one in 10 ms of CPU.
+func Samples(stacks []Stack) (n int64) {
+	for _, s := range stacks {
+		n += s.Nanos
+	}
+	return n / 10e6
+}
+
 // Read reads a profile with the toolchain's own pprof.
 func Read(ctx context.Context, path string) ([]Stack, error) {
 	var stderr bytes.Buffer
