@@ -45,6 +45,7 @@ type Server struct {
 	Addr, Debug string
 	cmd         *exec.Cmd
 	stderr      *bytes.Buffer
+	ended       chan struct{}
 }
 
 // Start returns once the server answers. argv is the program and its
@@ -54,7 +55,7 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: ports[0], Debug: ports[1], stderr: new(bytes.Buffer)}
+	s := &Server{Addr: ports[0], Debug: ports[1], stderr: new(bytes.Buffer), ended: make(chan struct{})}
 	argv = at.Of(append(argv[:len(argv):len(argv)], "-addr", s.Addr, "-debug", s.Debug))
 	s.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	s.cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(procs))
@@ -63,6 +64,10 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
+	go func() { // ends with the process
+		_ = s.cmd.Wait() // "signal: killed", or stderr says it
+		close(s.ended)
+	}()
 	for waited, pause := time.Duration(0), 10*time.Millisecond; waited < 2*time.Minute; waited += pause { // it may have to fill its store first
 		if s.answers(ctx) {
 			return s, nil
@@ -71,6 +76,8 @@ func Start(ctx context.Context, argv []string, procs int, at Place) (*Server, er
 		case <-ctx.Done():
 			s.Stop()
 			return nil, ctx.Err()
+		case <-s.ended: // another took its port meanwhile, or it does not know an argument
+			return nil, fmt.Errorf("%s ended: %s", argv[0], s.stderr)
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, 100*time.Millisecond)
@@ -101,7 +108,7 @@ func (s *Server) answers(ctx context.Context) bool {
 // written to standard error.
 func (s *Server) Stop() string {
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait() // "signal: killed"
+	<-s.ended
 	return s.stderr.String()
 }
 
