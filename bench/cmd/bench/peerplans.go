@@ -69,7 +69,7 @@ var (
 	}
 	slowOnes = []metric{
 		{name: "the others' p99 ms before", of: stalled(func(s *result.Stalled) float64 { return s.Before.P99 }), digits: 2},
-		{name: "and with them", of: stalled(func(s *result.Stalled) float64 { return s.With.P99 }), digits: 2},
+		{name: "and in the first 3 s with them", of: stalled(func(s *result.Stalled) float64 { return s.With.P99 }), digits: 2},
 		{name: "let go within 18 s", of: stalled(func(s *result.Stalled) float64 { return float64(s.Gone) })},
 		{name: "all after s", of: stalled(func(s *result.Stalled) float64 { return s.GoneAfter }), digits: 1},
 		{name: "RSS growth MB", of: stalled(func(s *result.Stalled) float64 { return float64(s.RSSMax-s.RSSBefore) / 1e6 })},

@@ -17,7 +17,8 @@ const (
 )
 
 // stalled is the paced room with everybody reading, and then while some of its
-// members do not, until they have been let go: what the others notice, what the server keeps, whom it lets go.
+// members do not, until they have been let go: what the server keeps, whom it lets go, and
+// what the others notice in the first of that, as long as before whatever the server does.
 func (b *bench) stalled() error {
 	t, err := b.start()
 	if err != nil {
@@ -44,16 +45,18 @@ func (b *bench) stalled() error {
 	}
 	began := l.clock()
 	l.recording = true
+	since := func() time.Duration { return time.Duration(l.clock() - began) }
 	if err := l.runUntil(stalledFor, func() bool {
+		l.recording = since() < b.Window
 		if s.GoneAfter == 0 && w.look().Conns <= before.Conns-b.Stalled {
-			s.GoneAfter = float64(l.clock()-began) / 1e9
+			s.GoneAfter = since().Seconds()
 		}
-		return s.GoneAfter > 0 && float64(l.clock()-began)/1e9 > s.GoneAfter+goneFor.Seconds()
+		return !l.recording && s.GoneAfter > 0 && since().Seconds() > s.GoneAfter+goneFor.Seconds()
 	}); err != nil {
 		return err
 	}
 	l.recording = false
-	s.Seconds = float64(l.clock()-began) / 1e9
+	s.Seconds = since().Seconds()
 	s.With = stats.Summarize(l.latency)
 	s.RSSMax = max(w.peak(), s.RSSBefore)
 	s.Gone = before.Conns - w.look().Conns

@@ -165,11 +165,11 @@ type Storm struct {
 type Stalled struct {
 	Members   int           `json:"members"`
 	Before    stats.Latency `json:"before"`       // the others while they read
-	With      stats.Latency `json:"with"`         // the others while they do not
+	With      stats.Latency `json:"with"`         // the others while they do not, at first: as long as before
 	Gone      int           `json:"gone"`         // how many of them the server has let go at the end
 	GoneAfter float64       `json:"gone_after_s"` // until it had let go all; 0: never
 	RSSBefore int64         `json:"rss_before"`
 	RSSMax    int64         `json:"rss_max"`
-	Seconds   float64       `json:"seconds"` // that With covers
+	Seconds   float64       `json:"seconds"` // until the end of all this
 	OtherCPU  float64       `json:"other_cpu_s"`
 }
