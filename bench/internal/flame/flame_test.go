@@ -46,11 +46,13 @@ func TestItems(t *testing.T) {
 	for frames, want := range map[string]string{
 		"main.f syscall.write internal/runtime/syscall/linux.Syscall6": "write(2)",
 		"runtime.mcall runtime.findRunnable runtime.netpoll":           "epoll(2)",
-		"runtime.gcBgMarkWorker runtime.scanObject":                    "collection",
-		"github.com/gohub/gohub.f runtime.mallocgc runtime.nextFree":   "allocation",
-		"github.com/gohub/gohub/internal/wire.f runtime.memmove":       "gohub/internal/wire",
-		"net/http.(*conn).serve crypto/tls.(*Conn).Write":              "crypto",
-		"runtime.mcall runtime.schedule":                               "runtime",
+		"net.(*netFD).Read runtime.netpollblock runtime.gopark":        "net",
+		"github.com/gohub/gohub/internal/wsconn.(*writeOp).once github.com/gohub/gohub/internal/wsconn.writeFD syscall.RawSyscall internal/runtime/syscall/linux.Syscall6": "write(2)",
+		"runtime.gcBgMarkWorker runtime.scanObject":                  "collection",
+		"github.com/gohub/gohub.f runtime.mallocgc runtime.nextFree": "allocation",
+		"github.com/gohub/gohub/internal/wire.f runtime.memmove":     "gohub/internal/wire",
+		"net/http.(*conn).serve crypto/tls.(*Conn).Write":            "crypto",
+		"runtime.mcall runtime.schedule":                             "runtime",
 	} {
 		if got := item(strings.Fields(frames)); got != want {
 			t.Errorf("%s: %s, want %s", frames, got, want)

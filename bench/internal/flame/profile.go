@@ -114,7 +114,7 @@ var classes = []struct {
 	prefix string
 	class  Class
 }{
-	{"syscall.", Kernel}, {"internal/runtime/syscall", Kernel}, {"golang.org/x/sys/unix.", Kernel},
+	{"runtime.netpollblock", Runtime}, {"syscall.", Kernel}, {"internal/runtime/syscall", Kernel}, {"golang.org/x/sys/unix.", Kernel},
 	{"runtime.futex", Kernel}, {"runtime.epoll", Kernel}, {"runtime.netpoll", Kernel}, {"runtime.usleep", Kernel}, {"runtime.write1", Kernel},
 	{"runtime.madvise", Kernel}, {"runtime.sysMmap", Kernel}, {"runtime.read", Kernel}, {"runtime.tgkill", Kernel},
 	{"github.com/gohub/gohub", Ours}, {"main.", Ours}, {"github.com/coder/websocket", Socket}, {"crypto/", TLS}, {"internal/poll.", Net}, {"net.", Net}, {"net/", Net},
@@ -145,12 +145,13 @@ var calls = []struct{ function, name string }{
 	{"syscall.write", "write"}, {"syscall.Write", "write"}, {"unix.Write", "write"}, {"syscall.writev", "write"}, {"syscall.read", "read"}, {"syscall.Read", "read"},
 	{"unix.Read", "read"}, {"syscall.accept", "accept"}, {"syscall.Accept", "accept"}, {"runtime.netpoll", "epoll"}, {"syscall.EpollWait", "epoll"}, {"syscall.EpollCtl", "epoll"}, {"runtime.futex", "futex"},
 	{"syscall.Close", "close"}, {"syscall.setsockopt", "setsockopt"},
+	{"gohub/internal/wsconn.writeFD", "write"}, {"gohub/internal/wsconn.readFD", "read"}, {"gohub/internal/wsconn.goneFD", "poll"}, // raw ones
 }
 
 func item(frames []string) string {
 	for _, c := range calls {
 		for _, f := range frames {
-			if strings.Contains(f, c.function) {
+			if strings.Contains(f, c.function) && classOf(f) != Runtime {
 				return c.name + "(2)"
 			}
 		}
