@@ -80,7 +80,7 @@ GUARDED := -run='^$$' -benchmem -benchtime=1000x -count=3 -cpu=1 -skip='/members
 	-bench='^Benchmark(Publish|Submit|MemoryStoreAppend|MemoryBrokerPublish|PresencePage|Receipts|RingLookup|Route|LimiterSpend|Admit|DecodePublish|AppendMessage|TextSlash|Send|Cork|Echo)$$' \
 	. ./internal/wire ./internal/wsconn
 
-# Those whose instructions are the same from run to run, to a percent or two; valgrind counts them. Only a
+# Those whose instructions are the same from run to run, to less than 5 %; valgrind counts them. Only a
 # test program that is kept, if in /dev/null, has the names of functions, which it needs.
 COUNTED := -run='^$$' -benchtime=500x -cpu=1 -vet=off -exec='go -C $(CURDIR)/bench run ./cmd/instrs' -skip=//parallel -o=/dev/null \
 	-bench='^BenchmarkPublish$$/=4$$|Submit/=1$$|StoreAppend/=1$$|BrokerPublish/one/=1$$|Receipts/^1|RingLookup/=24|Route/=true|Spend/both|Admit/all_limits$$|DecodePublish|AppendMessage|TextSlash/object' \
