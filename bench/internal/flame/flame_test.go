@@ -48,6 +48,7 @@ func TestItems(t *testing.T) {
 		"runtime.mcall runtime.findRunnable runtime.netpoll":           "epoll(2)",
 		"net.(*netFD).Read runtime.netpollblock runtime.gopark":        "net",
 		"github.com/gohub/gohub/internal/wsconn.(*writeOp).once github.com/gohub/gohub/internal/wsconn.writeFD syscall.RawSyscall internal/runtime/syscall/linux.Syscall6": "write(2)",
+		"main.(*room).send main.(*conn).write syscall.RawSyscall": "write(2)", "main.(*conn).write": "main",
 		"runtime.gcBgMarkWorker runtime.scanObject":                  "collection",
 		"github.com/gohub/gohub.f runtime.mallocgc runtime.nextFree": "allocation",
 		"github.com/gohub/gohub/internal/wire.f runtime.memmove":     "gohub/internal/wire",

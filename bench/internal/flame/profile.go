@@ -145,26 +145,27 @@ var calls = []struct{ function, name string }{
 	{"syscall.write", "write"}, {"syscall.Write", "write"}, {"unix.Write", "write"}, {"syscall.writev", "write"}, {"syscall.read", "read"}, {"syscall.Read", "read"},
 	{"unix.Read", "read"}, {"syscall.accept", "accept"}, {"syscall.Accept", "accept"}, {"runtime.netpoll", "epoll"}, {"syscall.EpollWait", "epoll"}, {"syscall.EpollCtl", "epoll"}, {"runtime.futex", "futex"},
 	{"syscall.Close", "close"}, {"syscall.setsockopt", "setsockopt"},
-	{"gohub/internal/wsconn.writeFD", "write"}, {"gohub/internal/wsconn.readFD", "read"}, {"gohub/internal/wsconn.goneFD", "poll"}, // raw ones
+	{"gohub/internal/wsconn.writeFD", "write"}, {"gohub/internal/wsconn.readFD", "read"}, {"gohub/internal/wsconn.goneFD", "poll"}, {"main.(*conn).write", "write"}, // raw ones, the last the floor's
 }
 
 func item(frames []string) string {
-	for _, c := range calls {
-		for _, f := range frames {
-			if strings.Contains(f, c.function) && classOf(f) != Runtime {
-				return c.name + "(2)"
-			}
-		}
-	}
 	kernel, collects, allocates := false, false, false
 	for _, f := range frames {
 		kernel = kernel || classOf(f) == Kernel
 		collects = collects || strings.HasPrefix(f, "runtime.gc") || strings.HasPrefix(f, "runtime.bgs")
 		allocates = allocates || strings.HasPrefix(f, "runtime.mallocgc") || strings.HasPrefix(f, "runtime.newobject")
 	}
-	switch {
-	case kernel:
+	if kernel {
+		for _, c := range calls {
+			for _, f := range frames {
+				if strings.Contains(f, c.function) && classOf(f) != Runtime {
+					return c.name + "(2)"
+				}
+			}
+		}
 		return "other system calls"
+	}
+	switch {
 	case collects:
 		return "collection"
 	case allocates:
