@@ -80,6 +80,8 @@ type Conn struct {
 	busy     atomic.Bool  // the caller of Next has a message: nobody reads, and a silence is the hub's own
 	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
+	turn     uint64       // the write that the sweeper saw last, and how often since then; its own
+	looks    int
 	place    int          // in the sweeper's shard; the shard's lock
 	shard    *shard
 

@@ -44,9 +44,9 @@ type outbox struct {
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
 
-	// since is the sweeper's clock when writeLoop's write at hand began; 0: there
-	// is none. It needs no lock.
-	since atomic.Int64
+	// turn counts the beginnings and ends of writeLoop's writes: it is odd while
+	// one is under way. It needs no lock.
+	turn atomic.Uint64
 }
 
 type queued struct {
@@ -469,9 +469,9 @@ func (c *Conn) writeLoop() {
 		o.mu.Unlock()
 		for len(b) > 0 {
 			piece := b[:min(len(b), pieceSize)]
-			o.since.Store(c.o.Sweeper.now.Load())
+			o.turn.Add(1)
 			_, err := c.nc.Write(piece)
-			o.since.Store(0)
+			o.turn.Add(1)
 			o.mu.Lock()
 			if err != nil && !o.dead {
 				c.writeFailed(err)
@@ -491,13 +491,13 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// overdue ends the write that began at since, by the sweeper's clock. That of
-// a connection which is latched has a deadline of its own.
-func (c *Conn) overdue(since int64) {
+// overdue ends a write, if it still is the one under way. That of a connection
+// which is latched has a deadline of its own.
+func (c *Conn) overdue(turn uint64) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.latched && o.since.Load() == since {
+	if !o.latched && o.turn.Load() == turn {
 		_ = c.nc.SetWriteDeadline(longAgo) // it is late if it ends now, and what follows need not be tried
 	}
 }

@@ -616,8 +616,8 @@ func TestNothingIsOverdue(t *testing.T) {
 		o := options()
 		o.WriteTimeout = 10 * time.Second
 		p, s := frozen(t, o)
-		began := s.out.since.Load()
-		require.NotZero(t, began)
+		began := s.out.turn.Load()
+		require.Equal(t, uint64(1), began%2)
 		for range 3 {
 			p.expect(opText, "held")
 			time.Sleep(time.Minute)
@@ -627,6 +627,40 @@ func TestNothingIsOverdue(t *testing.T) {
 		p.expect(opText, "held")
 		require.Zero(t, s.CloseCode())
 	})
+}
+
+// A write is never cut off before WriteTimeout is over: not one that began just
+// before the sweeper looks, nor one that has waited for longer because this
+// process stood still, and the sweeper with it.
+func TestNothingIsOverdueEarly(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"": 0, "paused": time.Minute + 900*time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var looks atomic.Int64
+				o := options()
+				o.WriteTimeout = 300 * time.Millisecond
+				o.Sweeper = NewSweeper(time.Hour, func(Handler, time.Time) {
+					if looks.Add(1) == 1 {
+						time.Sleep(pause)
+					}
+				})
+				began := time.Now()
+				w := start(t, overPipe, o, nil)
+				t.Cleanup(o.Sweeper.Stop)
+				_, s := w.dial()
+				time.Sleep(1700 * time.Millisecond) // between two looks
+				require.EqualValues(t, 1, looks.Load())
+				s.Send(text("held"), false, nil)
+				time.Sleep(pause + 299*time.Millisecond - min(pause, 700*time.Millisecond)) // since it began, or the pause is over
+				require.Zero(t, s.CloseCode())
+				time.Sleep(301 * time.Millisecond) // the next look, if there was no pause
+				require.Zero(t, s.CloseCode())
+				<-s.done
+				require.Equal(t, slowCode, s.CloseCode())
+				require.LessOrEqual(t, time.Since(began), pause+4*time.Second)
+			})
+		})
+	}
 }
 
 // Steady sending allocates nothing.
