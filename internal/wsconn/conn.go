@@ -82,7 +82,7 @@ type Conn struct {
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
 	turn     uint64       // the write that the sweeper saw last, and how often since then; its own
 	looks    int
-	place    int          // in the sweeper's shard; the shard's lock
+	place    int // in the sweeper's shard; the shard's lock
 	shard    *shard
 
 	out outbox
