@@ -96,8 +96,12 @@ func (c *Conn) Start(h Handler) {
 }
 
 // Grew says that the goroutine which is about to read has done other things,
-// so that its stack is to be exchanged like that of one which has read.
-func (c *Conn) Grew() { c.grown.Store(true) }
+// so that its stack is to be exchanged like that of one which has read. False:
+// it will not be, on a socket that cannot be tried; go on in a new goroutine.
+func (c *Conn) Grew() bool {
+	c.grown.Store(true)
+	return c.raw != nil
+}
 
 // Subprotocol is what was negotiated, or empty.
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }

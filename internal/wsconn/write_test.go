@@ -529,6 +529,47 @@ func TestQueueIgnoresTheLimit(t *testing.T) {
 	})
 }
 
+// Nor do the frames of a replay take the places of what follows it, though they
+// are queued one by one: five rooms that are resumed make no slow consumer.
+func TestQueueAllTakesNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options()
+		o.MaxQueue = 8192 // 256 places
+		p, s := frozen(t, o)
+		const rooms, frames = 5, 100
+		for range rooms {
+			require.True(t, s.QueueAll(func(yield func([]byte) bool) {
+				for range frames {
+					yield(text("old"))
+				}
+			}))
+			s.Send(text("live"), true, nil)
+		}
+		for range 250 {
+			s.Send(text("live"), false, nil)
+		}
+		require.Zero(t, s.CloseCode())
+		p.expect(opText, "held")
+		for range rooms {
+			for range frames {
+				p.expect(opText, "old")
+			}
+			p.expect(opText, "live")
+		}
+		for range 250 {
+			p.expect(opText, "live")
+		}
+		for range 1 + 256 { // one is being written
+			s.Send(text("live"), false, nil)
+			synctest.Wait()
+		}
+		require.Zero(t, s.CloseCode())
+		s.Send(text("live"), false, nil)
+		require.Equal(t, slowCode, s.CloseCode(), "what is not a replay's is counted as before")
+		require.False(t, s.Queue(text("late")))
+	})
+}
+
 // Who waits for the queue to become short learns that it has, though nothing
 // was written: what waited was dropped.
 func TestDroppedFramesAreNotWaitedFor(t *testing.T) {
