@@ -106,7 +106,10 @@ func (c *Client) start() {
 	}()
 	c.opened()
 	over = true
-	c.conn.Grew()
+	if !c.conn.Grew() {
+		go c.read()
+		return
+	}
 	c.read()
 }
 
@@ -416,7 +419,11 @@ func (c *Client) do(cmd *wire.Command) error {
 	}
 	switch cmd.Type {
 	case wire.Join, wire.History, wire.Presence, wire.Rooms:
-		pace.Yield() // of many who ask for much at once each waits for its turn
+		if !pace.Fresh() {
+			c.idle()     // what it has to say does not wait for that
+			pace.Yield() // of many who ask for much at once each waits for its turn
+			c.conn.Cork()
+		}
 	}
 	switch cmd.Type {
 	case wire.Publish:

@@ -159,8 +159,8 @@ type Config struct {
 	// least, as for the two below, is 10 ms.
 	PingInterval time.Duration
 	// WriteTimeout is how long a client may take to accept 16 KiB before it
-	// is cut off as a slow consumer, within the second that follows. Defaults
-	// to 10 s.
+	// is cut off as a slow consumer, within the two seconds that follow. What
+	// the process itself stood still for does not count. Defaults to 10 s.
 	WriteTimeout time.Duration
 	// FirstFrameTimeout is how long a new session may send no frame at all,
 	// pongs aside, before it is closed with 4003: what connects and is not a

@@ -65,6 +65,11 @@ func (c *Client) claim() Claim {
 	return Claim{Tenant: c.who.Tenant, User: c.who.User, Device: c.who.Device, Session: c.id, Gen: max(c.gen, 0)}
 }
 
+// asks reports whether c is to be claimed. It does not become true.
+func (d *devices) asks(c *Client) bool {
+	return d.hub.dir != nil && c.who.Device != "" && !d.hub.draining.Load()
+}
+
 // claim gives a session that is about to be registered its generation, if it
 // can be had in time. registered is to be called when it is, or is not to be.
 //
@@ -79,7 +84,7 @@ func (d *devices) claim(c *Client) (registered func(), there bool) {
 	if c.conn.Gone() {
 		return func() {}, false
 	}
-	if h.dir == nil || c.who.Device == "" || h.draining.Load() {
+	if !d.asks(c) {
 		return func() {}, true
 	}
 	c.conn.Uncork() // only "welcome" waits for it, not the answer to the handshake

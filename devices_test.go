@@ -813,3 +813,25 @@ func TestDevicesAtRandom(t *testing.T) {
 		})
 	}
 }
+
+// A session that ends while it is claimed, which may take a second, has never
+// been one: nobody is told of it, and it does not replace its device's.
+func TestEndDuringAClaim(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		var opened atomic.Int64
+		c := startCluster(t, 1, gohub.Config{
+			FirstFrameTimeout: 100 * time.Millisecond,
+			PingInterval:      800 * time.Millisecond, // looks each 100 ms
+			Observer:          gohub.Observer{SessionOpened: func(*gohub.Client) { opened.Add(1) }},
+		})
+		first := c.hubs[0].dial(phone)
+		require.NoError(t, c.hubs[0].hub.Join(first.session(), "r")) // it has no frame to send
+		c.dirs[0].set(func() { c.dirs[0].before = func(gohub.Claim) error { time.Sleep(500 * time.Millisecond); return nil } })
+		late := c.hubs[0].knock(phone)
+		pass(time.Second)
+		late.closes(gohub.CloseHeartbeatTimeout)
+		require.Empty(t, late.all("welcome"))
+		require.EqualValues(t, 1, opened.Load())
+		require.False(t, first.isClosed())
+	})
+}

@@ -138,6 +138,10 @@ func ticketOf(r *http.Request) string {
 // counts elsewhere by now.
 var errAbandoned = errors.New("the client has given up")
 
+// errTooLate: the session has ended while it was claimed, by its token or for
+// want of a first frame.
+var errTooLate = errors.New("the session has ended before it began")
+
 // connect answers the handshake and starts the session, which takes over its
 // place. link is from before who was authenticated.
 func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link *revoked, place *pass) {
@@ -169,21 +173,22 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	}
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
 	c.expires.Store(expiry(who))
+	// "welcome" comes first, and when it comes the session is known. Where there
+	// is no claim to wait for it goes out with the answer to the handshake.
+	waits := h.devices.asks(c)
+	welcomed := !waits && c.welcome()
 	conn.Start(connHandler{c})
 	registered, there := h.devices.claim(c)
-	// "welcome" comes first, with the answer to the handshake if that still
-	// waits, and when it comes the session is known.
-	conn.Cork()
-	c.send(wire.AppendWelcome(make([]byte, 0, 320), &wire.Welcome{
-		Session:  c.id,
-		User:     who.User,
-		Node:     h.cfg.Node,
-		PingMS:   h.cfg.PingInterval.Milliseconds(),
-		MaxFrame: h.cfg.MaxFrame,
-		Durable:  h.store.Durable(),
-		Time:     time.Now().UnixMilli(),
-	}))
-	if err = errAbandoned; there {
+	if waits {
+		conn.Cork()
+		welcomed = c.welcome()
+	}
+	switch {
+	case !there:
+		err = errAbandoned
+	case !welcomed:
+		err = errTooLate
+	default:
 		err = h.register(c)
 	}
 	registered()
@@ -203,14 +208,28 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	go c.start() // ends with the connection; Shutdown waits for it
 }
 
+// welcome queues the session's first frame; false: it is closing already.
+func (c *Client) welcome() bool {
+	h := c.hub
+	return c.conn.Queue(wire.AppendWelcome(make([]byte, 0, 320), &wire.Welcome{
+		Session:  c.id,
+		User:     c.who.User,
+		Node:     h.cfg.Node,
+		PingMS:   h.cfg.PingInterval.Milliseconds(),
+		MaxFrame: h.cfg.MaxFrame,
+		Durable:  h.store.Durable(),
+		Time:     time.Now().UnixMilli(),
+	}))
+}
+
 // notUpgraded answers a handshake that came to nothing. That the connection
 // cannot be had is the program's fault, not the client's, and the client does
 // not learn what it is made of.
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
 	var no *wsconn.Refusal
-	if !errors.As(err, &no) {
+	if !errors.As(err, &no) { // there is no connection any more
 		h.log.Error("a handshake failed", "remote", h.ClientAddr(r), "err", err)
-		h.refuse(w, r, errInternal)
+		h.refused(r, errInternal)
 		return
 	}
 	maps.Copy(w.Header(), no.Header)

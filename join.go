@@ -117,12 +117,14 @@ func (c *Client) replay(m *member, ref []byte, q Query, since bool, send func([]
 	if ok && !ahead {
 		head, _ := r.head(user)
 		f := wire.AppendJoined(make([]byte, 0, 160+len(ref)+len(r.id.Name)), ref, r.id.Name, head, truncated && since, r.headcount())
-		c.conn.Queue(f)
+		c.conn.QueueAll(func(yield func([]byte) bool) {
+			yield(f)
+			for _, x := range page { // no copy: they are the room's, for all its members
+				yield(x.bytes)
+				*sent += len(x.bytes)
+			}
+		})
 		*sent += len(f)
-		for _, x := range page { // no copy: they are the room's, for all its members
-			c.conn.Queue(x.bytes)
-			*sent += len(x.bytes)
-		}
 		r.settle(m, r.last)
 		r.mu.Unlock()
 		return nil

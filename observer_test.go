@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -209,4 +210,20 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// What an Observer does with the stack is not kept for as long as the session
+// is, also where the socket is one whose goroutine is not exchanged later on.
+func TestObserversStackIsLetGo(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		opened := make(chan bool, 1)
+		w := startVirtual(t, gohub.Config{Observer: gohub.Observer{SessionOpened: func(*gohub.Client) { opened <- true }}})
+		w.as("alice")
+		<-opened
+		synctest.Wait()
+		b := make([]byte, 1<<20)
+		stacks := string(b[:runtime.Stack(b, true)])
+		require.Contains(t, stacks, "gohub.(*Client).read(")
+		require.NotContains(t, stacks, "gohub.(*Client).start(")
+	})
 }

@@ -127,3 +127,44 @@ func (l *slowLimiter) Spend(time.Time, int) time.Duration {
 	}
 	return 0
 }
+
+// What a session is to be told of its frames does not wait while the one that
+// asks for much waits for its turn.
+func TestAcksDoNotWaitForATurn(t *testing.T) {
+	var c net.Conn
+	joins, acked := 0, make(chan error, 1)
+	w := start(t, gohub.Config{
+		RateLimiter: spins{}, // so that the network has not been looked at just now
+		MayJoin: func(context.Context, gohub.Identity, gohub.RoomID) error {
+			if joins++; joins == 2 {
+				b := make([]byte, 4096)
+				_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+				n, err := c.Read(b)
+				if err == nil && !bytes.Contains(b[:n], []byte(`"pong"`)) {
+					err = fmt.Errorf("%q", b[:n])
+				}
+				acked <- err
+			}
+			return nil
+		},
+	})
+	c = rawDial(t, strings.TrimPrefix(w.url, "http://"), "alice")
+	defer c.Close()
+	_, err := c.Write(maskedText([]byte(`{"type":"join","room":"a"}`)))
+	require.NoError(t, err)
+	rawUntil(t, c, `"joined"`)
+	_, err = c.Write(append(maskedText([]byte(`{"type":"ping"}`)), maskedText([]byte(`{"type":"join","room":"b"}`))...))
+	require.NoError(t, err)
+	require.NoError(t, <-acked)
+}
+
+// spins allows everything and takes its time.
+type spins struct{}
+
+func (s spins) Session(gohub.Identity) gohub.SessionLimiter { return s }
+
+func (spins) Spend(time.Time, int) time.Duration {
+	for began := time.Now(); time.Since(began) < time.Millisecond; {
+	}
+	return 0
+}

@@ -20,7 +20,9 @@ type knock struct {
 	readable func(fd uintptr) bool
 }
 
-var pipe = sync.OnceValue(func() *knock {
+var pipe = sync.OnceValue(newKnock)
+
+func newKnock() *knock {
 	k := new(knock)
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -32,7 +34,7 @@ var pipe = sync.OnceValue(func() *knock {
 	k.r, k.w = r, w
 	k.readable = k.wait
 	return k
-})
+}
 
 // look is called by one goroutine at a time.
 func look() {

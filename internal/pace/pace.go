@@ -41,8 +41,9 @@ func now() int64 { return int64(time.Since(began)) }
 // Yield returns at once if the network has been looked at within most.
 // Otherwise the goroutine waits until those that can run have run and what came
 // by the network meanwhile has been found. Of goroutines that wait for that, one
-// for each processor goes on after a look: if all did, who is found by the next
-// would wait for all their work.
+// for each processor goes on after a quick look: if all did, who is found by the
+// next would wait for all their work. After one that took longer more go on, one
+// for each most of it: others have had the processors for that long.
 //
 // It is for work that can wait for others': between two parts of it, with no
 // lock held.
@@ -62,7 +63,7 @@ func Yield() {
 	end := now()
 	wait := pause(time.Duration(end-start), slowly)
 	slowly = end-start > int64(slow)
-	passes = runtime.GOMAXPROCS(0) - 1
+	passes = runtime.GOMAXPROCS(0)*int(1+(end-start)/int64(most)) - 1
 	if wait > most {
 		passes = math.MaxInt
 	}

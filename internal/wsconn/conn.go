@@ -80,7 +80,9 @@ type Conn struct {
 	busy     atomic.Bool  // the caller of Next has a message: nobody reads, and a silence is the hub's own
 	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
-	place    int          // in the sweeper's shard; the shard's lock
+	turn     uint64       // the write that the sweeper saw last, and how often since then; its own
+	looks    int
+	place    int // in the sweeper's shard; the shard's lock
 	shard    *shard
 
 	out outbox
@@ -94,8 +96,12 @@ func (c *Conn) Start(h Handler) {
 }
 
 // Grew says that the goroutine which is about to read has done other things,
-// so that its stack is to be exchanged like that of one which has read.
-func (c *Conn) Grew() { c.grown.Store(true) }
+// so that its stack is to be exchanged like that of one which has read. False:
+// it will not be, on a socket that cannot be tried; go on in a new goroutine.
+func (c *Conn) Grew() bool {
+	c.grown.Store(true)
+	return c.raw != nil
+}
 
 // Subprotocol is what was negotiated, or empty.
 func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -34,8 +35,8 @@ func (e *HijackError) Error() string { return fmt.Sprintf("hijack %s: %v", e.Wri
 func (e *HijackError) Unwrap() error { return e.Err }
 
 // Accept agrees to a WebSocket handshake. The caller runs Next in a goroutine of
-// its own and calls Finish when that ends. Any error is a [*Refusal], which is
-// the caller's to answer with.
+// its own and calls Finish when that ends. An error is a [*Refusal], which is
+// the caller's to answer with; any other: the connection was had, and is closed.
 //
 // The 101 goes to the connection itself, not through w: middleware's writers
 // may hold a status back until a body comes, and some never let it go once the
@@ -49,15 +50,8 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
 		Subprotocols:       o.Subprotocols,
 		InsecureSkipVerify: true, // the hub has checked the origin
 	})
-	switch {
-	case err == nil:
-	case h.failed != nil:
-		return nil, &Refusal{Status: http.StatusNotImplemented, Err: h.failed}
-	default:
-		for _, k := range []string{"Content-Type", "X-Content-Type-Options"} { // of a text that is not sent
-			h.header.Del(k)
-		}
-		return nil, &Refusal{Status: h.status, Header: h.header, Err: err}
+	if err != nil {
+		return nil, h.refusal(err)
 	}
 	c.ws = ws
 	ws.SetReadLimit(-1) // the scanner decides, on the declared length
@@ -75,6 +69,21 @@ type handshaker struct {
 	header http.Header
 	status int
 	failed *HijackError
+}
+
+// refusal is what Accept says of coder's error.
+func (h *handshaker) refusal(err error) error {
+	switch {
+	case h.c.nc != nil: // coder has no such error now
+		_ = h.c.nc.Close()
+		return err
+	case h.failed != nil:
+		return &Refusal{Status: http.StatusNotImplemented, Err: h.failed}
+	}
+	for _, k := range []string{"Content-Type", "X-Content-Type-Options"} { // of a text that is not sent
+		h.header.Del(k)
+	}
+	return &Refusal{Status: h.status, Header: h.header, Err: err}
 }
 
 // Header is coder's part of the answer.
@@ -104,7 +113,8 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	c := h.c
 	c.nc = nc
-	switch s := nc.(type) { // exact types: a type that embeds one may translate what it carries
+	_ = nc.SetDeadline(time.Time{}) // a Hijacker may have left one
+	switch s := nc.(type) {         // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
 		c.raw, _ = s.SyscallConn()
 	case *net.UnixConn:

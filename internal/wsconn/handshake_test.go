@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -244,4 +245,37 @@ func TestRefusals(t *testing.T) {
 			})
 		}
 	})
+}
+
+// late is a Hijacker that leaves deadlines, as a server with timeouts may.
+type late struct{ wrapper }
+
+func (w late) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := w.ResponseWriter.(http.Hijacker).Hijack()
+	if err == nil {
+		err = nc.SetDeadline(longAgo)
+	}
+	return nc, rw, err
+}
+
+// Deadlines that a Hijacker has left are not the session's.
+func TestHijackersDeadlines(t *testing.T) {
+	inEveryWay(t, func(t *testing.T, way string) {
+		w := start(t, way, options(), echo)
+		w.wrap = func(rw http.ResponseWriter) http.ResponseWriter { return late{wrapper{rw}} }
+		p, _ := w.dial()
+		p.send(clientText("hello"))
+		p.expect(opText, "hello")
+	})
+}
+
+// A connection that was had is not left open.
+func TestErrorAfterHijack(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	h := &handshaker{c: &Conn{nc: here}}
+	var no *Refusal
+	require.NotErrorAs(t, h.refusal(net.ErrClosed), &no, "nobody can be answered any more")
+	_, err := there.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
 }

@@ -12,8 +12,9 @@ import (
 // A Sweeper looks at every connection once a tick: one goroutine a shard for
 // thousands of connections, in place of timers for each. It sends a ping to a
 // client that has been silent for the ping interval and closes it with
-// SilentCode after twice that. It ends a write that takes longer than
-// WriteTimeout, at the first tick after that.
+// SilentCode after twice that. It ends a write that it has seen under way for
+// WriteTimeout: it counts its looks, so that neither a pause of the process nor
+// what came before the first of them is held against the client.
 //
 // It also sees to it that an idle connection's goroutine has a small stack. A
 // stack grows with the first message to 4 KiB, and the runtime never shrinks
@@ -27,6 +28,7 @@ type Sweeper struct {
 	wg     sync.WaitGroup
 	stop   chan struct{}
 	ping   time.Duration
+	tick   time.Duration // at least, between two looks at a connection
 	look   func(h Handler, now time.Time)
 
 	discards turns
@@ -47,13 +49,13 @@ func NewSweeper(ping time.Duration, look func(h Handler, now time.Time)) *Sweepe
 		stop:   make(chan struct{}),
 		start:  time.Now(),
 		ping:   ping,
+		tick:   min(time.Second, max(ping/8, time.Millisecond)),
 		look:   look,
 	}
 	s.now.Store(1)
-	tick := min(time.Second, max(ping/8, time.Millisecond))
 	for i := range s.shards {
 		s.wg.Add(1)
-		go s.run(&s.shards[i], tick)
+		go s.run(&s.shards[i])
 	}
 	return s
 }
@@ -86,9 +88,9 @@ func (s *Sweeper) remove(c *Conn) {
 	sh.conns = sh.conns[:len(sh.conns)-1]
 }
 
-func (s *Sweeper) run(sh *shard, tick time.Duration) {
+func (s *Sweeper) run(sh *shard) {
 	defer s.wg.Done()
-	t := time.NewTicker(tick)
+	t := time.NewTimer(s.tick) // a Ticker's next one may come at once when one was late
 	defer t.Stop()
 	var seen []*Conn
 	for {
@@ -108,6 +110,7 @@ func (s *Sweeper) run(sh *shard, tick time.Duration) {
 			s.look(c.h, wall)
 		}
 		clear(seen)
+		t.Reset(s.tick)
 	}
 }
 
@@ -125,8 +128,14 @@ func (c *Conn) poke() {
 }
 
 func (s *Sweeper) sweep(c *Conn, now int64) {
-	if since := c.out.since.Load(); since != 0 && time.Duration(now-since) > c.o.WriteTimeout {
-		c.overdue(since)
+	switch turn := c.out.turn.Load(); {
+	case turn%2 == 0: // nobody writes
+	case turn != c.turn:
+		c.turn, c.looks = turn, 0
+	default:
+		if c.looks++; time.Duration(c.looks)*s.tick >= c.o.WriteTimeout {
+			c.overdue(turn)
+		}
 	}
 	if c.busy.Load() {
 		return // pongs may be waiting to be read

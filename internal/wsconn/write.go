@@ -2,6 +2,7 @@ package wsconn
 
 import (
 	"errors"
+	"iter"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type outbox struct {
 	box     *[]queued // what the pool gave for queue
 	bytes   int       // in queue and in the goroutine's hands
 	excused int       // of bytes, how many do not count against MaxQueue: see Queue
+	spared  int       // of queue, how many of the first do not, either
 	writing bool      // somebody is in a write call, or about to be
 	corked  bool      // the reader is at work: frames wait until Uncork
 	partial bool      // the first of queue is the rest of a frame: it must go out whole
@@ -44,9 +46,9 @@ type outbox struct {
 	low     chan struct{}
 	lowAt   int // low is closed when bytes falls below this
 
-	// since is the sweeper's clock when writeLoop's write at hand began; 0: there
-	// is none. It needs no lock.
-	since atomic.Int64
+	// turn counts the beginnings and ends of writeLoop's writes: it is odd while
+	// one is under way. It needs no lock.
+	turn atomic.Uint64
 }
 
 type queued struct {
@@ -127,7 +129,7 @@ func (c *Conn) push(frames []byte, volatile bool) {
 func (c *Conn) over(n int) bool {
 	o, most := &c.out, c.o.MaxQueue
 	wait := o.bytes - o.excused
-	return wait+n > most && wait >= min(joinSize, most) || len(o.queue) >= max(256, most/32)
+	return wait+n > most && wait >= min(joinSize, most) || len(o.queue)-o.spared >= max(256, most/32)
 }
 
 // wrote takes n bytes off the count.
@@ -146,9 +148,12 @@ func (o *outbox) append(b []byte, volatile bool) {
 }
 
 func (o *outbox) dropVolatile() (n int) {
-	kept := o.queue[:0]
+	kept, spared := o.queue[:0], o.spared
 	for i, f := range o.queue {
 		if f.volatile && !(i == 0 && o.partial) {
+			if i < spared {
+				o.spared--
+			}
 			o.bytes -= len(f.b)
 			n += events(f.b)
 			continue
@@ -293,22 +298,34 @@ func (c *Conn) Uncork() {
 // Queue appends frames whatever the limit says, and does not write. Neither
 // they nor what waits before them counts against the limit later on. The
 // reader uses it under a lock, for what follows a replay, and uncorks
-// afterwards.
-func (c *Conn) Queue(frames []byte) {
-	c.out.mu.Lock()
-	if !c.out.latched && len(frames) > 0 {
-		c.out.append(frames, false)
-		c.out.excused = c.out.bytes
-		c.wake()
+// afterwards. False: the connection is closing, and nothing was taken.
+func (c *Conn) Queue(frames []byte) bool {
+	return c.QueueAll(func(yield func([]byte) bool) { yield(frames) })
+}
+
+// QueueAll is Queue for many frames that others share, each to be sent as it is.
+func (c *Conn) QueueAll(all iter.Seq[[]byte]) bool {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.latched {
+		return false
 	}
-	c.out.mu.Unlock()
+	for frames := range all {
+		if len(frames) > 0 {
+			o.append(frames, false)
+			o.excused, o.spared = o.bytes, len(o.queue)
+		}
+	}
+	c.wake()
+	return true
 }
 
 // SendPaced queues frames, whatever the limit says, and waits until little is
 // left to be written: for replays, which go at the socket's pace. It leaves
 // the connection corked. False: the connection is closing.
 func (c *Conn) SendPaced(frames []byte) bool {
-	c.Queue(frames)
+	_ = c.Queue(frames)
 	c.Uncork()
 	ok := c.waitBelow(pacedSize)
 	c.Cork()
@@ -434,6 +451,7 @@ func (o *outbox) take(op *writeOp) (b []byte, shared bool) {
 // clearQueue forgets the first n of the queue.
 func (o *outbox) clearQueue(n int) {
 	o.partial = false
+	o.spared = max(0, o.spared-n)
 	o.trim(copy(o.queue, o.queue[n:]))
 }
 
@@ -442,6 +460,7 @@ func (o *outbox) clearQueue(n int) {
 func (o *outbox) trim(n int) {
 	clear(o.queue[n:])
 	o.queue = o.queue[:n]
+	o.spared = min(o.spared, n)
 	if n > 0 || o.box == nil {
 		return
 	}
@@ -469,9 +488,9 @@ func (c *Conn) writeLoop() {
 		o.mu.Unlock()
 		for len(b) > 0 {
 			piece := b[:min(len(b), pieceSize)]
-			o.since.Store(c.o.Sweeper.now.Load())
+			o.turn.Add(1)
 			_, err := c.nc.Write(piece)
-			o.since.Store(0)
+			o.turn.Add(1)
 			o.mu.Lock()
 			if err != nil && !o.dead {
 				c.writeFailed(err)
@@ -491,13 +510,13 @@ func (c *Conn) writeLoop() {
 	}
 }
 
-// overdue ends the write that began at since, by the sweeper's clock. That of
-// a connection which is latched has a deadline of its own.
-func (c *Conn) overdue(since int64) {
+// overdue ends a write, if it still is the one under way. That of a connection
+// which is latched has a deadline of its own.
+func (c *Conn) overdue(turn uint64) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.latched && o.since.Load() == since {
+	if !o.latched && o.turn.Load() == turn {
 		_ = c.nc.SetWriteDeadline(longAgo) // it is late if it ends now, and what follows need not be tried
 	}
 }

@@ -529,6 +529,47 @@ func TestQueueIgnoresTheLimit(t *testing.T) {
 	})
 }
 
+// Nor do the frames of a replay take the places of what follows it, though they
+// are queued one by one: five rooms that are resumed make no slow consumer.
+func TestQueueAllTakesNoPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options()
+		o.MaxQueue = 8192 // 256 places
+		p, s := frozen(t, o)
+		const rooms, frames = 5, 100
+		for range rooms {
+			require.True(t, s.QueueAll(func(yield func([]byte) bool) {
+				for range frames {
+					yield(text("old"))
+				}
+			}))
+			s.Send(text("live"), true, nil)
+		}
+		for range 250 {
+			s.Send(text("live"), false, nil)
+		}
+		require.Zero(t, s.CloseCode())
+		p.expect(opText, "held")
+		for range rooms {
+			for range frames {
+				p.expect(opText, "old")
+			}
+			p.expect(opText, "live")
+		}
+		for range 250 {
+			p.expect(opText, "live")
+		}
+		for range 1 + 256 { // one is being written
+			s.Send(text("live"), false, nil)
+			synctest.Wait()
+		}
+		require.Zero(t, s.CloseCode())
+		s.Send(text("live"), false, nil)
+		require.Equal(t, slowCode, s.CloseCode(), "what is not a replay's is counted as before")
+		require.False(t, s.Queue(text("late")))
+	})
+}
+
 // Who waits for the queue to become short learns that it has, though nothing
 // was written: what waited was dropped.
 func TestDroppedFramesAreNotWaitedFor(t *testing.T) {
@@ -616,8 +657,8 @@ func TestNothingIsOverdue(t *testing.T) {
 		o := options()
 		o.WriteTimeout = 10 * time.Second
 		p, s := frozen(t, o)
-		began := s.out.since.Load()
-		require.NotZero(t, began)
+		began := s.out.turn.Load()
+		require.Equal(t, uint64(1), began%2)
 		for range 3 {
 			p.expect(opText, "held")
 			time.Sleep(time.Minute)
@@ -627,6 +668,40 @@ func TestNothingIsOverdue(t *testing.T) {
 		p.expect(opText, "held")
 		require.Zero(t, s.CloseCode())
 	})
+}
+
+// A write is never cut off before WriteTimeout is over: not one that began just
+// before the sweeper looks, nor one that has waited for longer because this
+// process stood still, and the sweeper with it.
+func TestNothingIsOverdueEarly(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"": 0, "paused": time.Minute + 900*time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var looks atomic.Int64
+				o := options()
+				o.WriteTimeout = 300 * time.Millisecond
+				o.Sweeper = NewSweeper(time.Hour, func(Handler, time.Time) {
+					if looks.Add(1) == 1 {
+						time.Sleep(pause)
+					}
+				})
+				began := time.Now()
+				w := start(t, overPipe, o, nil)
+				t.Cleanup(o.Sweeper.Stop)
+				_, s := w.dial()
+				time.Sleep(1700 * time.Millisecond) // between two looks
+				require.EqualValues(t, 1, looks.Load())
+				s.Send(text("held"), false, nil)
+				time.Sleep(pause + 299*time.Millisecond - min(pause, 700*time.Millisecond)) // since it began, or the pause is over
+				require.Zero(t, s.CloseCode())
+				time.Sleep(301 * time.Millisecond) // the next look, if there was no pause
+				require.Zero(t, s.CloseCode())
+				<-s.done
+				require.Equal(t, slowCode, s.CloseCode())
+				require.LessOrEqual(t, time.Since(began), pause+4*time.Second)
+			})
+		})
+	}
 }
 
 // Steady sending allocates nothing.
