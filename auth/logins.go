@@ -42,6 +42,7 @@ type LoginConfig struct {
 	// Reused is told when a login ends because its refresh token was used
 	// twice, so that somebody may have stolen it: the user should hear of it. It is
 	// called before Ended; sessions that it closes by Hub.Revoke hear its reason.
+	// Like Ended it may be called more than once for a login.
 	Reused func(ctx context.Context, who gohub.Identity)
 
 	// Families keeps the logins. Defaults to NewMemoryFamilies().
@@ -387,13 +388,13 @@ func (l *Logins) Peek(r *http.Request) (gohub.Identity, error) {
 		return gohub.Identity{}, l.away("a login could not be looked up", err)
 	case !now.Before(f.Expires):
 		return gohub.Identity{}, errLoggedIn
-	case hash == f.Current, hash == f.Previous && now.Sub(f.Rotated) < l.cfg.Grace:
-	default:
-		return gohub.Identity{Tenant: f.Who.Tenant, User: f.Who.User, Login: f.Who.Login}, ErrReused
 	}
-	who, _, refusal := l.recheck(r.Context(), f)
+	who, _, refusal := l.recheck(r.Context(), f) // whatever the token: a suspended user does not get the frame, either
 	if refusal != nil {
 		return gohub.Identity{}, refusal
+	}
+	if hash != f.Current && (hash != f.Previous || now.Sub(f.Rotated) >= l.cfg.Grace) {
+		return gohub.Identity{Tenant: f.Who.Tenant, User: f.Who.User, Login: f.Who.Login}, ErrReused
 	}
 	who.ExpiresAt = time.Time{}
 	return who, nil

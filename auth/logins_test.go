@@ -521,6 +521,10 @@ func TestPeekAsksRecheck(t *testing.T) {
 		}})
 		b := s.browser(t)
 		b.login("alice")
+		old := b.other()
+		now = gohub.Identity{User: "alice", Tenant: "acme"}
+		b.refresh(http.StatusOK)
+		time.Sleep(time.Minute) // old's token is used up
 		now = gohub.Identity{User: "alice", Tenant: "acme", Name: "Alice B.", Rooms: []string{"garden"}, Login: "another", ExpiresAt: time.Now()}
 		who, peekErr := b.peek()
 		require.NoError(t, peekErr)
@@ -545,6 +549,9 @@ func TestPeekAsksRecheck(t *testing.T) {
 			refusal, ok := errors.AsType[*gohub.Error](peekErr)
 			require.True(t, ok, "%v", peekErr)
 			require.Equal(t, tt.code, refusal.Code)
+			require.Zero(t, who)
+			who, peekErr = old.peek()
+			require.Equal(t, refusal, peekErr, "also with a token that is used up")
 			require.Zero(t, who)
 		}
 		require.Empty(t, s.endings(), "a look ends nothing")
