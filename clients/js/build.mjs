@@ -19,7 +19,7 @@ const { outputFiles: [bundle] } = await build({
   minify: true,
   mangleProps: /^_/, // what modules share with each other and with nobody else
 })
-const { code } = await minify(bundle.text, { module: true, ecma: 2020, compress: { passes: 3 } })
+const { code } = await minify(bundle.text, { module: true, ecma: 2020, compress: { passes: 10 } })
 
 // The types come first: the compiler makes the directory.
 execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '-p', here, '--outDir', out], { stdio: 'inherit' })

@@ -4,6 +4,8 @@ import { createRequire } from 'node:module';
 import { readFile } from 'node:fs/promises';
 
 const source = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+// What of messages only screen readers are to hear: it is there, and transparent.
+const HEARD = '.message.follows > .head, .message.follows > .head *, .mine > .head .name, .message.again .ticks';
 const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 // inject puts axe into the page, through the DevTools protocol: the page's policy lets no script in.
@@ -20,7 +22,7 @@ async function inject(page) {
 // tells as if nothing was forced.
 export async function audit(page) {
   await inject(page);
-  return page.evaluate(async (tags) => {
+  return page.evaluate(async ([tags, heard]) => {
     const forced = matchMedia('(forced-colors: active)').matches;
     const found = await window.axe.run(document, {
       runOnly: { type: 'tag', values: tags }, rules: { 'target-size': { enabled: true }, 'color-contrast': { enabled: !forced } },
@@ -34,6 +36,10 @@ export async function audit(page) {
       'label-content-name-mismatch': (e) => (/[\p{L}\p{N}]/u.test(e.textContent) ? 'another name' : ''), // a picture may be named in words
     };
     let judged = 0;
+    for (const e of document.querySelectorAll(heard)) {
+      const { color } = getComputedStyle(e);
+      if (e.checkVisibility({ visibilityProperty: true }) && !e.closest('.message').matches(':hover') && rgba(color)[3] !== 0) wrong.push(`only to be heard, and ${color}: ${e.className} of ${e.closest('.message').textContent}`);
+    }
     for (const rule of found.incomplete) {
       for (const node of rule.nodes) {
         const verdict = judges[rule.id]?.(node.element) ?? 'no rule of ours';
@@ -53,7 +59,7 @@ export async function audit(page) {
     // It returns what is wrong, or nothing.
     function contrast(e) {
       const style = getComputedStyle(e);
-      if (style.color === 'rgba(0, 0, 0, 0)') return ''; // for screen readers alone
+      if (e.matches(heard) && rgba(style.color)[3] === 0) return '';
       const layers = [];
       let opaque = false, opacity = 1;
       for (let a = e; a && !opaque; a = a.parentElement) {
@@ -91,7 +97,7 @@ export async function audit(page) {
       const [r, g, b] = c.slice(0, 3).map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
       return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     }
-  }, TAGS);
+  }, [TAGS, HEARD]);
 }
 
 // tooSmall lists what is to be hit and is less than 24 px wide or high. Links within text are excepted, as in WCAG 2.5.8.

@@ -28,7 +28,7 @@ const past = [
   ['dora.the-explorer_of:long.names', `One thing I noticed: when I resize the window while a long message is being written, the box keeps its height.\n\n${'Averylongwordthatdoesnotend'.repeat(6)}`],
   ['alice', 'I will look at it.'],
 ].map(([sender, text, days], i) => ({ room: 'busy', sender, text, at: days ? noon + days * DAY : undefined, i }));
-past.push({ room: 'busy', sender: 'bob', kind: 'me', text: 'takes a note' }, { room: 'busy', sender: 'carol', to: 'alice', text: 'Between us: it was me.' });
+past.push({ room: 'busy', sender: 'bob', kind: 'me', text: 'takes a note' }, { room: 'busy', sender: 'carol', to: 'alice', text: 'Between us: it was me.' }, { room: 'busy', sender: 'carol', to: 'alice', text: 'And nobody else knows, as far as I can see.' });
 
 let w, wire, alice, page, gate, bob;
 
@@ -129,6 +129,14 @@ test('a busy room: days, people, a divider, a whisper, a notice, a refused messa
   await page.locator('#typing', { hasText: 'bob' }).waitFor();
   assert.ok(await page.locator('#messages .day').count() >= 3);
   await inEveryLook('busy');
+  const second = page.locator('.message.follows', { hasText: 'And nobody else knows' });
+  for (const look of Object.keys(LOOKS)) { // the time of a message that follows is seen under the pointer
+    await second.hover();
+    await inLook(`hovered-${look}`, LOOKS[look]);
+    assert.notEqual(await second.locator('time').evaluate((e) => getComputedStyle(e).color), 'rgba(0, 0, 0, 0)');
+  }
+  await page.emulateMedia({ colorScheme: 'light', forcedColors: 'none' });
+  await page.mouse.move(0, 0);
   await page.locator('.failed .drop').click();
 });
 

@@ -175,6 +175,36 @@ test('scrolling up goes through the whole room, and nothing moves under the eyes
   assert.equal(await alice.page.locator('#earlier').isVisible(), false);
 });
 
+test('on a tall screen, too, history comes for who scrolls, and stops with them', async () => {
+  const tall = await w.person('tall', { viewport: { width: 1280, height: 2_000 } });
+  const way = await tall.gate();
+  await tall.logIn('?room=long');
+  await tall.message(`line ${LONG} of many`).waitFor();
+  let asked = 0;
+  let open = 0;
+  way.out = (frame) => {
+    if (frame.type === 'history') open = ++asked;
+    return true;
+  };
+  way.back = (frame) => {
+    if (frame.type === 'history') open = 0;
+    return true;
+  };
+  const partial = () => tall.page.evaluate(async () => (await import(document.querySelector('script[src$="/app.js"]').src.replace('app.js', 'log.js'))).isPartial());
+  for (let round = 0; round < 4; round++) {
+    const before = asked;
+    await tall.log.evaluate((log) => (log.scrollTop -= log.scrollHeight - log.clientHeight + log.scrollTop - log.clientHeight / 2));
+    for (let still = 0, was; still < 5; was = asked) {
+      await frames(tall);
+      still = open || was !== asked || await partial() ? 0 : still + 1;
+      assert.ok(asked - before <= 4, `${asked - before} pages for one turn`);
+    }
+    assert.ok(asked > before, 'more comes');
+  }
+  assert.ok(await tall.messages.count() < 400, `${await tall.messages.count()}`);
+  await tall.context.close();
+});
+
 test('and down again, to the end', async () => {
   await alice.page.locator('#newer', { hasText: 'To the end' }).click();
   await alice.shows(...lines(LONG - 39, LONG));

@@ -33,10 +33,11 @@ export async function chat(w) {
   });
   const figures = await record(w.browser, alice.page, 'log', () => document.querySelector('#messages .bubble').textContent.startsWith('line 1 of many'));
   figures.added = await alice.page.evaluate(() => window.added);
-  figures.layers = await alice.page.evaluate(() => [...document.querySelectorAll('#messages .message:not(.last-own) *')].filter((e) => {
+  figures.layers = await alice.page.evaluate(() => [...document.querySelectorAll('#messages .message *:not(.ticks)')].filter((e) => {
     const { overflow, position, clipPath, contain } = getComputedStyle(e);
     return e.checkVisibility() && (overflow !== 'visible' || position !== 'static' || clipPath !== 'none' || contain !== 'none');
   }).length);
+  figures.mine = await alice.page.locator('#messages .mine').count();
   await alice.context.close();
   return figures;
 }

@@ -283,7 +283,8 @@ for (const lang of ['en', 'de']) {
     const tina = await (await w.person('tina', { locale: lang })).logIn();
     const old = await tokenOf(tina);
     for (let i = 0; i < 2; i++) assert.equal(await tina.page.evaluate(async () => (await fetch('/refresh', { method: 'POST' })).status), 200);
-    const out = tina.page.waitForResponse((res) => res.url().endsWith('/logout'));
+    const out = tina.page.waitForResponse((res) => res.url().endsWith('/refresh'));
+    tina.outage = true; // the browser reports the 401
     assert.equal(await refreshed(old), 'token_reused');
     const alarm = tina.page.getByRole('dialog', { name: title });
     await alarm.getByText(text).waitFor();
@@ -294,6 +295,36 @@ for (const lang of ['en', 'de']) {
     await tina.context.close();
   });
 }
+
+test('a tab that hears late of a stolen login leaves the new one alone', async () => {
+  const tom = await (await w.person('tom')).logIn();
+  const late = await w.tab(tom);
+  let hear;
+  const closes = new Promise((resolve) => (hear = resolve));
+  await late.page.routeWebSocket(/\/ws\b/, (ws) => {
+    ws.connectToServer().onClose((code, reason) => hear(() => ws.close({ code, reason })));
+  });
+  await late.page.goto(late.at);
+  await late.connected();
+  const old = await tokenOf(tom);
+  for (let i = 0; i < 2; i++) assert.equal(await tom.page.evaluate(async () => (await fetch('/refresh', { method: 'POST' })).status), 200);
+  tom.outage = true; // the browser reports the 401
+  assert.equal(await refreshed(old), 'token_reused');
+  await tom.page.getByRole('dialog', { name: 'Your login was ended' }).getByRole('button', { name: 'Log in again' }).click();
+  await tom.page.getByLabel('Your name').waitFor();
+  await tom.logIn();
+  const told = late.page.waitForResponse((res) => new URL(res.url()).pathname === '/refresh');
+  (await closes)();
+  const alarm = late.page.getByRole('dialog', { name: 'Your login was ended' });
+  await alarm.waitFor();
+  assert.equal((await told).status(), 200);
+  await tom.reload();
+  await tom.say('still in');
+  await tom.saved('still in');
+  await alarm.getByRole('button', { name: 'Log in again' }).click();
+  await late.connected();
+  await tom.context.close();
+});
 
 test('another tab that logs in as someone else takes this one along', async () => {
   const tab = await w.tab(alice);

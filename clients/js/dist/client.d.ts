@@ -55,12 +55,12 @@ export interface ClientEvents {
 /** What a room needs of its client. */
 export interface Core {
     clock: Clock;
-    outbox: Outbox;
+    _outbox: Outbox;
     fill: number;
-    readonly link?: Link;
+    readonly _link?: Link;
     readonly user?: string;
     /** Set when the client is closed. */
-    readonly closed?: GohubError;
+    readonly _closed?: GohubError;
     /** A session is in the room. */
     joined(room: Room): void;
     /** Connects, if nothing has happened yet. */

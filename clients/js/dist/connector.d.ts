@@ -41,7 +41,7 @@ export interface ConnectorOwner {
 export interface Connector {
     state: State;
     /** The one in use: welcome has come, and it is not known to be dead. */
-    link?: Link;
+    _link?: Link;
     /** Connects at once, unless that is under way or done. */
     start(): void;
     /** Ends everything until start is called. */

@@ -45,7 +45,7 @@ export interface Outgoing {
 }
 /** All that is unsent, of all rooms, here and in the storage. */
 export interface Outbox {
-    add(room: string, body: unknown, options: SendOptions): Outgoing;
+    _add(room: string, body: unknown, options: SendOptions): Outgoing;
     _of(room: string): Outgoing[];
     /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
     _welcome(user: string): Promise<void>;
@@ -54,12 +54,12 @@ export interface Outbox {
     /** An ack, or an error that names a message. */
     _answer(link: Link, frame: Frame): void;
     /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
-    down(link: Link): void;
+    _down(link: Link): void;
     /** Whether something is unanswered on link. */
     _uses(link: Link): boolean;
     /** The room is not open to us. */
     _refuse(room: string, err: GohubError): void;
     /** The client is closed: other pages may care for what is kept. */
-    close(): void;
+    _close(): void;
 }
 export declare function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox;

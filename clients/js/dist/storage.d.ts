@@ -1,5 +1,5 @@
 import type { ErrorCode } from './errors.js';
-/** An unsent message as it is kept. */
+/** An unsent message as it is kept: with every field, also those that the storage does not know. */
 export interface Stored {
     id: string;
     room: string;
@@ -18,7 +18,7 @@ export interface Stored {
 export interface OutboxStorage {
     /** The user's messages that no other living client cares for. From now on this one does. */
     adopt(user: string): Promise<Stored[]>;
-    /** Keeps a message, or its newer state. A put and a later delete of an id must end in this order. */
+    /** Keeps all of a message, or of its newer state: without `error` one that has failed would be sent. A put and a later delete of an id must end in this order. */
     put(message: Stored): Promise<void>;
     delete(id: string): Promise<void>;
     /** Whatever is kept may be adopted by others. */

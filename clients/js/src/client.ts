@@ -58,12 +58,12 @@ export interface ClientEvents {
 /** What a room needs of its client. */
 export interface Core {
   clock: Clock
-  outbox: Outbox
+  _outbox: Outbox
   fill: number
-  readonly link?: Link
+  readonly _link?: Link
   readonly user?: string
   /** Set when the client is closed. */
-  readonly closed?: GohubError
+  readonly _closed?: GohubError
   /** A session is in the room. */
   joined(room: Room): void
   /** Connects, if nothing has happened yet. */
@@ -111,13 +111,13 @@ export function createClient(options: ClientOptions): Client {
 
   const connector = createConnector({ url, token, device, WebSocket, fetch, clock }, random, {
     state(state) {
-      if (connector.link) connected.resolve()
-      const err = core.closed
+      if (connector._link) connected.resolve()
+      const err = core._closed
       if (err) {
         connected.reject(err)
         connected = deferred()
         for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err)
-        outbox.close()
+        outbox._close()
       }
       emit('state', state)
     },
@@ -145,9 +145,9 @@ export function createClient(options: ClientOptions): Client {
     },
 
     down(link) {
-      if (!connector.link) connected = deferred()
+      if (!connector._link) connected = deferred()
       for (const room of rooms.values()) room._down(link)
-      outbox.down(link)
+      outbox._down(link)
     },
 
     _done: old => old._quiet() && !outbox._uses(old) && [...rooms.values()].every(room => room._link !== old),
@@ -167,10 +167,10 @@ export function createClient(options: ClientOptions): Client {
   })
 
   const core: Core = {
-    clock, fill, outbox,
-    get link() { return connector.link },
+    clock, fill, _outbox: outbox,
+    get _link() { return connector._link },
     get user() { return user },
-    get closed() {
+    get _closed() {
       const { state } = connector
       return state.name === 'closed' ? new GohubError('closed', state.reason) : undefined
     },
@@ -182,8 +182,8 @@ export function createClient(options: ClientOptions): Client {
     core.start()
     for (;;) {
       signal?.throwIfAborted()
-      if (core.link) return core.link
-      if (core.closed) throw core.closed
+      if (core._link) return core._link
+      if (core._closed) throw core._closed
       await abortable(connected.promise, signal)
     }
   }
@@ -198,7 +198,7 @@ export function createClient(options: ClientOptions): Client {
     on,
     get state() { return connector.state },
     get user() { return user },
-    get welcome() { return connector.link?.welcome },
+    get welcome() { return connector._link?.welcome },
 
     connect({ signal } = {}) {
       connector.start()

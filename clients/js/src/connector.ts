@@ -39,7 +39,7 @@ export interface ConnectorOwner {
 export interface Connector {
   state: State
   /** The one in use: welcome has come, and it is not known to be dead. */
-  link?: Link
+  _link?: Link
   /** Connects at once, unless that is under way or done. */
   start(): void
   /** Ends everything until start is called. */
@@ -66,8 +66,8 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     owner: {
       up(link) {
         old?.end()
-        old = connector.link
-        connector.link = link
+        old = connector._link
+        connector._link = link
         dialing = undefined
         since = clock.now()
         renew = false
@@ -78,13 +78,13 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
 
       frame(link, frame) {
         if (frame.type !== 'goaway') owner.frame(link, frame)
-        else if (link === connector.link && !dialing) plan(frame.reconnect_ms, true, frame.url)
+        else if (link === connector._link && !dialing) plan(frame.reconnect_ms, true, frame.url)
         if (old && owner._done(old)) old.end()
       },
 
       down(link, code, reason) {
-        const used = link === connector.link
-        if (used) connector.link = undefined
+        const used = link === connector._link
+        if (used) connector._link = undefined
         else old = undefined // of no interest: it has a successor
         owner.down(link)
         if (!used) return
@@ -102,7 +102,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   async function dial(url?: string): Promise<void> {
     const abort = dialing = new AbortController()
     plan()
-    if (!connector.link) set({ name: 'connecting' })
+    if (!connector._link) set({ name: 'connecting' })
     try {
       await dialer.dial(abort, renew, url)
     } catch (err) {
@@ -133,12 +133,12 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   }
 
   function rest(code: number, reason: string): void {
-    if (connector.link) return // the old connection still serves
+    if (connector._link) return // the old connection still serves
     set(offline() ? { name: 'offline' } : { name: 'waiting', retryAt, code, reason })
   }
 
   function wake(): void {
-    if (connector.link) connector.link._probe(WAKE)
+    if (connector._link) connector._link._probe(WAKE)
     else if (retryAt && !patient) void dial()
   }
 
@@ -160,18 +160,18 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     state: { name: 'idle' },
 
     start() {
-      if (connector.link || dialing) return
-      unwatch ??= watchPage(wake, () => connector.link?._probe(WAKE), owner._hide)
+      if (connector._link || dialing) return
+      unwatch ??= watchPage(wake, () => connector._link?._probe(WAKE), owner._hide)
       failed = 0
       void dial()
     },
 
     stop(code, reason) {
-      const links = [connector.link, old]
+      const links = [connector._link, old]
       plan()
       clock.clearTimeout(refreshing)
       unwatch?.()
-      unwatch = connector.link = undefined
+      unwatch = connector._link = undefined
       dialing?.abort()
       dialing = undefined
       for (const link of links) link?.end()
@@ -179,13 +179,13 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     },
 
     async refresh() {
-      const { link } = connector
+      const link = connector._link
       if (!link) return // the next connection is authenticated anyway
       const { ticket, node } = await dialer._negotiate(true)
-      if (link !== connector.link) return
+      if (link !== connector._link) return
       if (node !== link.welcome!.node) return dial() // the ticket is for there: move
       dialer._expires = (await link._request({ type: 'refresh', ticket })).expires || undefined
-      if (link === connector.link) planRefresh()
+      if (link === connector._link) planRefresh()
     }
   }
   return connector

@@ -25,6 +25,7 @@ export interface Sent {
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
 
 const LOADING = 2_000 // ms to wait for the storage, that older messages may go first
+const FAILED = 100 // messages of a user that are kept although they were refused
 
 /** What the outbox asks of the client. */
 export interface OutboxOwner {
@@ -66,15 +67,15 @@ interface OwnOutgoing extends Outgoing {
 // A room's messages, oldest first. One at a time is under way: behind one that is refused for now, others
 // would be taken out of their order.
 interface Lane {
-  queue: OwnOutgoing[]
-  sending?: OwnOutgoing
-  link?: Link // on which it is
+  _queue: OwnOutgoing[]
+  _sending?: OwnOutgoing
+  _link?: Link // on which it is
   _paused?: unknown // timer
 }
 
 /** All that is unsent, of all rooms, here and in the storage. */
 export interface Outbox {
-  add(room: string, body: unknown, options: SendOptions): Outgoing
+  _add(room: string, body: unknown, options: SendOptions): Outgoing
   _of(room: string): Outgoing[]
   /** user has logged in: takes what no living page cares for, and what was written before it was known for whom. */
   _welcome(user: string): Promise<void>
@@ -83,13 +84,13 @@ export interface Outbox {
   /** An ack, or an error that names a message. */
   _answer(link: Link, frame: Frame): void
   /** What is unanswered on link may have arrived or not: it is sent again elsewhere. */
-  down(link: Link): void
+  _down(link: Link): void
   /** Whether something is unanswered on link. */
   _uses(link: Link): boolean
   /** The room is not open to us. */
   _refuse(room: string, err: GohubError): void
   /** The client is closed: other pages may care for what is kept. */
-  close(): void
+  _close(): void
 }
 
 export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
@@ -102,7 +103,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     for (const room of lanes.keys()) outbox._pump(room)
   }
 
-  const own = (room: string) => [...lanes.get(room)?.queue ?? []]
+  const own = (room: string) => [...lanes.get(room)?._queue ?? []]
 
   // Puts a message in its place and on its way.
   function keep({ user, error, ...rest }: Stored, tried?: true): OwnOutgoing {
@@ -132,28 +133,35 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       }
     }
     if (error) message._sent.reject(message.error)
-    const lane = lanes.get(message.room) ?? { queue: [] }
+    const lane = lanes.get(message.room) ?? { _queue: [] }
     lanes.set(message.room, lane)
     all.set(message.id, message)
-    let at = lane.queue.length // ids ascend with time
-    while (at && lane.queue[at - 1].id > message.id) at--
-    lane.queue.splice(at, 0, message)
+    let at = lane._queue.length // ids ascend with time
+    while (at && lane._queue[at - 1].id > message.id) at--
+    lane._queue.splice(at, 0, message)
     owner._changed(message)
     return message
   }
 
   function drop(message: OwnOutgoing): void {
-    const { queue } = lanes.get(message.room)!
-    queue.splice(queue.indexOf(message), 1)
+    const { _queue } = lanes.get(message.room)!
+    _queue.splice(_queue.indexOf(message), 1)
     all.delete(message.id)
     forget(message)
   }
 
   function fail(message: OwnOutgoing, err: GohubError): void {
     const lane = lanes.get(message.room)!
-    if (lane.sending === message) lane.sending = undefined
+    if (lane._sending === message) lane._sending = undefined
     refuse(message, 'failed', err)
     put(message)
+    limit()
+  }
+
+  // The oldest of too many failed messages are taken back.
+  function limit(): void {
+    const failed = [...all.values()].filter(m => m.status === 'failed' && m._user === user).map(m => m.id)
+    for (const id of failed.sort().slice(0, -FAILED)) all.get(id)!.cancel()
   }
 
   function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {
@@ -174,7 +182,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
   function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner._failed) }
 
   const outbox: Outbox = {
-    add(room, body, { to, kind }) {
+    _add(room, body, { to, kind }) {
       // A copy: what is sent again is what was sent, whatever becomes of the original.
       const copy = body instanceof ArrayBuffer ? new Uint8Array(body.slice(0))
         : ArrayBuffer.isView(body) ? new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
@@ -199,6 +207,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         for (const stored of await storage?.adopt(user) ?? []) {
           if (!all.has(stored.id)) keep(stored, true)
         }
+        limit()
       } catch (err) {
         owner._failed(err)
       }
@@ -213,8 +222,8 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         clock.clearTimeout(lane._paused)
         lane._paused = undefined
       }
-      if (lane.sending || lane._paused) return
-      const message = lane.queue.find(m => m.status !== 'failed' && m._user === user)
+      if (lane._sending || lane._paused) return
+      const message = lane._queue.find(m => m.status !== 'failed' && m._user === user)
       const link = message && owner._joined(room)
       if (!link) return
       const { id, to, kind, body, _tried } = message
@@ -224,8 +233,8 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         fail(message, err as GohubError)
         return outbox._pump(room)
       }
-      lane.sending = message
-      lane.link = link
+      lane._sending = message
+      lane._link = link
       message._tried = true
       change(message, 'sending')
     },
@@ -235,17 +244,17 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       if (!message) return
       const lane = lanes.get(message.room)!
       if (type === 'ack') {
-        if (lane.sending === message) lane.sending = undefined
+        if (lane._sending === message) lane._sending = undefined
         drop(message)
         message._sent.resolve({ room, seq })
         change(message, 'saved')
-      } else if (lane.sending !== message || lane.link !== link) {
+      } else if (lane._sending !== message || lane._link !== link) {
         return // it is on its way elsewhere
       } else if (code === 'not_joined') {
-        lane.sending = undefined
+        lane._sending = undefined
         owner._rejoin(message.room, link)
       } else if (retry_ms !== undefined) {
-        lane.sending = undefined
+        lane._sending = undefined
         lane._paused = clock.setTimeout(() => outbox._pump(message.room, true), retry_ms)
       } else {
         fail(message, new GohubError(code, text))
@@ -253,24 +262,27 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       outbox._pump(message.room)
     },
 
-    down(link) {
+    _down(link) {
       for (const [room, lane] of lanes) {
-        if (lane.link !== link) continue
-        lane.sending = lane.link = undefined
+        if (lane._link !== link) continue
+        lane._sending = lane._link = undefined
         outbox._pump(room)
       }
     },
 
-    _uses: link => [...lanes.values()].some(lane => lane.sending && lane.link === link),
+    _uses: link => [...lanes.values()].some(lane => lane._sending && lane._link === link),
 
-    close() {
+    _close() {
       if (!storage?.release) return
       storage.release()
       for (const message of all.values()) message._tried = true // they may send it
     },
 
     _refuse(room, err) {
-      for (const message of own(room)) if (message.status !== 'failed') fail(message, err)
+      for (const message of own(room)) {
+        if (message.status !== 'failed') fail(message, err)
+        forget(message) // no page would come to it again, to have it decided
+      }
     }
   }
   return outbox

@@ -166,7 +166,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
   let marking: unknown // timer
 
   function joined(link: Link, { ref, head, members: count, truncated }: Omit<Frame, 'type'>): void {
-    if (link !== core.link) return // of a connection that has a successor
+    if (link !== core._link) return // of a connection that has a successor
     if (ref !== undefined && link !== joining) return // it was left meanwhile
     wanted = true // the server may have made us join
     // That replays the newest messages. Where the stream has begun, it goes on from there, which is ours to ask.
@@ -182,7 +182,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     emit('joined', event)
     core.joined(room)
     mark() // what was said on a connection that broke may be lost
-    core.outbox._pump(name, true)
+    core._outbox._pump(name, true)
   }
 
   // The next message of the stream.
@@ -234,7 +234,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     wanted = false
     room._link = joining = held = undefined
     end(err, err ?? new GohubError('not_joined'))
-    if (err) core.outbox._refuse(name, err)
+    if (err) core._outbox._refuse(name, err)
     if (was) emit('left', err)
   }
 
@@ -291,14 +291,14 @@ export function createRoom(core: Core, name: string): OwnRoom {
     get last() { return last },
     get members() { return members },
     get unread() { return unread },
-    get outgoing() { return core.outbox._of(name) },
+    get outgoing() { return core._outbox._of(name) },
 
     join({ since, signal } = {}) {
       wanted = true
       last ??= since
       core.start()
       room._resume()
-      return unheard(abortable(core.closed ? Promise.reject(core.closed) : ready.promise, signal))
+      return unheard(abortable(core._closed ? Promise.reject(core._closed) : ready.promise, signal))
     },
 
     leave() {
@@ -322,7 +322,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     send(body, options = {}) {
       room.typing(false)
       if (!wanted) room.join()
-      return core.outbox.add(name, body, options)
+      return core._outbox._add(name, body, options)
     },
 
     async history({ signal, ...bounds } = {}) {
@@ -365,7 +365,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     _resume() {
-      const { link } = core
+      const link = core._link
       if (!wanted || !link || link === room._link || link === joining) return
       joining = link
       link._request({ type: 'join', room: name, since: last }).catch((err: GohubError) => {

@@ -272,6 +272,51 @@ describe('the storage', () => {
     }
   })
 
+  test('of a room that is closed to us nothing is kept: neither what waits, nor what has failed before', async () => {
+    const shelf = new Shelf()
+    const w = world({ storage: shelf })
+    const { room, socket } = await w.inRoom()
+    const a = room.send('a')
+    await refuse(socket, a, 'bad_request')
+    assert.equal(shelf.kept.size, 1)
+    await socket.drop()
+    const b = room.send('b')
+    await w.clock.pass(30_000)
+    await w.socket.welcome()
+    await w.socket.answer('join', { type: 'error', code: 'forbidden', message: 'no' })
+    assert.deepEqual([a.error.code, b.error.code, room.outgoing.length], ['bad_request', 'forbidden', 2], 'this page tells of them')
+    assert.equal(shelf.kept.size, 0)
+  })
+
+  test('a hundred failed messages of a user are kept: the oldest are taken back, whichever page they are of', async () => {
+    const shelf = new Shelf()
+    const w = world({ storage: shelf })
+    const { room: before, socket } = await w.inRoom()
+    const failed = []
+    const fails = async n => {
+      for (let i = 0; i < n; i++) {
+        const sending = before.send(failed.length)
+        failed.push(sending)
+        await refuse(socket, sending, 'bad_request')
+      }
+    }
+    const other = { id: '019aa96e-c400-7c4a-9d41-5f0a2b6c8e13', room: 'lobby', body: 'hers', user: 'mallory', error: { code: 'bad_request', message: '' } }
+    await shelf.put(other)
+    await fails(100)
+    const first = failed[0]
+    assert.equal(first.status, 'failed')
+    await fails(1)
+    assert.deepEqual([first.status, failed[1].status, shelf.kept.size], ['cancelled', 'failed', 101])
+    w.client.close()
+
+    for (let i = 0; i < 5; i++) await shelf.put({ ...other, id: other.id.slice(0, -1) + 'abcde'[i], user: 'alice' }) // of other pages
+    const next = world({ storage: shelf })
+    const { room } = await next.inRoom()
+    await settle()
+    assert.deepEqual(room.outgoing.map(m => m.body), failed.slice(1).map(m => m.body))
+    assert.deepEqual([shelf.kept.size, shelf.kept.has(other.id)], [101, true])
+  })
+
   test('nobody sends what another user wrote', async () => {
     const shelf = new Shelf()
     await shelf.put({ id: '019aa96e-c400-7c4a-9d41-5f0a2b6c8e13', room: 'lobby', body: 'secret', user: 'mallory' })

@@ -15,6 +15,7 @@ let late = 0;
 let told = ''; // what is only told, for a while
 let replaced; // what a tab shows that a copy of it has replaced
 let over = false; // the login is one that somebody else has used, too
+let ended; // ends when nothing is left of it here
 
 export function startConnection(theClient) {
   client = theClient;
@@ -24,8 +25,11 @@ export function startConnection(theClient) {
 }
 
 // connect tries again, now; the state tells how it went.
-function connect() {
-  if (over) location.replace('/'); // to the login
+async function connect() {
+  if (over) {
+    await ended;
+    location.replace('/'); // to the login
+  }
   else client.connect().catch(() => {});
 }
 
@@ -94,7 +98,8 @@ export function notice(words) {
 }
 
 // reused says that somebody else may have the login, and leads to a new one.
-export function reused() {
+export function reused(ending) {
+  ended ??= ending;
   if (over) return;
   over = true;
   client.close();

@@ -6,10 +6,15 @@ import { Timeline } from './timeline.js';
 
 const PAGE = 40; // messages of history at a time
 const FIRST = 50; // with the first look
-export const MOST = 160; // messages kept of the room on screen
+const MOST = 160; // messages kept of the room on screen
 const FEW = 60; // and of the others
 const AROUND = 70; // kept on either side of the reader, where there are too many
+const timeOfId = (id) => Number.parseInt(id.replace('-', '').slice(0, 12), 16); // of a UUID of version 7
 const PEOPLE = 1_000; // users that are listed; of larger rooms only the count is known
+
+// mostHere is MOST, or what a tall screen needs: four of the lowest lines, 32 px, and a page, so that what is cut off at one
+// end is never missed at once; see reach.
+export const mostHere = () => Math.max(MOST, PAGE + Math.ceil((4 * innerHeight) / 32));
 
 export const directWith = (me, user) => `@${[me, user].sort().join(',')}`;
 
@@ -102,9 +107,10 @@ export class Conversation {
       if (m) timeline.remove(m);
     } else {
       if (!m && out.status !== 'saved') {
-        m = timeline.put({ id: out.id, room: this.name, seq: Infinity, sender: me, kind: out.kind ?? 'chat', to: out.to, body: out.body, written: Date.now() });
+        m = timeline.put({ id: out.id, room: this.name, seq: Infinity, sender: me, kind: out.kind ?? 'chat', to: out.to, body: out.body, written: timeOfId(out.id) });
       }
       if (m) m.out = out;
+      if (m && out.status !== 'failed') m.news = true; // if it fails now; else it was kept from before
       if (m && out.status === 'saved') this.#saved(m, out);
     }
     emit('changed', this);
@@ -207,7 +213,7 @@ export class Conversation {
     if (!timeline.more || !before) return undefined;
     return this.#load({ before }, () => timeline.first?.seq === before, ({ more }) => {
       timeline.more = more;
-      if (timeline.messages.length > MOST) timeline.cutEnd(MOST);
+      timeline.cutEnd(mostHere());
     });
   }
 
@@ -217,7 +223,7 @@ export class Conversation {
     const after = timeline.last?.seq ?? 0;
     return this.#load({ after }, () => timeline.newer && timeline.last?.seq === after, ({ more }) => {
       if (!more) timeline.reachEnd();
-      if (timeline.messages.length > MOST) timeline.cutStart(MOST);
+      if (timeline.messages.length > mostHere()) timeline.cutStart(mostHere());
     });
   }
 
@@ -236,7 +242,7 @@ export class Conversation {
   trim(at) {
     const { timeline } = this;
     const { length } = timeline.messages;
-    if (length <= (at === undefined ? FEW : MOST)) return;
+    if (length <= (at === undefined ? FEW : mostHere())) return;
     if (at === undefined) {
       if (timeline.newer) {
         timeline.restart();
@@ -244,7 +250,7 @@ export class Conversation {
       }
       timeline.cutStart(FEW);
       this.#primed = undefined;
-    } else if (at === Infinity) timeline.cutStart(MOST - PAGE);
+    } else if (at === Infinity) timeline.cutStart(mostHere() - PAGE);
     else {
       timeline.cutStart(length - Math.max(0, at - AROUND));
       timeline.cutEnd(2 * AROUND);

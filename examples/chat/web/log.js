@@ -1,7 +1,7 @@
 // What is in the log: the messages of the conversation on screen, with the days between them and where the new
 // ones begin. Whatever changes, the whole is put in order once a frame; elements that are there are kept.
 
-import { MOST } from './conversation.js';
+import { mostHere } from './conversation.js';
 import { $, arrange, frame, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
 import { boot, dateAndTime, day, t } from './i18n.js';
@@ -122,7 +122,7 @@ function partOf(messages) {
 // trim lets messages go where there are too many, far away from what is in view.
 function trim() {
   const { messages } = shown.timeline;
-  if (messages.length <= MOST) return;
+  if (messages.length <= mostHere()) return;
   const read = !scroll.following() && scroll.inView();
   shown.trim(read ? messages.findIndex((m) => m.element === read) : Infinity);
 }
@@ -133,7 +133,7 @@ function elementsOf(conversation, messages) {
   const wanted = [];
   const readers = [...marks].filter(([user]) => user !== me).map(([, mark]) => mark.seen).sort((a, b) => a - b);
   const theirs = other === undefined ? undefined : marks.get(other) ?? (conversation.name === boot.room ? boot.marks : undefined);
-  const lastOwn = timeline.messages.findLast((m) => m.sender === me && !isNotice(m));
+  const lastOwn = timeline.messages.findLast((m) => m.sender === me && !isNotice(m) && m.out?.status !== 'failed');
   let isNew = conversation.divider === undefined;
   let passed = 0; // of readers, those who have not got to the message at hand
   let before, beforeDay;

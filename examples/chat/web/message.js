@@ -137,6 +137,7 @@ function reasonOf(m) {
   return near ? t('commands.near', { name, near }) : t('commands.unknown', { name });
 }
 
+// paintFailure says why, aloud if it is news: not of what was kept over a reload.
 function paintFailure(m, ticks) {
   const failed = fromTemplate('failed');
   const why = t('tick.failed', { reason: reasonOf(m) });
@@ -153,5 +154,5 @@ function paintFailure(m, ticks) {
   });
   ticks.replaceChildren(failed);
   ticks.removeAttribute('title');
-  announce(why, 'failed');
+  if (m.news) announce(why, 'failed');
 }

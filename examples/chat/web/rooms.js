@@ -2,7 +2,7 @@
 
 import { $, announce, kept, setText, soon } from './dom.js';
 import { notice } from './connection.js';
-import { Conversation, directWith, MOST } from './conversation.js';
+import { Conversation, directWith, mostHere } from './conversation.js';
 import { emit, on } from './events.js';
 import { boot, number, t } from './i18n.js';
 import * as log from './log.js';
@@ -81,10 +81,10 @@ function listed(rooms) {
 // bound has the messages of a room not pile up while nobody looks: in another one, or in a tab that is not drawn. What is
 // drawn is trimmed by the log.
 function bound(c) {
-  if (c.timeline.messages.length <= 2 * MOST) return;
+  if (c.timeline.messages.length <= 2 * mostHere()) return;
   if (c !== log.conversation()) c.trim();
   else if (following()) c.trim(Infinity);
-  else c.timeline.cutEnd(MOST); // the reader is among the first of them
+  else c.timeline.cutEnd(mostHere()); // the reader is among the first of them
 }
 
 // get is the conversation of that name.

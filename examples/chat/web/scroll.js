@@ -73,12 +73,12 @@ function onScroll() {
   reach();
 }
 
-// reach gets what is next to what is seen.
+// reach gets what is next to what is seen: two screens above, for most go up, and one below.
 export function reach() {
   const c = conversation();
   if (isPartial()) return; // what is to come may do
   if (above() < 2 * log.clientHeight && !atEnd) earlier();
-  if (c.timeline.newer && distance() < 2 * log.clientHeight) {
+  if (c.timeline.newer && distance() < log.clientHeight) {
     quiet();
     c.later();
   }

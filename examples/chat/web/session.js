@@ -54,9 +54,7 @@ export function startSession(client) {
     if (name === 'connected' && client.user !== boot.user) location.reload();
     if (name !== 'closed' || code !== 4501) return;
     if (reason !== REUSED) return location.reload(); // to the login
-    // It was the other one who came second; our cookies are of the same login.
-    fetch('/logout', { method: 'POST' }).catch(() => {});
-    reused();
+    reused(fetch('/refresh', { method: 'POST' }).catch(() => {})); // takes the cookies of what has ended; a new login just goes on
   });
 }
 
