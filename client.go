@@ -412,18 +412,19 @@ func (c *Client) sendError(ref []byte, id string, e *Error) {
 
 func (c *Client) send(f []byte) { c.conn.Send(f, false, nil) }
 
+func asksForMuch(t wire.Type) bool {
+	return t == wire.Join || t == wire.History || t == wire.Presence || t == wire.Rooms
+}
+
 // do carries out one decoded command.
 func (c *Client) do(cmd *wire.Command) error {
 	if cmd.Type != wire.Publish {
 		c.flush() // the messages before it come before its answer
 	}
-	switch cmd.Type {
-	case wire.Join, wire.History, wire.Presence, wire.Rooms:
-		if !pace.Fresh() {
-			c.idle()     // what it has to say does not wait for that
-			pace.Yield() // of many who ask for much at once each waits for its turn
-			c.conn.Cork()
-		}
+	if asksForMuch(cmd.Type) && !pace.Fresh() {
+		c.idle()     // what it has to say does not wait for that
+		pace.Yield() // of many who ask at once each waits for its turn
+		c.conn.Cork()
 	}
 	switch cmd.Type {
 	case wire.Publish:

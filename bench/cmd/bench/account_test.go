@@ -24,7 +24,7 @@ func profiled(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	for end := used(t) + 150e6; used(t) < end; {
-		spin()
+		_ = spin()
 	}
 	pprof.StopCPUProfile()
 }

@@ -77,14 +77,14 @@ func run(argv []string, out io.Writer) error {
 // work is counted. It says that its processor has rdtscp, and stumbles over it where
 // the real one has not.
 func valgrind(args ...string) *exec.Cmd {
-	cmd := exec.Command("valgrind", append([]string{"-q", "--vgdb=no"}, args...)...) //nolint:noctx // go test has the limit of time
+	cmd := exec.Command("valgrind", append([]string{"-q", "--vgdb=no"}, args...)...)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off")
 	return cmd
 }
 
 // describe says whose counts these are, in lines of the benchmarks' format.
 func describe() (string, error) {
-	version, err := exec.Command("valgrind", "--version").Output() //nolint:noctx // it only prints
+	version, err := exec.Command("valgrind", "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("valgrind --version: %w", err)
 	}

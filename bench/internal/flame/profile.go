@@ -114,11 +114,32 @@ var classes = []struct {
 	prefix string
 	class  Class
 }{
-	{"runtime.netpollblock", Runtime}, {"syscall.", Kernel}, {"internal/runtime/syscall", Kernel}, {"golang.org/x/sys/unix.", Kernel},
-	{"runtime.futex", Kernel}, {"runtime.epoll", Kernel}, {"runtime.netpoll", Kernel}, {"runtime.usleep", Kernel}, {"runtime.write1", Kernel},
-	{"runtime.madvise", Kernel}, {"runtime.sysMmap", Kernel}, {"runtime.read", Kernel}, {"runtime.tgkill", Kernel},
-	{"github.com/gohub/gohub", Ours}, {"main.", Ours}, {"github.com/coder/websocket", Socket}, {"crypto/", TLS}, {"internal/poll.", Net}, {"net.", Net}, {"net/", Net},
-	{"runtime.", Runtime}, {"runtime/", Runtime}, {"internal/runtime/", Runtime}, {"gogo", Runtime}, {"sync.", Runtime}, {"internal/sync", Runtime},
+	{"runtime.netpollblock", Runtime},
+	{"syscall.", Kernel},
+	{"internal/runtime/syscall", Kernel},
+	{"golang.org/x/sys/unix.", Kernel},
+	{"runtime.futex", Kernel},
+	{"runtime.epoll", Kernel},
+	{"runtime.netpoll", Kernel},
+	{"runtime.usleep", Kernel},
+	{"runtime.write1", Kernel},
+	{"runtime.madvise", Kernel},
+	{"runtime.sysMmap", Kernel},
+	{"runtime.read", Kernel},
+	{"runtime.tgkill", Kernel},
+	{"github.com/gohub/gohub", Ours},
+	{"main.", Ours},
+	{"github.com/coder/websocket", Socket},
+	{"crypto/", TLS},
+	{"internal/poll.", Net},
+	{"net.", Net},
+	{"net/", Net},
+	{"runtime.", Runtime},
+	{"runtime/", Runtime},
+	{"internal/runtime/", Runtime},
+	{"gogo", Runtime},
+	{"sync.", Runtime},
+	{"internal/sync", Runtime},
 }
 
 func classOf(function string) Class {
@@ -142,10 +163,25 @@ func Items(stacks []Stack) map[string]int64 {
 
 // calls are system calls by a function that is in the stack of each.
 var calls = []struct{ function, name string }{
-	{"syscall.write", "write"}, {"syscall.Write", "write"}, {"unix.Write", "write"}, {"syscall.writev", "write"}, {"syscall.read", "read"}, {"syscall.Read", "read"},
-	{"unix.Read", "read"}, {"syscall.accept", "accept"}, {"syscall.Accept", "accept"}, {"runtime.netpoll", "epoll"}, {"syscall.EpollWait", "epoll"}, {"syscall.EpollCtl", "epoll"}, {"runtime.futex", "futex"},
-	{"syscall.Close", "close"}, {"syscall.setsockopt", "setsockopt"},
-	{"gohub/internal/wsconn.writeFD", "write"}, {"gohub/internal/wsconn.readFD", "read"}, {"gohub/internal/wsconn.goneFD", "poll"}, {"main.(*conn).write", "write"}, // raw ones, the last the floor's
+	{"syscall.write", "write"},
+	{"syscall.Write", "write"},
+	{"unix.Write", "write"},
+	{"syscall.writev", "write"},
+	{"syscall.read", "read"},
+	{"syscall.Read", "read"},
+	{"unix.Read", "read"},
+	{"syscall.accept", "accept"},
+	{"syscall.Accept", "accept"},
+	{"runtime.netpoll", "epoll"},
+	{"syscall.EpollWait", "epoll"},
+	{"syscall.EpollCtl", "epoll"},
+	{"runtime.futex", "futex"},
+	{"syscall.Close", "close"},
+	{"syscall.setsockopt", "setsockopt"},
+	{"gohub/internal/wsconn.writeFD", "write"},
+	{"gohub/internal/wsconn.readFD", "read"},
+	{"gohub/internal/wsconn.goneFD", "poll"},
+	{"main.(*conn).write", "write"}, // raw ones, the last the floor's
 }
 
 func item(frames []string) string {

@@ -21,7 +21,7 @@ func Heard(t testing.TB, f func()) bool {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	here, err := net.Dial("tcp", l.Addr().String())
+	here, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
