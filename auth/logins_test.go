@@ -833,6 +833,7 @@ func TestLogout(t *testing.T) {
 		require.Empty(t, b.cookies)
 		require.Len(t, s.endings(), 1)
 		require.Equal(t, who.Login, s.endings()[0].Login)
+		require.Empty(t, s.reused, "a logout is no theft")
 		kept.refresh(http.StatusUnauthorized)
 		other.refresh(http.StatusOK)
 
