@@ -21,7 +21,8 @@ type callHandler func(ctx context.Context, c *Client, body []byte) ([]byte, erro
 //
 // f runs in a goroutine of its own, up to eight at a time for a session
 // (beyond that: busy); ctx ends with the session. Registering a name again
-// replaces its handler; that may be done at any time.
+// replaces its handler; that may be done at any time. Handle panics without a
+// name or a function: that is a mistake in the program.
 func Handle[T, R any](h *Hub, name string, f func(ctx context.Context, c *Client, in T) (R, error)) {
 	if name == "" || f == nil {
 		panic("gohub: Handle needs a name and a function")

@@ -20,8 +20,8 @@
 // A [Hub] is a process's sessions and rooms. A [Store] keeps messages; a
 // [Broker] puts them in order and carries them between hubs; an
 // [Authenticator] says who connects; a [RateLimiter] bounds what they send.
-// Each has a default that lives in memory, with bounds, so that the zero
-// [Config] plus an Authenticator works.
+// All but the Authenticator have a default that lives in memory, with bounds,
+// so that the zero [Config] plus an Authenticator works.
 //
 // The embedding program publishes with [Hub.Publish], puts middleware around
 // its clients' messages with [Hub.Use], makes slash commands of them with

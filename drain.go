@@ -60,8 +60,8 @@ func (e *DrainError) Unwrap() error { return e.Err }
 
 // Shutdown ends the hub without losing anything, in this order:
 //
-//   - New handshakes get 503, [Hub.Ready] says why, and every client is told at
-//     once, by "goaway", after how long to connect elsewhere: each 10 ms after
+//   - New handshakes get 503 or, in a cluster that routes, are sent to another
+//     node; [Hub.Ready] says why. Every client is told at once, by "goaway", after how long to connect elsewhere: each 10 ms after
 //     the one before, or closer where there are many, so that they do not
 //     arrive at another node together.
 //   - Half of [Config].DrainTime after that a session is closed with 1012, unless

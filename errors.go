@@ -65,10 +65,10 @@ const (
 )
 
 // An Error is a refusal meant for a client's eyes: code, text and, where
-// trying again makes sense, after how long. Middleware, authenticators and
-// call handlers return one to choose what the client is told; any other error
-// of theirs is logged and reaches the client as "internal" without its text,
-// which asks the client to try again.
+// trying again makes sense, after how long. Middleware, call handlers and the
+// like return one to choose what the client is told; any other error of theirs
+// is logged and reaches the client as "internal" without its text, which asks
+// the client to try again. What becomes of an [Authenticator]'s is said there.
 type Error struct {
 	Code       Code
 	Message    string
@@ -88,19 +88,19 @@ func Errorf(code Code, format string, args ...any) *Error {
 // Close codes of the protocol. 4000–4499 ask the client to reconnect and
 // resume, 4500–4999 to stay away.
 const (
-	CloseRestart          = 1012
-	CloseInvalidUTF8      = 1007
-	CloseTooBig           = 1009
-	CloseSlowConsumer     = 4000
-	CloseTokenExpired     = 4001
-	CloseRateLimited      = 4002
-	CloseHeartbeatTimeout = 4003
-	CloseUnavailable      = 4004
-	CloseSessionReplaced  = 4500
-	CloseUnauthorized     = 4501
-	CloseForbidden        = 4502
-	CloseKicked           = 4503
-	CloseProtocolError    = 4504
+	CloseRestart          = 1012 // the hub shuts down, or the handshake came too late
+	CloseInvalidUTF8      = 1007 // a text frame was not UTF-8
+	CloseTooBig           = 1009 // a frame was beyond Config.MaxFrame
+	CloseSlowConsumer     = 4000 // the client did not read as fast as messages came
+	CloseTokenExpired     = 4001 // Identity.ExpiresAt, or a Revocation with Renew
+	CloseRateLimited      = 4002 // it went on after 100 rate_limited within 10 s
+	CloseHeartbeatTimeout = 4003 // it was silent, or sent no first frame
+	CloseUnavailable      = 4004 // the session has panicked
+	CloseSessionReplaced  = 4500 // by a newer one of its device, or of its user
+	CloseUnauthorized     = 4501 // Hub.Revoke
+	CloseForbidden        = 4502 // never sent by the hub itself: for Client.Close
+	CloseKicked           = 4503 // Hub.Kick
+	CloseProtocolError    = 4504 // three frames that are not the protocol within 10 s
 )
 
 // clientError turns any error into what the client may know of it.

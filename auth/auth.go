@@ -168,8 +168,8 @@ const hostPrefix = "__Host-"
 
 // Authenticate finds the token of a request, in "Authorization: Bearer" or else
 // in the cookie, and checks it. Two of either kind are none. Every error is an
-// [*gohub.Error] that the client may see: unauthorized, or unavailable while
-// the keys cannot be fetched.
+// [*gohub.Error] that the client may see: unauthorized, unavailable while the
+// keys cannot be fetched, or the one that Config.Map has returned.
 func (a *Authenticator) Authenticate(r *http.Request) (gohub.Identity, error) {
 	token, refusal := a.token(r)
 	if refusal != nil {

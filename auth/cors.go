@@ -24,8 +24,8 @@ type CORSConfig struct {
 	// Expose names headers of answers that they may read, besides
 	// Content-Type and the like. Defaults to Retry-After.
 	Expose []string
-	// MaxAge is for how long a browser need not ask again. Defaults to 10 min.
-	// -1: it asks each time.
+	// MaxAge is for how long a browser need not ask again. Defaults to 10 min,
+	// at least 1 s. -1: it asks each time.
 	MaxAge time.Duration
 }
 

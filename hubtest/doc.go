@@ -11,9 +11,9 @@
 //		bob.ExpectMessage("general", "hello")
 //	}
 //
-// [New] makes a hub, [NewCluster] several that share a Store and a Broker, and
-// [Serve] takes the program's own handler, with its mux and middleware. All
-// end with the test, and nothing listens on a port: connections are in memory.
+// [New] makes a hub, [NewCluster] several that share a Store, a Broker and a
+// Directory, and [Serve] takes the program's own handler, with its mux and
+// middleware. All end with the test, and nothing listens on a port: connections are in memory.
 //
 // # Time
 //

@@ -27,7 +27,7 @@ type Hub struct {
 // tests, as [Config] says; all else is as with [gohub.New].
 //
 // setup is done with the hub before it serves, and again with the one after
-// [Hub.Restart]: Use and Handle belong there.
+// [Hub.Restart] or [Hub.Crash]: Use and Handle belong there.
 //
 // When the test ends the hub is shut down; that something ordered could not
 // be stored is an error of the test.

@@ -102,10 +102,11 @@ func (o Options) resolve() (Options, error) {
 	return o, nil
 }
 
-// Defaults fills in what a hub's client needs and o leaves open: connecting
-// gives up after 2 s, and a connection on which nothing moves for 2 s is
-// closed, instead of ten each; calls that are made at the same time share a
-// write; no client-side cache, and no reads from replicas, which may lag.
+// Defaults gives o what a hub's client needs. Where o leaves them open,
+// connecting gives up after 2 s and not 5, and a connection on which nothing
+// moves is closed after 2 s and not 10. Whatever o says, calls that are made at
+// the same time share a write, there is no client-side cache, and nothing is
+// read from replicas, which may lag.
 func Defaults(o rueidis.ClientOption) rueidis.ClientOption {
 	if o.Dialer.Timeout == 0 {
 		o.Dialer.Timeout = 2 * time.Second

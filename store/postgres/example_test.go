@@ -45,7 +45,8 @@ func ExampleStore_PublishTx() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = store.Relay(relaying, hub) // beside hub, in every process that has one
+		err := store.Relay(relaying, hub) // beside hub, in every process that has one
+		log.Print("relay: ", err)         // at the end that of its context
 	}()
 
 	err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {

@@ -83,7 +83,8 @@ func (s *Store) PublishTx(ctx context.Context, tx pgx.Tx, m gohub.Message) error
 }
 
 // Relay publishes what [Store.PublishTx] has written, through hub, until ctx
-// ends; it returns ctx's error. Run it in every process that has a hub on this
+// ends, and returns ctx's error; with a pool of one connection, it returns an
+// error at once. Run it in every process that has a hub on this
 // store: one at a time works, in the order of the rows, and another takes over
 // when its connection ends. What another process wrote is found within a
 // second, what this one wrote within milliseconds of its commit.

@@ -32,8 +32,9 @@ import (
 // Options say where the tables are and how they are used. The zero value is
 // ready to use.
 type Options struct {
-	// Schema holds the tables. Defaults to "gohub". It is made if it does not
-	// exist, for which the user needs CREATE on the database.
+	// Schema holds the tables. Defaults to "gohub", at most 63 bytes, and not
+	// pg_…, which Postgres keeps for itself. It is made if it does not exist,
+	// for which the user needs CREATE on the database.
 	Schema string
 	// Partitions is over how many partitions the messages are spread, by room,
 	// when the tables are made; later it means nothing. It keeps vacuum and
@@ -49,7 +50,9 @@ type Options struct {
 	// Timeout is how long one call may take, waiting for a connection
 	// included, before it fails, so that the hub tries again: a server that is
 	// gone without a word would otherwise be waited for until the kernel gives
-	// up, a quarter of an hour. Defaults to 15 s. -1: no limit.
+	// up, a quarter of an hour. Reading the server's settings, [Migrate] and
+	// PublishTx go by their caller's context alone. Defaults to 15 s. -1: no
+	// limit.
 	Timeout time.Duration
 	// Logger is told of what can never be stored or published, and that Relay
 	// fails. Defaults to slog.Default().

@@ -12,7 +12,9 @@ import (
 
 // Retention says which messages [Store.Trim] keeps.
 type Retention struct {
-	// MaxAge is how old a message may be, by its Seq. 0: of any age.
+	// MaxAge is how old a message may be, by its Seq. 0: of any age. Take an
+	// hour at least: with a message its id is forgotten, and a client that sends
+	// it again then, because it never got its ack, adds a new message.
 	MaxAge time.Duration
 	// MaxPerRoom is how many messages a room keeps, the newest. 0: all.
 	MaxPerRoom int
