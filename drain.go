@@ -60,10 +60,11 @@ func (e *DrainError) Unwrap() error { return e.Err }
 
 // Shutdown ends the hub without losing anything, in this order:
 //
-//   - New handshakes get 503 or, in a cluster that routes, are sent to another
-//     node; [Hub.Ready] says why. Every client is told at once, by "goaway", after how long to connect elsewhere: each 10 ms after
-//     the one before, or closer where there are many, so that they do not
-//     arrive at another node together.
+//   - New handshakes get 503, unless a cluster's routing sends them to another
+//     node. [Hub.Ready] says why. Every client is told at once, by "goaway",
+//     after how long to connect elsewhere: each 10 ms after the one before, or
+//     closer where there are many, so that they do not arrive at another node
+//     together.
 //   - Half of [Config].DrainTime after that a session is closed with 1012, unless
 //     it has left already: after all it published is acked. Until then it works
 //     as ever, publishes included. This takes at most DrainTime, and half of

@@ -11,7 +11,7 @@ import (
 )
 
 // MemoryStoreOptions bound what a [MemoryStore] keeps. The zero value is
-// ready to use.
+// ready to use, and what is below 0 counts as -1.
 type MemoryStoreOptions struct {
 	// PerRoom is how many messages a room keeps. Defaults to 10,000; -1: no
 	// limit but Bytes.
