@@ -16,22 +16,21 @@ import (
 func Example() {
 	var store gohub.Store // postgres.New(…)
 	var auth gohub.Authenticator
+	ctx := context.Background()
 
-	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{
-		InitAddress: []string{"redis:6379"},
-	}))
+	client, err := rueidis.NewClient(redis.Defaults(rueidis.ClientOption{InitAddress: []string{"redis:6379"}}))
 	if err != nil {
 		log.Fatal(err)
 	}
-	broker, err := redis.New(context.Background(), client, redis.Options{Node: "chat-1"})
+	broker, err := redis.New(ctx, client, redis.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	hub, err := gohub.New(gohub.Config{Broker: broker, Store: store, Authenticator: auth})
+	hub, err := gohub.New(gohub.Config{Node: "chat-1", Broker: broker, Store: store, Authenticator: auth}) // no two Nodes are the same
 	if err != nil {
 		log.Fatal(err)
 	}
 	log.Print(http.ListenAndServe(":8080", hub.Handler()))
-	_ = hub.Shutdown(context.Background())
+	_ = hub.Shutdown(ctx)
 	client.Close()
 }
