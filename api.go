@@ -26,6 +26,9 @@ import (
 // may still come to be, or not: publish it again with its ID until the answer
 // is clear. ErrUnknown means that this hub has ended: another one, or the next,
 // gives the answer.
+//
+// A room that nobody on this hub is in is read first, from the Store and the
+// Broker: while one of them is away that is unavailable.
 func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	fresh := m.ID == ""
 	if fresh {
@@ -42,8 +45,12 @@ func (h *Hub) Publish(ctx context.Context, m Message) (Message, error) {
 	}
 	m.Body = append([]byte(nil), m.Body...) // the caller keeps its own
 	r, err := h.acquire(ctx, m.Room)
-	if err != nil {
-		return m, err
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return m, ctx.Err()
+	default:
+		return m, h.blame(err, "publish", m.Room)
 	}
 	defer h.release(r)
 	res := newResult()
@@ -95,9 +102,14 @@ func (h *Hub) kick(k *kick, age time.Duration) (n int) {
 }
 
 // Join makes a session of this hub a member of a room, as if its client had
-// asked, with "joined" and the newest messages. Config.MayJoin is not asked. The client sees a "joined" frame without
-// a ref. A session that is a member already is left as it is. A join that the
-// client is about itself, replay included, is waited for.
+// asked: the client sees a "joined" frame without a ref, and the newest
+// messages, Config.JoinReplay at most. Config.MayJoin is not asked. A session
+// that is a member already is left as it is. A join that the client is about
+// itself, replay included, is waited for.
+//
+// Errors are ErrNoSession, or an [*Error]: bad_room; forbidden, for others'
+// direct rooms and beyond Config.MaxRooms; unavailable; draining, which is also
+// an ErrClosed and says that the hub ends, or the session has meanwhile.
 func (h *Hub) Join(session string, room string) error {
 	c := h.session(session)
 	if c == nil {
@@ -117,8 +129,9 @@ func (h *Hub) Join(session string, room string) error {
 	return c.enter(id, nil, Query{Room: id, Viewer: c.who.User, Newest: true, Limit: h.cfg.JoinReplay}, false, false, true)
 }
 
-// Leave takes a session of this hub out of a room. Its client sees a "left" frame without
-// a ref, and nothing more of the room.
+// Leave takes a session of this hub out of a room, and the room off its user's
+// list. Its client sees a "left" frame without a ref, and nothing more of the
+// room. Errors are ErrNoSession, or an [*Error] with the code not_joined.
 func (h *Hub) Leave(session string, room string) error {
 	c := h.session(session)
 	if c == nil {
@@ -140,8 +153,9 @@ func (c *Client) expel(m *member) {
 }
 
 // CloseRoom takes every session out of a room, as Leave does, on every hub, and
-// returns how many there were on this one; the others are told as by Kick. Its
-// history stays, and it may be joined again.
+// returns how many there were on this one. The others are told by
+// [Broker.Signal], once: a hub that is out of touch keeps its members. History
+// stays, and the room may be joined again.
 func (h *Hub) CloseRoom(id RoomID) int {
 	h.broadcast(id.Tenant, order{CloseRoom: &id})
 	return h.closeRoom(id)

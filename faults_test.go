@@ -219,11 +219,33 @@ func TestStoreThatCannotBeRead(t *testing.T) {
 
 	store.broken("History", -1)
 	_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: "unopened"}, Sender: "bot", Body: []byte("1")})
-	require.Error(t, err)
+	require.Equal(t, gohub.CodeUnavailable, codeOf(t, err))
+	require.NotErrorIs(t, err, errSecret)
 	require.Equal(t, gohub.CodeUnavailable, codeOf(t, w.hub.Join(u.session(), "unopened")))
 	require.Equal(t, 3, w.hub.Stats().Rooms, "a room that could not be opened is gone")
 	store.broken("", 0)
 	u.join("unopened")
+}
+
+// Who gives up while somebody else has the room opened is told that, not what
+// the Store says.
+func TestPublishGivesUpWhileTheRoomIsOpened(t *testing.T) {
+	t.Parallel()
+	store := newPausingStore(gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), func(gohub.Query) bool { return true })
+	w := start(t, gohub.Config{Store: store})
+	m := gohub.Message{Room: gohub.RoomID{Name: "r"}, Sender: "bot", Body: []byte("1")}
+	first := make(chan error, 1)
+	go func() { // ends when the Store goes on
+		_, err := w.hub.Publish(context.WithoutCancel(t.Context()), m)
+		first <- err
+	}()
+	store.await(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := w.hub.Publish(ctx, m)
+	require.ErrorIs(t, err, context.Canceled)
+	close(store.resume)
+	require.NoError(t, <-first)
 }
 
 func TestMessageThatCannotBeStored(t *testing.T) {
