@@ -42,8 +42,8 @@ type Config struct {
 	// its defaults, which forgets everything with the process; store/sqlite
 	// keeps it in a file.
 	Store Store
-	// Broker orders messages and carries them between hubs. Defaults to
-	// NewMemoryBroker: this process is the whole cluster.
+	// Broker orders messages and carries them between hubs, which share a Store
+	// then. Defaults to NewMemoryBroker: this process is the whole cluster.
 	Broker Broker
 	// Directory knows the other nodes of a cluster. Defaults to the Broker where
 	// that is one too, as the Redis broker is; else to none: this hub knows of
@@ -53,8 +53,10 @@ type Config struct {
 	// NewRateLimiter(Rate{Frames: 100, Bytes: 1 << 20}).
 	RateLimiter RateLimiter
 
-	// Node names this process in "welcome" and in tickets. Defaults to the
-	// host's name and the process id.
+	// Node names this process in "welcome", in tickets and to the other nodes of
+	// a cluster: no two may have the same, or one of the two is sent nobody.
+	// Defaults to the host's name and the process id, which containers with one
+	// host name may share.
 	Node string
 	// URL is where clients reach this node's handler, as negotiate tells
 	// them: "wss://chat-3.example.com/ws". Defaults to the address the
@@ -64,7 +66,8 @@ type Config struct {
 	// one's, letter for letter, or none, and take each other's tickets.
 	URL string
 	// Weight is this node's share of what is spread over the nodes, in relation
-	// to theirs; see [RingNode]. Defaults to 1, at most 1,000.
+	// to theirs; see [RingNode]. Defaults to 1, at most 1,000, and 5,000 of all
+	// nodes together: beyond that nobody is sent anywhere, and hubs log an error.
 	Weight int
 	// Route says what a session belongs with: all of one key are sent to the
 	// same node, as long as the nodes stay what they are; "": wherever they
@@ -78,9 +81,10 @@ type Config struct {
 	Route func(r *http.Request, who Identity) (key string)
 	// Origins lists the origins, besides the request's own host, whose pages
 	// may connect: "https://example.com" or "https://*.example.com". "*"
-	// allows all, which lets any page act as its visitor: only without
-	// cookies. Requests without an Origin header do not come from a page and
-	// are allowed, unless RequireOrigin.
+	// allows all that have one, which lets any page act as its visitor: only
+	// without cookies. A page that has none ("null": sandboxed frames, files)
+	// is always refused. Requests without an Origin header do not come from a
+	// page and are allowed, unless RequireOrigin.
 	Origins []string
 	// RequireOrigin refuses handshakes without an Origin header, which every
 	// browser sends, with 403: a hub for pages alone. It keeps honest programs
@@ -129,7 +133,7 @@ type Config struct {
 	// close 1009.
 	MaxFrame int
 	// MaxBody is how many bytes a message's body may have. Defaults to
-	// MaxFrame less 1,024. Beyond it: error too_large.
+	// MaxFrame less 1,024, at most MaxFrame. Beyond it: error too_large.
 	MaxBody int
 	// MaxQueue is how many bytes may wait for a client that reads slowly.
 	// Defaults to 1 MiB, at least 1,024. Beyond it: close 4000.
@@ -145,7 +149,8 @@ type Config struct {
 	// in this process. Defaults to 16,384, at least 2. Beyond it: error busy.
 	// A single room may have half of them.
 	MaxPending int
-	// MaxPendingBytes is the same in bytes of messages. Defaults to 64 MiB.
+	// MaxPendingBytes is the same in bytes of messages. Defaults to 64 MiB, at
+	// least MaxBody and 1,024.
 	MaxPendingBytes int64
 	// ReplayLimit is how many messages a join with "since" replays at most.
 	// Defaults to 500.
@@ -156,7 +161,7 @@ type Config struct {
 
 	// PingInterval is how long a connection may be silent before it is
 	// pinged; after twice that it is closed with 4003. Defaults to 25 s. The
-	// least, as for the two below, is 10 ms.
+	// least, as for the four times below, is 10 ms.
 	PingInterval time.Duration
 	// WriteTimeout is how long a client may take to accept 16 KiB before it
 	// is cut off as a slow consumer, within the two seconds that follow. What
@@ -194,9 +199,6 @@ func (c Config) resolve() (Config, error) {
 		}
 		c.Authenticator = anonymous{}
 	}
-	if c.Store == nil {
-		c.Store = NewMemoryStore(MemoryStoreOptions{})
-	}
 	if c.Broker == nil {
 		c.Broker = NewMemoryBroker()
 	}
@@ -211,6 +213,12 @@ func (c Config) resolve() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.Store == nil {
+		if _, alone := c.Broker.(*MemoryBroker); !alone {
+			c.Logger.Warn("Config.Store is nil, so this hub has a history of its own, in memory: hubs that a Broker joins need a Store that they share")
+		}
+		c.Store = NewMemoryStore(MemoryStoreOptions{})
 	}
 	if c.Node == "" {
 		host, err := os.Hostname()
@@ -266,10 +274,10 @@ func (c Config) resolve() (Config, error) {
 	if c.MaxBody > c.MaxFrame {
 		return c, fmt.Errorf("gohub: Config.MaxBody is %d: more than MaxFrame, %d", c.MaxBody, c.MaxFrame)
 	}
-	switch {
-	case c.MaxPendingBytes == 0:
+	if c.MaxPendingBytes == 0 {
 		c.MaxPendingBytes = 64 << 20
-	case c.MaxPendingBytes < int64(c.MaxBody)+1024:
+	}
+	if c.MaxPendingBytes < int64(c.MaxBody)+1024 {
 		return c, fmt.Errorf("gohub: Config.MaxPendingBytes is %d: the least is MaxBody, %d, and 1024", c.MaxPendingBytes, c.MaxBody)
 	}
 	rates := []struct {
@@ -354,7 +362,8 @@ type Identity struct {
 // handshake is answered, and by negotiate; it may be called concurrently. To
 // choose what the client is told, return an [*Error]: unauthorized (401),
 // forbidden (403), rate_limited (429), unavailable (503). Any other error is
-// logged and becomes 401.
+// logged at Debug and becomes 401, which asks for another login: where it is
+// only that a session cannot be looked up now, return unavailable.
 type Authenticator interface {
 	Authenticate(r *http.Request) (Identity, error)
 }

@@ -1,9 +1,11 @@
 package gohub_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -371,6 +373,32 @@ func TestAnonymous(t *testing.T) {
 	require.NoError(t, hub.Shutdown(t.Context()))
 }
 
+// Hubs over one Broker that have each a Store of their own would have as many
+// histories. Nobody means that, and nothing else says so.
+func TestHubsThatShareNoStoreAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	store := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
+	for name, c := range map[string]struct {
+		cfg  gohub.Config
+		warn bool
+	}{
+		"alone":                      {gohub.Config{}, false},
+		"in one process":             {gohub.Config{Broker: gohub.NewMemoryBroker()}, false},
+		"over a Broker":              {gohub.Config{Broker: plainBroker{gohub.NewMemoryBroker()}}, true},
+		"over a Broker with a Store": {gohub.Config{Broker: plainBroker{gohub.NewMemoryBroker()}, Store: store}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var logged bytes.Buffer
+			c.cfg.AllowAnonymous, c.cfg.Logger = true, slog.New(slog.NewTextHandler(&logged, nil))
+			hub, err := gohub.New(c.cfg)
+			require.NoError(t, err)
+			require.NoError(t, hub.Shutdown(t.Context()))
+			require.Equal(t, c.warn, strings.Contains(logged.String(), "Config.Store is nil"), logged.String())
+		})
+	}
+}
+
 func TestConfigErrorsNameTheField(t *testing.T) {
 	t.Parallel()
 	for field, changes := range map[string][]func(c *gohub.Config){
@@ -380,7 +408,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"MaxQueue":           {func(c *gohub.Config) { c.MaxQueue = -1 }, func(c *gohub.Config) { c.MaxQueue = 100 }},
 		"MaxRooms":           {func(c *gohub.Config) { c.MaxRooms = -2 }},
 		"MaxPending":         {func(c *gohub.Config) { c.MaxPending = -1 }, func(c *gohub.Config) { c.MaxPending = 1 }},
-		"MaxPendingBytes":    {func(c *gohub.Config) { c.MaxPendingBytes = -1 }, func(c *gohub.Config) { c.MaxPendingBytes = 1000 }},
+		"MaxPendingBytes":    {func(c *gohub.Config) { c.MaxPendingBytes = -1 }, func(c *gohub.Config) { c.MaxPendingBytes = 1000 }, func(c *gohub.Config) { c.MaxFrame = 64<<20 + 1 }},
 		"ReplayLimit":        {func(c *gohub.Config) { c.ReplayLimit = -1 }},
 		"JoinReplay":         {func(c *gohub.Config) { c.JoinReplay = -2 }},
 		"PingInterval":       {func(c *gohub.Config) { c.PingInterval = -1 }, func(c *gohub.Config) { c.PingInterval = time.Millisecond }},
