@@ -92,7 +92,10 @@ export interface Client extends Emitter<ClientEvents> {
     call<T = any>(name: string, body?: unknown, options?: {
         signal?: AbortSignal;
     }): Promise<T>;
-    /** Has the connection outlive the login as it was: call it when the page has renewed that by itself. */
+    /**
+     * Has the connection outlive the login as it was: call it when the page has renewed that by itself. If it rejects, the
+     * connection lives on to the old end.
+     */
     refresh(): Promise<void>;
 }
 /** A client of one hub, with one connection at a time. Nothing happens before it is asked for something. */

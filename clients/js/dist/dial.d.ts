@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js';
+import { GohubError, type ErrorCode } from './errors.js';
 import { type LinkOwner, type WebSocketLike } from './link.js';
 /** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
 export interface Token {
@@ -10,13 +11,11 @@ export interface Token {
  * another first. To throw is to have none for now.
  */
 export type TokenSource = (renew: boolean) => string | Token | undefined | void | Promise<string | Token | undefined | void>;
-/** Why there is no connection: a close code, or the one that a refused request comes to. */
-export declare class Down {
-    readonly code: number;
-    readonly reason: string;
-    readonly retryMs: number;
-    constructor(code: number, reason: string, retryMs?: number);
+/** Why there is no connection, or no ticket. _close: the close code, or the one that a refused request comes to. */
+export interface Down extends GohubError {
+    _close: number;
 }
+export declare const failure: (_close: number, reason: string, retryMs?: number, code?: ErrorCode) => Down;
 export interface DialOptions {
     url: string;
     token?: string | TokenSource;

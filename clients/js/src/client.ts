@@ -88,7 +88,10 @@ export interface Client extends Emitter<ClientEvents> {
   rooms(options?: { signal?: AbortSignal }): Promise<RoomState[]>
   /** Calls a function of the server. If the connection breaks before the answer, rejects with `disconnected`: it may have run. */
   call<T = any>(name: string, body?: unknown, options?: { signal?: AbortSignal }): Promise<T>
-  /** Has the connection outlive the login as it was: call it when the page has renewed that by itself. */
+  /**
+   * Has the connection outlive the login as it was: call it when the page has renewed that by itself. If it rejects, the
+   * connection lives on to the old end.
+   */
   refresh(): Promise<void>
 }
 

@@ -1,5 +1,5 @@
 import { backoff } from './backoff.js'
-import { createDialer, Down, type DialOptions } from './dial.js'
+import { createDialer, failure, type DialOptions, type Down } from './dial.js'
 import type { Link } from './link.js'
 import { offline, watchPage } from './page.js'
 import type { Frame } from './wire.js'
@@ -94,7 +94,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
         if (code === 4001) renew = true
         if (retryAt) rest(code, reason) // the time that goaway gave stands
         else if (dialing) set({ name: 'connecting' })
-        else lost(new Down(code, reason))
+        else lost(failure(code, reason))
       }
     }
   })
@@ -113,7 +113,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   }
 
   // Decides what follows the end of a connection, or of an attempt.
-  function lost({ code, reason, retryMs = 0 }: Down): void {
+  function lost({ _close: code, message: reason, retryMs = 0 }: Down): void {
     if (isFinal(code)) return connector.stop(code, reason)
     if (code === 4001) {
       renew = true

@@ -1,5 +1,6 @@
 import { abortable } from './abort.js'
 import type { Clock } from './clock.js'
+import { GohubError, type ErrorCode } from './errors.js'
 import { openLink, type LinkOwner, type WebSocketLike } from './link.js'
 
 /** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
@@ -14,10 +15,13 @@ export interface Token {
  */
 export type TokenSource = (renew: boolean) => string | Token | undefined | void | Promise<string | Token | undefined | void>
 
-/** Why there is no connection: a close code, or the one that a refused request comes to. */
-export class Down {
-  constructor(readonly code: number, readonly reason: string, readonly retryMs = 0) {}
+/** Why there is no connection, or no ticket. _close: the close code, or the one that a refused request comes to. */
+export interface Down extends GohubError {
+  _close: number
 }
+
+export const failure = (_close: number, reason: string, retryMs?: number, code: ErrorCode = 'disconnected'): Down =>
+  Object.assign(new GohubError(code, reason, retryMs), { _close })
 
 export interface DialOptions {
   url: string
@@ -63,8 +67,8 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
   if (!named(usual, '', '').host) throw Error('no url')
 
   const open = (url: URL, signal: AbortSignal) => new Promise<void>((resolve, reject) => {
-    if (signal.aborted) throw new Down(1000, '')
-    let down = (code: number, reason: string) => reject(new Down(code, reason))
+    if (signal.aborted) throw failure(1000, '')
+    let down = (code: number, reason: string) => reject(failure(code, reason))
     const stop = () => link.end()
     const link = openLink(new WebSocket(url.href, ['gohub.v1']), clock, {
       up() {
@@ -85,7 +89,7 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
         try {
           return await open(named(url, 'http', 'ws'), abort.signal)
         } catch (err) {
-          if (abort.signal.aborted || (err as Down).code !== 1006) throw err
+          if (abort.signal.aborted || (err as Down)._close !== 1006) throw err
           asks = true
         }
       }
@@ -113,9 +117,9 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
         dialer._expires = expires
         return body
       } catch (err) {
-        if (err instanceof Down) throw err
+        if ((err as Down)?._close) throw err
         asks = token !== undefined // it may be that only the handshake is let through
-        throw new Down(1006, '' + err)
+        throw failure(1006, '' + err)
       } finally {
         clock.clearTimeout(timer)
       }
@@ -124,7 +128,7 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
   return dialer
 }
 
-function refusal(answer: Response, { detail, title }: any, renewable: boolean): Down {
-  const code = answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006
-  return new Down(code, detail ?? title ?? '', (Number(answer.headers.get('Retry-After')) || 0) * 1000)
+function refusal(answer: Response, { code, detail, title }: any, renewable: boolean): Down {
+  const close = answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006
+  return failure(close, detail ?? title ?? '', +answer.headers.get('Retry-After')! * 1000 || undefined, code)
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { GohubError } from '../dist/gohub.js'
 import { settle, world } from './fake.mjs'
 import { load } from './source.mjs'
 
@@ -320,6 +321,29 @@ describe('token', () => {
     await w.clock.pass(80_000)
     await w.clock.pass(16_000)
     assert.equal(w.socket.take('refresh').length, 1)
+  })
+
+  test('what refresh() is refused with is a GohubError, and the connection lives on', async () => {
+    let given = 't'
+    const w = world({ token: () => given })
+    const refused = async (...answers) => {
+      w.answers.push(...answers)
+      return w.client.refresh().then(assert.fail, err => {
+        assert.ok(err instanceof GohubError, String(err))
+        return [err.code, err.message, err.retryMs]
+      })
+    }
+    w.answers.push(ticket)
+    w.client.connect()
+    await settle()
+    await w.socket.welcome()
+    assert.deepEqual(await refused({ status: 401, code: 'unauthorized', detail: 'log in' }), ['unauthorized', 'log in', undefined])
+    assert.deepEqual(await refused({ status: 429, code: 'rate_limited', headers: { 'Retry-After': '3' } }), ['rate_limited', '', 3000])
+    assert.deepEqual(await refused({ status: 502 }), ['disconnected', '', undefined], 'a proxy')
+    assert.deepEqual(await refused(), ['disconnected', 'TypeError: fetch failed', undefined])
+    given = Promise.reject(undefined)
+    assert.deepEqual(await refused(), ['disconnected', 'undefined', undefined], 'the page has no token')
+    assert.deepEqual([w.client.state.name, w.sockets.length], ['connected', 1])
   })
 
   test('a ticket for another node is a reason to move there', async () => {
