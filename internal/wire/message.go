@@ -65,7 +65,7 @@ func AppendHistory(dst []byte, ref []byte, room string, ms []Message, more bool,
 	for i := range ms {
 		size += MessageSize(&ms[i])
 	}
-	dst = slices.Grow(dst, size)
+	dst = grow(dst, size)
 
 	dst, start := begin(dst, "history", ref)
 	dst = str(dst, `,"room":`, room)
