@@ -99,6 +99,7 @@ func TestHTTP2(t *testing.T) {
 	hub, err := gohub.New(forTests(gohub.Config{}))
 	require.NoError(t, err)
 	srv := httptest.NewUnstartedServer(hub.Handler())
+	srv.Listener = gohub.PacedListener(srv.Listener) // which must not be in the way of any of that
 	srv.EnableHTTP2 = true
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()

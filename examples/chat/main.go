@@ -175,6 +175,7 @@ func (a *app) serve(ctx context.Context, ln net.Listener, secure *tls.Config) er
 		TLSConfig:         secure,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+	ln = gohub.PacedListener(ln)
 	served := make(chan error, 1)
 	go func() { // ends with Shutdown or Close below
 		if secure != nil {

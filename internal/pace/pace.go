@@ -8,7 +8,6 @@
 package pace
 
 import (
-	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -18,13 +17,14 @@ import (
 const (
 	// most is for how long nobody looks: what it costs to do so is some 3 % of it.
 	most = 150 * time.Microsecond
-	// A look that takes longer than slow has waited for what does not yield. If
-	// the next one does as well, that is not a burst of ours but such as the
-	// program's own work on all processors, and nobody looks for rest times as
-	// long: to wait for each would hold up ourselves, and nobody would gain.
-	slow    = 5 * time.Millisecond
+	// After a look that took long nobody looks for a part of that, one in rest,
+	// and of those who wait one more goes on for each share of it: others had the
+	// processors for so long. A burst of ours that a look was slow for must be
+	// smaller at the next one; what it does between two Yields is some 0.3 ms, and
+	// has been found to be 1.3.
 	rest    = 4
-	longest = time.Second
+	share   = 2 * time.Millisecond
+	longest = 50 * time.Millisecond
 )
 
 var (
@@ -32,8 +32,7 @@ var (
 	until atomic.Int64 // when a Yield looks at the network again, in ns since began
 	turn  sync.Mutex   // held by the one who waits for that; guards what follows
 
-	passes int  // how many of those who wait for turn may go on before the next look
-	slowly bool // the last look was slow
+	passes int // how many of those who wait for turn may go on before the next look
 )
 
 func now() int64 { return int64(time.Since(began)) }
@@ -41,9 +40,8 @@ func now() int64 { return int64(time.Since(began)) }
 // Yield returns at once if the network has been looked at within most.
 // Otherwise the goroutine waits until those that can run have run and what came
 // by the network meanwhile has been found. Of goroutines that wait for that, one
-// for each processor goes on after a quick look: if all did, who is found by the
-// next would wait for all their work. After one that took longer more go on, one
-// for each most of it: others have had the processors for that long.
+// for each processor goes on after a look: if all did, who is found by the next
+// would wait for all their work. After a look that took long it is some more.
 //
 // It is for work that can wait for others': between two parts of it, with no
 // lock held.
@@ -57,30 +55,41 @@ func Yield() {
 		passes--
 		return
 	}
+	lookNow()
+}
+
+// Step is Yield for who must not wait for many: it does not queue for its turn, but
+// lets those run that can if others do.
+func Step() {
+	switch {
+	case Fresh():
+	case turn.TryLock():
+		defer turn.Unlock()
+		lookNow()
+	default:
+		runtime.Gosched()
+	}
+}
+
+// lookNow has the network looked at. The caller has turn.
+func lookNow() {
 	start := now()
 	look()
 	runtime.Gosched() // those whose turn has come with ours, first
 	end := now()
-	wait := pause(time.Duration(end-start), slowly)
-	slowly = end-start > int64(slow)
-	passes = runtime.GOMAXPROCS(0)*int(1+(end-start)/int64(most)) - 1
-	if wait > most {
-		passes = math.MaxInt
-	}
+	var wait time.Duration
+	passes, wait = after(time.Duration(end-start), runtime.GOMAXPROCS(0))
 	until.Store(end + int64(wait))
 }
 
-// pause is for how long nobody looks after a look that took so long; again: as
-// the one before it did.
-func pause(took time.Duration, again bool) time.Duration {
-	if took <= slow || !again {
-		return most
-	}
-	return min(rest*took, longest)
+// after is how many more go on after a look that took so long, and for how long
+// nobody looks then.
+func after(took time.Duration, processors int) (more int, wait time.Duration) {
+	return processors*max(1, int(took/share)) - 1, min(max(most, took/rest), longest)
 }
 
 // Fresh reports whether Yield would return at once. It is false as well when
 // time runs backwards, as between a test's virtual time and the real one.
 func Fresh() bool {
-	return uint64(until.Load()-now()-1) < uint64(longest) //nolint:gosec // below 0: far above longest
+	return uint64(until.Load()-now()-1) < uint64(longest) //nolint:gosec // below 0: far above a second
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/gohub/gohub/internal/pace"
 )
 
 // A Refusal is why [Accept] did not answer a handshake with 101. Nothing has
@@ -111,6 +113,7 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if p := h.header.Get("Sec-WebSocket-Protocol"); p != "" {
 		h.header.Set("Sec-WebSocket-Protocol", strings.Clone(p))
 	}
+	nc = pace.Free(nc) // the hub's frames are paced by itself
 	c := h.c
 	c.nc = nc
 	_ = nc.SetDeadline(time.Time{}) // a Hijacker may have left one

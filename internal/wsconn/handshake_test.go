@@ -53,6 +53,16 @@ func TestHandshake(t *testing.T) {
 	})
 }
 
+// A listener that paces handshakes is not there any more afterwards.
+func TestPacedConnectionsAreAsAnyOther(t *testing.T) {
+	w := start(t, overPaced, options(), echo)
+	p, s := w.dial()
+	require.Equal(t, rawReads, s.raw != nil)
+	require.IsType(t, new(net.TCPConn), s.nc)
+	p.send(clientText("hello"))
+	p.expect(opText, "hello")
+}
+
 // What is sent before Uncork leaves with the answer to the handshake: one write
 // on a socket that can be tried.
 func TestFirstFrameWithTheAnswer(t *testing.T) {

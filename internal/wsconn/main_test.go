@@ -23,6 +23,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/gohub/gohub/internal/pace"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -49,6 +51,7 @@ const (
 	overPipe = "pipe"
 
 	overTLSPipe = "tls over pipe"
+	overPaced   = "paced tcp"
 )
 
 var everyWay = []string{overTCP, overUnix, overTLS, overPipe}
@@ -145,6 +148,9 @@ func (w *world) listen(t testing.TB) {
 		w.dialer = func() (net.Conn, error) { return net.Dial("tcp", addr) }
 	}
 	require.NoError(w.t, err)
+	if w.way == overPaced {
+		w.ln = pace.Listener{Listener: w.ln}
+	}
 	if w.way == overTLS || w.way == overTLSPipe {
 		w.ln, w.dialer = overTheTop(w.ln, w.dialer)
 	}
