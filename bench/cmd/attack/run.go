@@ -337,7 +337,7 @@ type honest struct {
 
 func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
 	argv := r.place(process.Place{}, "1").Of([]string{
-		r.load, "-ask", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
+		r.load, "-ask", "-arrivals", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
 		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
 		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m", "-sources", strconv.Itoa(honestSources),
 	})

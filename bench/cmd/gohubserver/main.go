@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"log"
+	"net"
 	"net/http"
 	"os/signal"
 	"sync/atomic"
@@ -47,6 +48,7 @@ func main() {
 	switch {
 	case *recommended:
 		cfg.MaxConnsPerIP, cfg.HandshakeRatePerIP = 50, 5
+		listener = gohub.PacedListener
 		server = &http.Server{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10, IdleTimeout: time.Minute}
 	case !*defaults: // everything is counted and observed, and nothing refused
 		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9})
@@ -92,14 +94,21 @@ func joinCluster(ctx context.Context, addr string) (gohub.Broker, func(), error)
 	return broker, client.Close, nil
 }
 
+// listener is gohub.PacedListener with -recommended.
+var listener = func(l net.Listener) net.Listener { return l }
+
 // certFile and keyFile are for TLS; empty: none.
 var certFile, keyFile string
 
 func listen(s *http.Server) error {
-	if certFile != "" {
-		return s.ListenAndServeTLS(certFile, keyFile)
+	l, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return err
 	}
-	return s.ListenAndServe()
+	if certFile != "" {
+		return s.ServeTLS(listener(l), certFile, keyFile)
+	}
+	return s.Serve(listener(l))
 }
 
 // filledRoom is cmd/load's first.

@@ -43,7 +43,7 @@ func (b *bench) asked() error {
 			Scenario: b.name, Seconds: float64(l.clock()-began) / 1e9, FrameBytes: l.frameBytes,
 			Sent: l.count.sent - before.sent, Delivered: l.count.messages - before.messages,
 			Acked: l.count.acks - before.acks, Errors: l.count.errors - before.errors,
-			Latency: stats.Summarize(l.latency), Ack: stats.Summarize(l.ackTime), Late: stats.Summarize(l.late),
+			Latency: stats.Summarize(l.latency), Read: stats.Summarize(l.readAt), Ack: stats.Summarize(l.ackTime), Late: stats.Summarize(l.late),
 			Whole: &result.Whole{
 				Sent: t.sent, Expected: t.sent * t.members, Delivered: t.delivered(),
 				Acked: l.count.acks, Closed: int(l.count.closed),
@@ -55,7 +55,7 @@ func (b *bench) asked() error {
 			r.Notes = []string{"last error or close frame: " + l.lastError}
 		}
 		began, before, cpu = l.clock(), l.count, now
-		l.latency, l.ackTime, l.late = l.latency[:0], l.ackTime[:0], l.late[:0]
+		l.latency, l.readAt, l.ackTime, l.late = l.latency[:0], l.readAt[:0], l.ackTime[:0], l.late[:0]
 		return out.Encode(r)
 	}
 	if err := answer(); err != nil {

@@ -80,6 +80,9 @@ func (b *bench) start() (*traffic, error) {
 	}
 	samples := maxSamples
 	b.loop.latency = make([]int64, 0, samples)
+	if b.loop.arrivals {
+		b.loop.readAt = make([]int64, 0, samples)
+	}
 	b.loop.ackTime = make([]int64, 0, samples)
 	b.loop.late = make([]int64, 0, samples)
 	t := newTraffic(b.loop, b.scenario, senders)
@@ -141,10 +144,10 @@ func (b *bench) measure() error {
 		counts := to.counts.Sub(from.counts)
 		r.Store = &counts
 	}
-	r.Latency = stats.Summarize(l.latency)
+	r.Latency, r.Read = stats.Summarize(l.latency), stats.Summarize(l.readAt)
 	r.Ack = stats.Summarize(l.ackTime)
 	r.Late = stats.Summarize(l.late)
-	l.latency, l.ackTime, l.late = l.latency[:0], l.ackTime[:0], l.late[:0]
+	l.latency, l.readAt, l.ackTime, l.late = l.latency[:0], l.readAt[:0], l.ackTime[:0], l.late[:0]
 	return nil
 }
 

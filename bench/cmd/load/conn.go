@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -102,6 +104,27 @@ func (c *conn) receive(b []byte) (int, error) {
 		return n, unix.EAGAIN
 	}
 	return n, err
+}
+
+// stampArrivals has the kernel note when each segment arrived.
+func (c *conn) stampArrivals() error {
+	return unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+}
+
+// receiveAt is receive, and says when the last of what it returns arrived: what
+// runs on this processor before us has no part in that. Not for TLS.
+func (c *conn) receiveAt(b []byte) (int, time.Time, error) {
+	var oob [64]byte
+	n, oobn, _, _, err := unix.Recvmsg(c.fd, b, oob[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	list, _ := unix.ParseSocketControlMessage(oob[:oobn]) // of the kernel's
+	if len(list) == 0 || list[0].Header.Type != unix.SCM_TIMESTAMPNS {
+		return n, time.Time{}, nil // it came before stamps were asked for
+	}
+	ts := (*unix.Timespec)(unsafe.Pointer(unsafe.SliceData(list[0].Data)))
+	return n, time.Unix(ts.Unix()), nil
 }
 
 // flush writes what waits; what the socket does not take goes on waiting.

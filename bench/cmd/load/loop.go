@@ -26,6 +26,7 @@ type loop struct {
 	dialect spoken
 	start   time.Time
 	now     int64 // nanoseconds since start, as of the last read
+	arrived int64 // when the kernel had what was read last; now, unless arrivals is on
 	blocked []*conn
 	count   counters
 
@@ -50,6 +51,8 @@ type loop struct {
 
 	recording bool // samples are kept
 	latency   []int64
+	readAt    []int64 // the same until this process has read it, where arrivals is on
+	arrivals  bool    // latencies end when the kernel has a message, see conn.receiveAt
 	ackTime   []int64
 	late      []int64
 	joinTime  []int64
@@ -153,7 +156,14 @@ func (l *loop) poll(wait time.Duration) error {
 func (l *loop) read(c *conn, toTheEnd bool) {
 	for {
 		at := copy(l.buf, c.held)
-		n, err := c.receive(l.buf[at:])
+		var n int
+		var stamp time.Time
+		var err error
+		if l.arrivals {
+			n, stamp, err = c.receiveAt(l.buf[at:])
+		} else {
+			n, err = c.receive(l.buf[at:])
+		}
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -164,7 +174,12 @@ func (l *loop) read(c *conn, toTheEnd bool) {
 			l.end(c)
 			return
 		}
-		l.now = l.clock()
+		now := time.Now()
+		l.now = int64(now.Sub(l.start))
+		l.arrived = l.now
+		if !stamp.IsZero() {
+			l.arrived -= max(0, now.UnixNano()-stamp.UnixNano())
+		}
 		full := at+n == len(l.buf)
 		l.take(c, l.buf[:at+n])
 		if c.closed || !full && !toTheEnd && c.tls == nil { // TLS gives a record at a time
@@ -266,7 +281,10 @@ func (l *loop) message(c *conn, payload []byte) {
 	}
 	body := payload[at:]
 	if c.sample && l.recording && len(l.latency) < cap(l.latency) {
-		l.latency = append(l.latency, l.now-bodyTime(body))
+		l.latency = append(l.latency, l.arrived-bodyTime(body))
+		if l.arrivals {
+			l.readAt = append(l.readAt, l.now-bodyTime(body))
+		}
 	}
 	if c.sender >= 0 && bodySender(body) == c.sender {
 		l.own(c)

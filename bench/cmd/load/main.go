@@ -36,6 +36,7 @@ type options struct {
 	slowMax     time.Duration
 	timeout     time.Duration
 	ask         bool
+	arrivals    bool
 	store       int
 	redis       int
 	nodes       []node // the other ones of a cluster
@@ -88,6 +89,7 @@ func parse() (options, scenario) {
 		return err
 	})
 	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
+	flag.BoolVar(&o.arrivals, "arrivals", false, "messages are timed until the kernel has them for their reader, and not until this process comes to read them")
 	flag.IntVar(&o.store, "store", 0, "process id of the database server, whose CPU is told, and which scenario stopped stops; 0: none")
 	flag.IntVar(&o.redis, "redis", 0, "process id of the Redis, whose CPU is told; 0: none")
 	flag.Func("node", "`address,debug` of another server of a cluster: the members of a room are spread over all", func(s string) error {
@@ -148,6 +150,9 @@ func parse() (options, scenario) {
 			s.Window = f.Window
 		}
 	})
+	if o.arrivals && o.tls {
+		fail(result.Run{Scenario: o.name}, errors.New("-arrivals: not with -tls, whose records are not read from the socket here"))
+	}
 	if err := s.check(); err != nil {
 		fail(result.Run{Scenario: o.name}, err)
 	}
@@ -164,6 +169,7 @@ func play(o options, s scenario) (result.Run, error) {
 	if err != nil {
 		return r, err
 	}
+	l.arrivals = o.arrivals
 	b := &bench{options: o, scenario: s, loop: l, run: &r}
 	b.nodes = append([]node{{o.addr, o.debug}}, o.nodes...)
 	switch {

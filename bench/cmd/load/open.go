@@ -74,6 +74,11 @@ func (b *bench) begin(c *conn) error {
 	if err := unix.SetNonblock(c.fd, true); err != nil {
 		return err
 	}
+	if b.loop.arrivals {
+		if err := c.stampArrivals(); err != nil {
+			return err
+		}
+	}
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:])
 	target, protocol := b.loop.dialect.upgrade(b, c)

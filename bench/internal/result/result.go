@@ -41,7 +41,8 @@ type Run struct {
 	ServerReads  int64 `json:"server_reads"`
 	ServerWrites int64 `json:"server_writes"`
 
-	Latency stats.Latency `json:"latency"`       // publish written to message read
+	Latency stats.Latency `json:"latency"`       // publish written to message read; to message arrived, where Read is there
+	Read    stats.Latency `json:"read_latency"`  // publish written to message read, where arrivals are noted
 	Ack     stats.Latency `json:"ack_latency"`   // publish written to ack read, where acks are sampled
 	Late    stats.Latency `json:"send_lateness"` // open loop: how far behind its schedule a publish left
 	Idle    *Idle         `json:"idle,omitempty"`
