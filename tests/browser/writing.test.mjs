@@ -173,13 +173,23 @@ test('what was not sent is still there after a reload, with its reason, to be tr
   for (const text of ['kept and sent', 'kept and deleted', 'kept in silence']) await alice.say(text);
   const why = (text) => alice.message(text).locator('.why', { hasText: 'not sent: this is not open to you' });
   const all = ['kept and sent', 'kept and deleted', 'kept in silence'];
+  const told = alice.page.locator('#status', { hasText: 'not sent' });
+  const written = () => alice.message('kept in silence').locator('time').getAttribute('datetime');
+  for (const text of all) await why(text).waitFor();
+  await told.waitFor({ state: 'attached' });
+  const at = await written();
   for (let round = 0; round < 2; round++) {
-    for (const text of all) await why(text).waitFor();
     await alice.shows(...all);
     await alice.reload();
+    await why(all[0]).waitFor();
+    assert.equal(await told.count(), 0, 'it is no news');
+    for (const text of all) await why(text).waitFor();
+    assert.equal(await written(), at, 'when it was written');
   }
   await alice.say('something else');
   await alice.saved('something else');
+  await alice.page.locator('.message.last-own', { hasText: 'something else' }).waitFor(); // though what failed stands below
+  assert.equal(await alice.page.locator('.message.last-own').count(), 1);
   closed = false;
   await alice.message('kept and sent').getByRole('button', { name: 'Retry' }).click();
   await alice.saved('kept and sent');
