@@ -313,7 +313,7 @@ test('what nobody looks at does not pile up, and nothing of it is missed', async
   assert.ok(await inPage(alice, 'random') <= 400, `${await inPage(alice, 'random')} messages below a reader`);
   await draw();
   await frames(alice);
-  assert.ok(Math.abs(await yOf(alice, before.seq) - before.y) <= 2, 'nothing has moved');
+  await until(async () => Math.abs(await yOf(alice, before.seq) - before.y) <= 2, 'nothing has moved'); // on a busy machine, once all is drawn
   await page.locator('#newer').click();
   await alice.shows(...lines(1_751, 1_800));
   assert.equal(await bottom(alice), 0);
