@@ -16,13 +16,14 @@ import (
 )
 
 // Of many connections that come at once, with a request each, not all are served
-// before anybody learns of what came on another one meanwhile.
+// before anybody learns of what came on another one meanwhile: neither where they are
+// accepted nor where they are read.
 func TestPacedListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
 	const many = 10
-	heard := func(l net.Listener) bool {
+	heard := func(accept func() (net.Conn, error)) bool {
 		for range 9 * many { // they wait to be accepted; Heard wants nine bursts
 			c, err := net.Dial("tcp", l.Addr().String())
 			require.NoError(t, err)
@@ -33,7 +34,7 @@ func TestPacedListener(t *testing.T) {
 		return pacetest.Heard(t, func() {
 			var served sync.WaitGroup
 			for range many {
-				c, err := l.Accept()
+				c, err := accept()
 				require.NoError(t, err)
 				served.Go(func() {
 					defer c.Close()
@@ -47,9 +48,17 @@ func TestPacedListener(t *testing.T) {
 			served.Wait()
 		})
 	}
+	accepts := func() (net.Conn, error) {
+		c, err := pace.Listener{Listener: l}.Accept()
+		return pace.Free(c), err
+	}
+	reads := func() (net.Conn, error) {
+		c, err := l.Accept()
+		return &pace.Conn{TCPConn: c.(*net.TCPConn)}, err
+	}
 	// Without, the runtime looks by itself after 10 ms, which others may make of two.
 	for range 5 {
-		if assert.True(t, heard(pace.Listener{Listener: l})); !heard(l) {
+		if assert.True(t, heard(accepts)) && assert.True(t, heard(reads)) && !heard(l.Accept) {
 			return
 		}
 	}

@@ -3,6 +3,7 @@
 package pace
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"runtime"
@@ -221,6 +222,14 @@ func TestYieldOfManyBesideABusyProgram(t *testing.T) {
 	busy.Wait()
 	_, _ = news.r.Close(), news.w.Close()
 	require.Less(t, took, int32(many/2))
+}
+
+// A session over TLS goes on reading what was paced until then.
+func TestFreeBeneathTLS(t *testing.T) {
+	c := &Conn{TCPConn: new(net.TCPConn)}
+	over := tls.Server(c, nil)
+	require.Equal(t, net.Conn(over), Free(over))
+	require.True(t, c.free.Load())
 }
 
 func TestFresh(t *testing.T) {
