@@ -155,8 +155,12 @@ func TestUserLimitWithoutRedis(t *testing.T) {
 	got := float64(flood(t, time.Second, 1, session))
 	assert.InDelta(t, 1000, got, 300, "the session's own limit is what holds")
 	require.NoError(t, s.Start())
-	flood(t, 5*time.Second, 1, session)
-	got = float64(flood(t, 2*time.Second, 1, session))
+	flood(t, 3*time.Second, 1, session)
+	for range 8 { // until it has been noticed, which takes a busy machine longer
+		if got = float64(flood(t, 2*time.Second, 1, session)); got <= 3*rate {
+			break
+		}
+	}
 	assert.InDelta(t, 2*rate, got, rate, "the user's holds again")
 }
 
