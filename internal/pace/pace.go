@@ -91,5 +91,5 @@ func after(took time.Duration, processors int) (more int, wait time.Duration) {
 // Fresh reports whether Yield would return at once. It is false as well when
 // time runs backwards, as between a test's virtual time and the real one.
 func Fresh() bool {
-	return uint64(until.Load()-now()-1) < uint64(longest) //nolint:gosec // below 0: far above a second
+	return uint64(until.Load()-now()-1) < uint64(longest) //nolint:gosec // below 0: far above longest
 }
