@@ -113,7 +113,7 @@ type client struct {
 	next      time.Time // publish
 	number    int
 	told      bool // to move
-	goaways   []time.Duration
+	goaways   []goaway
 	problems  []string
 	acked     []ack
 	firstSeqs map[string]int64
@@ -128,6 +128,12 @@ type client struct {
 	waits   atomic.Int64 // unacked
 	closes  atomic.Int64 // connections that ended without the client's doing
 	replies [4]atomic.Int64
+}
+
+// goaway is when a node said in how long to come back.
+type goaway struct {
+	at time.Time
+	in time.Duration
 }
 
 // what client.replies counts.
@@ -241,7 +247,7 @@ func (c *client) dial(ctx context.Context, x *node, twin bool) bool {
 	if err != nil {
 		return false
 	}
-	c.w.connects(x)
+	c.w.came.Add(1)
 	ws.SetReadLimit(-1)
 	if twin && c.conn != nil {
 		c.w.twin(c, c.conn, c.frames)

@@ -48,8 +48,9 @@ func (c *client) take(ctx context.Context, f *frame) {
 	case "ack":
 		c.ack(f)
 	case "goaway":
-		c.goaways = append(c.goaways, time.Duration(f.ReconnectMS)*time.Millisecond)
-		c.move, c.told = time.Now().Add(time.Duration(f.ReconnectMS)*time.Millisecond), true
+		g := goaway{time.Now(), time.Duration(f.ReconnectMS) * time.Millisecond}
+		c.goaways = append(c.goaways, g)
+		c.move, c.told = g.at.Add(g.in), true
 	case "invite":
 		c.invited(p, f)
 	case "rooms":

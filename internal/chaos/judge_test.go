@@ -272,21 +272,18 @@ func (w *world) report(v *verdict) {
 		fmt.Fprintf(&b, "  %s  %-70s %s\n", f.began.Format("15:04:05"), f, again)
 	}
 	var replies [4]int64
-	closes, moves := int64(0), 0
+	closes := int64(0)
 	for _, c := range w.clients {
 		for i := range replies {
 			replies[i] += c.replies[i].Load()
 		}
 		closes += c.closes.Load()
 	}
-	for _, at := range w.came {
-		moves += len(at)
-	}
 	fmt.Fprintf(&b, "%d acked, %d stored, %d lost, %d duplicated, %d missing\n", v.acked, v.stored, v.lost, v.doubles+int(w.doubled.Load()), v.gaps)
 	fmt.Fprintf(&b, "%d reordered (seen again at a higher seq) and %d late (seen in history only), summed over clients: allowed, Redis had forgotten\n", v.reordered, v.late)
 	fmt.Fprintf(&b, "%d messages were private or in direct rooms, %d seen by others; %d joins of others' direct rooms refused\n", v.privates, v.private, w.kept.Load())
 	fmt.Fprintf(&b, "%d connections, %d of them broken, %d repeats, %d resumes truncated; %d unavailable, %d busy, %d draining\n",
-		moves, closes, w.repeats.Load(), w.truncated.Load(), replies[replyUnavailable], replies[replyBusy], replies[replyDraining])
+		w.came.Load(), closes, w.repeats.Load(), w.truncated.Load(), replies[replyUnavailable], replies[replyBusy], replies[replyDraining])
 	fmt.Fprintf(&b, "%d sessions replaced (4500) by a newer one that their client had asked for, %d others", w.asked.Load(), replies[replyReplaced])
 	for _, line := range w.presence {
 		fmt.Fprintf(&b, "\n%s", line)

@@ -59,6 +59,7 @@ type world struct {
 	mourns    atomic.Bool  // most of those who are cut off stay away for long
 	kept      atomic.Int64 // joins of others' direct rooms that were refused
 	asked     atomic.Int64 // sessions that were replaced because their client had made a newer one
+	came      atomic.Int64 // connections
 	acks      atomic.Int64
 	repeats   atomic.Int64
 	doubled   atomic.Int64
@@ -70,7 +71,6 @@ type world struct {
 	mu       sync.Mutex     // guards all below
 	open     map[string]int // older connections of a device that are not closed yet, by user
 	messages map[[2]string]*message
-	came     map[*node][]time.Time // connections
 	happened []*fault
 }
 
@@ -80,7 +80,7 @@ func newWorld(t *testing.T, seed uint64, o options) *world {
 	t.Helper()
 	w := &world{
 		t: t, o: o, seed: seed, http: newHTTP(),
-		messages: map[[2]string]*message{}, came: map[*node][]time.Time{}, open: map[string]int{},
+		messages: map[[2]string]*message{}, open: map[string]int{},
 		ended: make(chan struct{}),
 	}
 	w.redis = redistest.New(t, o.settings...)
@@ -132,13 +132,6 @@ func (w *world) message(f *frame) *message {
 		w.messages[key] = m
 	}
 	return m
-}
-
-// connects notes a client's connection to a node.
-func (w *world) connects(x *node) {
-	w.mu.Lock()
-	w.came[x] = append(w.came[x], time.Now())
-	w.mu.Unlock()
 }
 
 // goesOn waits until every node that runs has acked n more publishes, and says
@@ -209,30 +202,18 @@ func (w *world) settle(within time.Duration) {
 	w.stop()
 }
 
-// arrivals are the connections that came since, to whichever node, and how
-// many came at most in any window of d.
-func (w *world) arrivals(since time.Time, d time.Duration) (all, most int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var at []time.Time
-	for _, came := range w.came {
-		for _, t := range came {
-			if t.After(since) {
-				at = append(at, t)
+// slots are in how long clients were told to come back, between from and to,
+// soonest first. The clients must have ended.
+func (w *world) slots(from, to time.Time) (slots []time.Duration) {
+	for _, c := range w.clients {
+		for _, g := range c.goaways {
+			if g.at.After(from) && g.at.Before(to) {
+				slots = append(slots, g.in)
 			}
 		}
 	}
-	slices.SortFunc(at, time.Time.Compare)
-	for i := range at {
-		n := 0
-		for _, t := range at[i:] {
-			if t.Sub(at[i]) < d {
-				n++
-			}
-		}
-		most = max(most, n)
-	}
-	return len(at), most
+	slices.Sort(slots)
+	return slots
 }
 
 func newSeed() uint64 { return rand.Uint64N(1_000_000) }

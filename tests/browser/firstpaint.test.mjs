@@ -97,6 +97,20 @@ test('the script takes over what the server made without a flicker', async () =>
   assert.ok(shifted < 0.1, `layout shift ${shifted}`); // what the web calls good
 });
 
+test('of a page that is still coming nothing is seen: it would jump', async () => {
+  const lea = await w.person('lea', { javaScriptEnabled: false });
+  const { page } = lea;
+  await page.goto(lea.at);
+  await page.getByLabel('Your name').fill('lea');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await lea.message('message 60: ').waitFor();
+  const whole = await (await lea.context.request.get(lea.at)).text();
+  await page.route(({ pathname }) => pathname === '/', (route) => route.fulfill({ contentType: 'text/html', body: whole.slice(0, whole.indexOf('message 50: ')) }));
+  await page.goto(lea.at);
+  assert.match((await lea.texts()).at(-2), /^message 49: /);
+  assert.equal(await lea.messages.first().isVisible(), false);
+});
+
 test('with the refresh cookie alone there is a frame, which the script fills, or a button', async () => {
   const expire = async ({ context }) => {
     const access = (await context.cookies()).find(({ name, httpOnly }) => httpOnly && !name.endsWith('-refresh'));

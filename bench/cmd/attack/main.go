@@ -7,8 +7,10 @@
 //
 // For each attack it starts a server (cmd/gohubserver with the library's
 // defaults), honest clients (cmd/load: 100 in 10 rooms, timed) and, in a
-// process of their own and from addresses of their own, the attackers. It
-// prints Markdown, and ends with status 1 when a stated bound is broken.
+// process of their own and from addresses of their own, the attackers. They
+// attack a neighbour of the server first: what honest clients feel of that is
+// the machine's. It prints Markdown, and ends with status 1 when a stated
+// bound is broken.
 //
 // Everything stays on loopback. Attackers are bounded in number and time, and
 // end with this process.
@@ -40,7 +42,6 @@ type settings struct {
 	rounds     int
 	scale      float64
 	pin        bool
-	decoy      bool
 	recommend  bool
 	profile    string
 	procs      int
@@ -83,7 +84,6 @@ func parse() (s settings, err error) {
 	flag.DurationVar(&s.idle, "idle", 5*time.Second, "how long the server's CPU is looked at after it, with all traffic stopped")
 	flag.IntVar(&s.rounds, "rounds", 1, "rounds; figures are then medians")
 	flag.Float64Var(&s.scale, "scale", 1, "times the numbers of attackers and their pace")
-	flag.BoolVar(&s.decoy, "decoy", false, "a control: attack a second server beside the one that the honest clients use")
 	flag.BoolVar(&s.pin, "pin", runtime.NumCPU() > 1, "processor 0 is the server's alone; 1 is the honest clients', and what they leave of it the attackers': as if those were on other machines")
 	flag.BoolVar(&s.recommend, "recommended", false, "a server as docs/limits.md recommends it: 50 connections and 5 handshakes a second for each address, headers of 16 KiB")
 	flag.StringVar(&s.profile, "profile", "", "directory for CPU profiles of the server under each attack")

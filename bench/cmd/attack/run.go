@@ -28,6 +28,7 @@ import (
 type row struct {
 	Attack  string     `json:"attack"`
 	Before  result.Run `json:"before"` // the honest clients
+	Beside  result.Run `json:"beside"` // while a neighbour of their server is attacked
 	During  result.Run `json:"during"`
 	Whole   result.Run `json:"whole"`
 	Outcome outcome    `json:"outcome"` // the attackers
@@ -91,15 +92,11 @@ func (r *runner) quiet(ctx context.Context, a attack) (best row, err error) {
 	return best, nil
 }
 
-// once plays one attack against a fresh server.
+// once plays one attack against a fresh server, and before that against a
+// neighbour of it.
 func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 	x.Attack = a.name
-	mode := "-defaults"
-	if r.recommend {
-		mode = "-recommended"
-	}
-	argv := append([]string{r.server, mode}, a.server...)
-	s, err := process.Start(ctx, argv, r.procs, r.place(process.Place{}, "0"))
+	s, err := r.start(ctx, a)
 	if err != nil {
 		return x, err
 	}
@@ -108,63 +105,98 @@ func (r *runner) once(ctx context.Context, a attack) (x row, err error) {
 			err = fmt.Errorf("%w; the server said %.2000s", err, said)
 		}
 	}()
-	target := s
-	if r.decoy {
-		if target, err = process.Start(ctx, argv, r.procs, r.place(process.Place{}, "0")); err != nil {
-			return x, err
-		}
-		defer target.Stop()
-	}
 	h, err := r.honest(ctx, s)
 	if err != nil {
 		return x, fmt.Errorf("honest clients: %w", err)
 	}
 	defer h.stop()
-	if _, err = h.ask("window"); err != nil {
+	if x.Before, err = h.after(ctx, r.before); err != nil {
 		return x, err
 	}
-	if !pause(ctx, r.before) {
-		return x, ctx.Err()
-	}
-	if x.Before, err = h.ask("window"); err != nil {
-		return x, err
-	}
-	was, err := r.look(s)
+	beside, err := r.beside(ctx, a, s, h)
 	if err != nil {
-		return x, err
+		return x, fmt.Errorf("beside: %w", err)
 	}
-	decoyWas := r.used(target)
 	w := watch(s)
 	profiled := r.profiled(a, s)
-	x.Outcome, err = r.attackers(ctx, a, target)
+	during, err := r.under(ctx, a, s, s, h)
 	peak := w.end()
 	if err2 := profiled(); err2 != nil && err == nil {
 		return x, err2
 	}
 	if err != nil {
-		return x, fmt.Errorf("attackers: %w", err)
-	}
-	if x.During, err = h.ask("window"); err != nil {
 		return x, err
 	}
-	now, err := r.look(s)
-	if err != nil {
-		return x, err
-	}
-	x.HeapPeak, x.AllocPeak, x.RSSPeak = peak.HeapInuse, peak.HeapAlloc, max(peak.RSS, now.RSSPeak)
-	took := now.at.Sub(was.at).Seconds()
-	x.ServerCPU = float64(now.Total()-was.Total()) / 1e9 / took
-	others := float64(now.busy-was.busy)/1e9 - float64(now.Total()-was.Total())/1e9 - x.Outcome.CPU - x.During.LoadCPU
-	if r.decoy {
-		others -= float64(r.used(target)-decoyWas) / 1e9
-	}
-	x.Noise = max(0, others) / took / float64(runtime.NumCPU())
-	x.Sessions[0], x.Goroutines[0] = was.Sessions, was.Goroutines
+	x.Beside, x.During, x.Outcome = beside.felt, during.felt, during.outcome
+	x.HeapPeak, x.AllocPeak, x.RSSPeak = peak.HeapInuse, peak.HeapAlloc, max(peak.RSS, during.now.RSSPeak)
+	x.ServerCPU = float64(during.now.Total()-during.was.Total()) / 1e9 / during.now.at.Sub(during.was.at).Seconds()
+	x.Noise = max(beside.noise, during.noise)
+	x.Sessions[0], x.Goroutines[0] = during.was.Sessions, during.was.Goroutines
 
 	if x.Whole, err = h.ask("stop"); err != nil {
 		return x, err
 	}
-	return x, r.after(ctx, s, was, &x)
+	return x, r.after(ctx, s, during.was, &x)
+}
+
+// start starts a server for the attack.
+func (r *runner) start(ctx context.Context, a attack) (*process.Server, error) {
+	mode := "-defaults"
+	if r.recommend {
+		mode = "-recommended"
+	}
+	return process.Start(ctx, append([]string{r.server, mode}, a.server...), r.procs, r.place(process.Place{}, "0"))
+}
+
+// stage is one attack, and what the honest clients felt of it.
+type stage struct {
+	felt     result.Run
+	outcome  outcome
+	was, now look // the honest clients' server
+	noise    float64
+}
+
+// beside attacks a neighbour of s, on the same processor. That costs whatever
+// the attackers and the kernel take of this machine, and nothing within s.
+func (r *runner) beside(ctx context.Context, a attack, s *process.Server, h *honest) (x stage, err error) {
+	neighbour, err := r.start(ctx, a)
+	if err != nil {
+		return x, err
+	}
+	if _, err = h.after(ctx, time.Second); err == nil { // it has begun
+		x, err = r.under(ctx, a, neighbour, s, h)
+	}
+	if said := neighbour.Stop(); err != nil {
+		return x, fmt.Errorf("%w; the server said %.2000s", err, said)
+	}
+	_, err = h.after(ctx, time.Second) // the kernel has tidied up
+	return x, err
+}
+
+// under attacks the target, which is s or a neighbour of it.
+func (r *runner) under(ctx context.Context, a attack, target, s *process.Server, h *honest) (x stage, err error) {
+	var targetWas int64
+	if target != s {
+		targetWas = r.used(target)
+	}
+	if x.was, err = r.look(s); err != nil {
+		return x, err
+	}
+	if x.outcome, err = r.attackers(ctx, a, target); err != nil {
+		return x, fmt.Errorf("attackers: %w", err)
+	}
+	if x.felt, err = h.ask("window"); err != nil {
+		return x, err
+	}
+	if x.now, err = r.look(s); err != nil {
+		return x, err
+	}
+	others := float64(x.now.busy-x.was.busy-(x.now.Total()-x.was.Total()))/1e9 - x.outcome.CPU - x.felt.LoadCPU
+	if target != s {
+		others -= float64(r.used(target)-targetWas) / 1e9
+	}
+	x.noise = max(0, others) / x.now.at.Sub(x.was.at).Seconds() / float64(runtime.NumCPU())
+	return x, nil
 }
 
 // place pins a process where -pin wants it.
@@ -368,6 +400,17 @@ func (h *honest) ask(what string) (result.Run, error) {
 		return result.Run{}, fmt.Errorf("honest clients: %w", err)
 	}
 	return h.answer()
+}
+
+// after lets some time pass, and says what came in it alone.
+func (h *honest) after(ctx context.Context, d time.Duration) (x result.Run, err error) {
+	if _, err = h.ask("window"); err != nil {
+		return x, err
+	}
+	if !pause(ctx, d) {
+		return x, ctx.Err()
+	}
+	return h.ask("window")
 }
 
 func (h *honest) answer() (x result.Run, err error) {

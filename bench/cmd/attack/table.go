@@ -12,18 +12,20 @@ import (
 
 // The bounds beside each attack's heap.
 const (
-	mostRatio = 2.0  // honest p99 during ÷ before
-	leastP99  = 3.0  // ms: below it a p99 is as good as any
+	mostRatio = 2.0  // honest p99 during the attack ÷ without it
 	mostIdle  = 0.02 // of one core, with no traffic
 )
 
-// literal is the ratio without leastP99.
-func (x row) literal() float64 {
-	return x.During.Latency.P99 / max(x.Before.Latency.P99, 0.001)
+// ratio is how many times as long the honest clients' p99 is as it was without
+// the attack, with this machine idle or, if that is longer, as busy as the
+// attackers make it.
+func (x row) ratio() float64 {
+	return x.During.Latency.P99 / max(x.Before.Latency.P99, x.Beside.Latency.P99, 0.001)
 }
 
-func (x row) ratio() float64 {
-	return max(x.During.Latency.P99, leastP99) / max(x.Before.Latency.P99, leastP99)
+// ofIdle is the same beside an idle machine alone.
+func (x row) ofIdle() float64 {
+	return x.During.Latency.P99 / max(x.Before.Latency.P99, 0.001)
 }
 
 // lost is what honest clients did not get: deliveries and acks.
@@ -44,8 +46,9 @@ func (x row) closed() int {
 
 // line is a row for who watches.
 func (x row) line() string {
-	return fmt.Sprintf("%-10s p50 %.2f→%.2f ms, p99 %.2f→%.2f ms (as read %.2f→%.2f); heap %d MiB, RSS %d MiB; cores %.2f, noise %.0f %%; idle %.1f %%; goroutines %d→%d, sessions %d→%d in %.1f s; honest lost %d, closed %d\n    %s",
-		x.Attack, x.Before.Latency.P50, x.During.Latency.P50, x.Before.Latency.P99, x.During.Latency.P99, x.Before.Read.P99, x.During.Read.P99,
+	return fmt.Sprintf("%-10s p50 %.2f→%.2f→%.2f ms, p99 %.2f→%.2f→%.2f ms (as read %.2f→%.2f→%.2f); heap %d MiB, RSS %d MiB; cores %.2f, noise %.0f %%; idle %.1f %%; goroutines %d→%d, sessions %d→%d in %.1f s; honest lost %d, closed %d\n    %s",
+		x.Attack, x.Before.Latency.P50, x.Beside.Latency.P50, x.During.Latency.P50, x.Before.Latency.P99, x.Beside.Latency.P99, x.During.Latency.P99,
+		x.Before.Read.P99, x.Beside.Read.P99, x.During.Read.P99,
 		x.HeapPeak/mib, x.RSSPeak/mib, x.ServerCPU, 100*x.Noise, 100*x.IdleCPU,
 		x.Goroutines[0], x.Goroutines[1], x.Sessions[0], x.Sessions[1], x.Settled, x.lost(), x.closed(), x.fates())
 }
@@ -65,8 +68,8 @@ func report(s settings, rows map[string][]row) string {
 	m := machine.Describe()
 	fmt.Fprintf(&b, "%s, %d × %s, Linux %s, %s, commit %s; rounds %d, %g s an attack or what it needs.\n\n",
 		m.Time.Format("2006-01-02"), m.Cores, m.CPU, m.Kernel, m.Go, m.Commit, s.rounds, s.seconds)
-	b.WriteString("| attack | honest p50 ms before → during | honest p99 ms before → during | ratio | p99 ms as read | heap peak / cap, MiB | RSS peak, MiB | server cores | idle CPU after | sessions, goroutines before → after | noise |\n" +
-		"|---|---|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| attack | honest p50, ms: before, neighbour attacked, attacked | p99, ms | ratio to the worse | to before | p99 as read | heap peak / cap, MiB | RSS peak, MiB | server cores | idle CPU after | sessions, goroutines before → after | noise |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, a := range s.attacks {
 		xs := rows[a.name]
 		of := func(f func(row) float64) stats.Spread {
@@ -85,12 +88,18 @@ func report(s settings, rows map[string][]row) string {
 			return fmt.Sprintf(format+" ("+format+"–"+format+")", v.Median, v.Min, v.Max)
 		}
 		last := xs[len(xs)-1]
-		fmt.Fprintf(&b, "| %s: %s | %s → %s | %s → %s | %s | %s → %s | %s / %d | %s | %s | %s | %d → %d, %d → %d | %s |\n",
+		fmt.Fprintf(&b, "| %s: %s | %s, %s, %s | %s, %s, %s | %s | %s | %s, %s, %s | %s / %d | %s | %s | %s | %d → %d, %d → %d | %s |\n",
 			a.name, a.title,
-			med("%.2f", func(x row) float64 { return x.Before.Latency.P50 }), med("%.2f", func(x row) float64 { return x.During.Latency.P50 }),
-			med("%.2f", func(x row) float64 { return x.Before.Latency.P99 }), spread("%.2f", func(x row) float64 { return x.During.Latency.P99 }),
-			spread("%.1f", row.literal),
-			med("%.2f", func(x row) float64 { return x.Before.Read.P99 }), med("%.2f", func(x row) float64 { return x.During.Read.P99 }),
+			med("%.2f", func(x row) float64 { return x.Before.Latency.P50 }),
+			med("%.2f", func(x row) float64 { return x.Beside.Latency.P50 }),
+			med("%.2f", func(x row) float64 { return x.During.Latency.P50 }),
+			med("%.2f", func(x row) float64 { return x.Before.Latency.P99 }),
+			spread("%.2f", func(x row) float64 { return x.Beside.Latency.P99 }),
+			spread("%.2f", func(x row) float64 { return x.During.Latency.P99 }),
+			spread("%.1f", row.ratio), spread("%.1f", row.ofIdle),
+			med("%.2f", func(x row) float64 { return x.Before.Read.P99 }),
+			med("%.2f", func(x row) float64 { return x.Beside.Read.P99 }),
+			med("%.2f", func(x row) float64 { return x.During.Read.P99 }),
 			spread("%.0f", func(x row) float64 { return float64(x.HeapPeak) / mib }), a.heap/mib,
 			med("%.0f", func(x row) float64 { return float64(x.RSSPeak) / mib }),
 			med("%.2f", func(x row) float64 { return x.ServerCPU }),
