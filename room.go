@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 	"github.com/gohub/gohub/internal/wsconn"
 )
@@ -15,6 +16,7 @@ const (
 	ringMost    = 1 << 20 // bytes of them
 	inlineRuns  = 2       // batches a publisher writes out itself before a goroutine takes over
 	batchBytes  = 128 << 10
+	stepEvery   = 16 // members that are written to before others' frames may be looked for: 0.1 ms
 )
 
 // A room is what this hub knows of a room that has members here, or a join or
@@ -298,7 +300,10 @@ func write(batch []frame, members []*member) (n int, deliveries int64) {
 	batch = batch[:n]
 	all := join(batch, size, nil)
 	var public []byte // what everybody may see, made when first needed
-	for _, m := range members {
+	for i, m := range members {
+		if i%stepEvery == stepEvery-1 {
+			pace.Step() // a large room does not hold up the others
+		}
 		if !restricted && (last == 0 || m.from < first) {
 			deliveries += messages
 			m.client.conn.Send(all, volatile, &m.gate)

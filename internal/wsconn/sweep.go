@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
 )
 
@@ -99,18 +100,26 @@ func (s *Sweeper) run(sh *shard) {
 			return
 		case <-t.C:
 		}
-		wall := time.Now()
-		now := int64(wall.Sub(s.start)) + 1
-		s.now.Store(now)
 		sh.mu.Lock()
 		seen = append(seen[:0], sh.conns...)
 		sh.mu.Unlock()
-		for _, c := range seen {
-			s.sweep(c, now)
-			s.look(c.h, wall)
-		}
+		s.round(seen)
 		clear(seen)
 		t.Reset(s.tick)
+	}
+}
+
+// round looks at each of conns.
+func (s *Sweeper) round(conns []*Conn) {
+	wall := time.Now()
+	now := int64(wall.Sub(s.start)) + 1
+	s.now.Store(now)
+	for i, c := range conns {
+		if i%16 == 15 {
+			pace.Step() // each of them may be written to
+		}
+		s.sweep(c, now)
+		s.look(c.h, wall)
 	}
 }
 

@@ -32,8 +32,8 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:9001", "where clients connect, at /ws")
 	debugAddr := flag.String("debug", "127.0.0.1:9002", "where /debug answers")
-	defaults := flag.Bool("defaults", false, "the library's own rate limit")
-	recommended := flag.Bool("recommended", false, "the defaults, and what docs/limits.md recommends: limits by address, and those of http.Server")
+	defaults := flag.Bool("defaults", false, "the library's own limits, behind the http.Server and the listener that docs/limits.md recommends")
+	recommended := flag.Bool("recommended", false, "the same, and limits by address as docs/limits.md recommends them")
 	checked := flag.Bool("tokens", false, "who brings a token is checked by package auth, and ?user= is for those who do not")
 	ping := flag.Duration("ping", 0, "Config.PingInterval; 0: the library's default")
 	dsn := flag.String("postgres", "", "keep everything in this database; default: memory")
@@ -45,12 +45,13 @@ func main() {
 	flag.Parse()
 	cfg := gohub.Config{PingInterval: *ping}
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second}
-	switch {
-	case *recommended:
+	if *recommended {
 		cfg.MaxConnsPerIP, cfg.HandshakeRatePerIP = 50, 5
+	}
+	if *defaults || *recommended {
 		listener = gohub.PacedListener
 		server = &http.Server{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10, IdleTimeout: time.Minute}
-	case !*defaults: // everything is counted and observed, and nothing refused
+	} else { // everything is counted and observed, and nothing refused
 		cfg.RateLimiter = gohub.NewRateLimiter(gohub.Rate{Frames: 1e6, Bytes: 1e9})
 		cfg.MaxConns, cfg.MaxConnsPerIP = 1e6, 1e6
 		cfg.HandshakeRate, cfg.HandshakeRatePerIP = 1e6, 1e6
@@ -94,7 +95,7 @@ func joinCluster(ctx context.Context, addr string) (gohub.Broker, func(), error)
 	return broker, client.Close, nil
 }
 
-// listener is gohub.PacedListener with -recommended.
+// listener is gohub.PacedListener with -defaults and -recommended.
 var listener = func(l net.Listener) net.Listener { return l }
 
 // certFile and keyFile are for TLS; empty: none.
