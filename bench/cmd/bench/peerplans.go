@@ -85,9 +85,9 @@ var peerPlans = append([]plan{
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "4", "-warm", "3s", "-window", "4s"), floor: "gohub",
-		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 4 broadcasts of 128 B in flight",
-		servers: and("centrifuge-tuned", "floor-4"),
+		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "8", "-warm", "3s", "-window", "4s"), floor: "gohub",
+		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 8 broadcasts of 128 B in flight",
+		servers: and("centrifuge-tuned", "gorilla-tuned", "floor-8"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
@@ -176,7 +176,7 @@ var peerPlans = append([]plan{
 	{
 		name: "tls-fanout", floor: "gohub", load: "a", flags: short(), tls: true,
 		title:   "TLS 1.3: fan-out flat out, 1 room × 1,000, 64 broadcasts in flight",
-		servers: and("centrifuge-tuned"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
+		servers: and("centrifuge-tuned", "gorilla-tuned"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "three-nodes", floor: "redis", load: "cluster", flags: short("-warm", "1s"),

@@ -117,7 +117,7 @@ var columns = [][]string{
 	{"coder"},
 	{"socketio", "socketio-recovery"},
 	{"floor-1"},
-	{"floor-64", "floor-4"},
+	{"floor-64", "floor-8"},
 }
 
 // summary is a row a scenario with the figure that says most: less is better in

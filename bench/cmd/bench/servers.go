@@ -45,7 +45,7 @@ var servers = []server{
 	{name: "redis", pkg: "./cmd/gohubserver", store: inRedis},
 	{name: "floor-1", pkg: "./cmd/floor", args: []string{"-batch", "1"}},
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
-	{name: "floor-4", pkg: "./cmd/floor", args: []string{"-batch", "4"}},
+	{name: "floor-8", pkg: "./cmd/floor", args: []string{"-batch", "8"}},
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},
 	{name: "floor-64", pkg: "./cmd/floor", args: []string{"-batch", "64"}},
 }

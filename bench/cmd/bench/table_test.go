@@ -75,12 +75,13 @@ func TestWhatIsMissingIsNotTheLeast(t *testing.T) {
 		{Server: "hub", Round: 1, Run: run(0, 0, 0)}, // it did not answer, let nobody go and acked nothing
 		{Server: "hub", Round: 2, Run: run(9e6, 6, 1)},
 		{Server: "other", Round: 0, Run: run(0, 0, 0)},
+		{Server: "other", Round: 2, Run: run(0, 0, 1)},
 	}
 	p := plan{floor: "hub", metrics: []metric{peak, {name: "ack", of: ackP50, ratio: true}, slowOnes[3], slowOnes[4], joins[0]}}
 	text := table(p, records)
 	for _, want := range []string{
 		"| hub | 9 (9–9) | 7 (7–7) | 1.00 (1.00–1.00) | 6.0 (5.0–never) | 8 (8–8) | — |",
-		"| other | — | — | — | never | — | — |",
+		"| other | — | 7 | 1.00 | never (never–never) | — | — |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
