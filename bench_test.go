@@ -16,8 +16,8 @@ import (
 )
 
 // BenchmarkPublish is one message, from a socket to the members' sockets and
-// the ack, in a closed loop: allocations are the server's but for none of the
-// raw client's.
+// the ack, in a closed loop: allocations are the server's but for one, the raw
+// client's frame.
 func BenchmarkPublish(b *testing.B) {
 	for _, members := range []int{1, 4, 100, 1000} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {

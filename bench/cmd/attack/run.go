@@ -369,7 +369,8 @@ type honest struct {
 
 func (r *runner) honest(ctx context.Context, s *process.Server) (*honest, error) {
 	argv := r.place(process.Place{}, "1").Of([]string{
-		r.load, "-ask", "-arrivals", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
+		// The attackers share its processor, so that when it comes to send is theirs to decide.
+		r.load, "-ask", "-arrivals", "-from-send", "-scenario", "b2", "-addr", s.Addr, "-debug", s.Debug,
 		"-rooms", strconv.Itoa(honestRooms), "-members", strconv.Itoa(honestMembers), "-senders", strconv.Itoa(honestMembers),
 		"-rate", strconv.Itoa(honestRate), "-warm", "1s", "-timeout", "10m", "-sources", strconv.Itoa(honestSources),
 	})

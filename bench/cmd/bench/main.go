@@ -58,9 +58,10 @@ type record struct {
 	Scenario string     `json:"scenario"`
 	Server   string     `json:"server"`
 	Round    int        `json:"round"`
-	Attempts int        `json:"attempts"` // more than one: others used too much CPU in the earlier ones
-	Noise    float64    `json:"noise"`    // share of the machine that others used
-	Noisy    bool       `json:"noisy"`    // above the limit in every attempt; the quietest is kept
+	Of       int        `json:"of,omitempty"` // the how manieth invocation of document.Machines, from 1; 0: not said
+	Attempts int        `json:"attempts"`     // more than one: others used too much CPU in the earlier ones
+	Noise    float64    `json:"noise"`        // share of the machine that others used
+	Noisy    bool       `json:"noisy"`        // above the limit in every attempt; the quietest is kept
 	Error    string     `json:"error,omitempty"`
 	Run      result.Run `json:"run"`
 }
@@ -198,7 +199,7 @@ type runner struct {
 	dir      string
 	programs map[string]string // package to built program
 	document
-	described bool // this machine is in document
+	described bool // this invocation is in document
 }
 
 // document is what -o holds.
@@ -274,6 +275,7 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			fmt.Fprintf(os.Stderr, "%s: %d rounds, no time for more\n", p.name, round-first)
 			break
 		}
+		b.describe()
 		whole := len(records)
 		for _, name := range p.servers {
 			r := b.quiet(ctx, p, name, round, frame)
@@ -283,11 +285,20 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			if err := ctx.Err(); err != nil {
 				return records[:whole], err
 			}
+			r.Of = len(b.Machines)
 			records = append(records, r)
 		}
 		longest = max(longest, time.Since(began))
 	}
 	return records, nil
+}
+
+// describe notes when and with what this invocation began.
+func (b *runner) describe() {
+	if !b.described {
+		b.described = true
+		b.Machines = append(b.Machines, machine.Describe())
+	}
 }
 
 // quiet repeats a run that others disturbed and keeps the quietest.
@@ -346,16 +357,22 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 // fresh ends the name of a profile whose run may not be the quietest.
 const fresh = ".new"
 
+// places are where a plan's server and load run.
+func (b *runner) places(p plan) (server, client process.Place) {
+	server.Nice, client.Nice = b.nice, b.nice
+	if b.pin || p.pin {
+		server.CPU, client.CPU = "0", "1"
+	}
+	return server, client
+}
+
 func (b *runner) once(ctx context.Context, p plan, name, profile string, frame int) (result.Run, error) {
 	s, _ := serverByName(name) // prepare has checked
 	argv := slices.Clone(s.cmd)
 	if s.pkg != "" {
 		argv = []string{b.programs[s.pkg]}
 	}
-	server, client := process.Place{Nice: b.nice}, process.Place{Nice: b.nice}
-	if b.pin {
-		server.CPU, client.CPU = "0", "1"
-	}
+	server, client := b.places(p)
 	k, err := keep(cmp.Or(s.store, p.store), b.dir) //nolint:contextcheck // the database ends with remove
 	if err != nil {
 		return result.Run{}, err
@@ -408,10 +425,6 @@ func (b *runner) once(ctx context.Context, p plan, name, profile string, frame i
 func (b *runner) save() error {
 	if b.out == "" {
 		return nil
-	}
-	if !b.described {
-		b.described = true
-		b.Machines = append(b.Machines, machine.Describe())
 	}
 	var doc bytes.Buffer
 	doc.WriteString(`{"machines":[`)

@@ -11,18 +11,18 @@ var all = []string{"gohub", "centrifuge", "gws", "gorilla", "melody", "coder", "
 
 func and(more ...string) []string { return append(all[:len(all):len(all)], more...) }
 
-// short makes windows short: there are many runs.
+// short makes windows short: there are many runs. Node's compiler needs the
+// second before them.
 func short(flags ...string) []string {
-	return append([]string{"-warm", "500ms", "-window", "1500ms"}, flags...)
+	return append([]string{"-warm", "1s", "-window", "2s"}, flags...)
 }
 
-func peakMB(r result.Run) float64 { return float64(r.RSSPeak) / 1e6 }
-func ackP99(r result.Run) float64 { return r.Ack.P99 }
+func peakMB(r result.Run) float64 { return given(r.RSSPeak) / 1e6 }
 
 func storm(f func(*result.Storm, result.Run) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Storm == nil {
-			return 0
+			return missing
 		}
 		return f(r.Storm, r)
 	}
@@ -31,7 +31,7 @@ func storm(f func(*result.Storm, result.Run) float64) func(result.Run) float64 {
 func stalled(f func(*result.Stalled) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Stalled == nil {
-			return 0
+			return missing
 		}
 		return f(r.Stalled)
 	}
@@ -52,8 +52,8 @@ var (
 	joins = []metric{
 		{name: "joins/s", of: storm(func(s *result.Storm, r result.Run) float64 { return float64(s.Conns) / r.Seconds })},
 		{name: "server CPU µs a join", of: storm(func(s *result.Storm, r result.Run) float64 { return r.ServerCPU / float64(s.Conns) * 1e6 }), ratio: true},
-		{name: "join p50 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return s.Join.P50 }), digits: 1},
-		{name: "join p99 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return s.Join.P99 }), digits: 1},
+		{name: "join p50 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return timed(s.Join).P50 }), digits: 1},
+		{name: "join p99 ms", of: storm(func(s *result.Storm, _ result.Run) float64 { return timed(s.Join).P99 }), digits: 1},
 	}
 	missed = []metric{
 		{name: "missed messages that came, %", of: storm(func(s *result.Storm, _ result.Run) float64 { return 100 * float64(s.Got) / float64(max(s.Expected, 1)) }), digits: 1},
@@ -62,17 +62,17 @@ var (
 	resident = []metric{
 		{name: "bytes a connection", of: idle((*result.Idle).PerConn)},
 		{name: "after GC", of: idle((*result.Idle).PerConnGC), ratio: true},
-		{name: "peak RSS MB", of: idle(func(i *result.Idle) float64 { return float64(i.Connected.RSSPeak) / 1e6 })},
+		{name: "peak RSS MB", of: idle(func(i *result.Idle) float64 { return given(i.Connected.RSSPeak) / 1e6 })},
 		{name: "goroutines each", of: idle(func(i *result.Idle) float64 {
 			return float64(i.Collected.Goroutines-i.Base.Goroutines) / float64(i.Conns)
 		}), digits: 2},
 	}
 	slowOnes = []metric{
-		{name: "the others' p99 ms before", of: stalled(func(s *result.Stalled) float64 { return s.Before.P99 }), digits: 2},
-		{name: "and in the first 3 s with them", of: stalled(func(s *result.Stalled) float64 { return s.With.P99 }), digits: 2},
-		{name: "let go within 18 s", of: stalled(func(s *result.Stalled) float64 { return float64(s.Gone) })},
-		{name: "all after s", of: stalled(func(s *result.Stalled) float64 { return s.GoneAfter }), digits: 1},
-		{name: "RSS growth MB", of: stalled(func(s *result.Stalled) float64 { return float64(s.RSSMax-s.RSSBefore) / 1e6 })},
+		{name: "the others' p99 ms before", of: stalled(func(s *result.Stalled) float64 { return timed(s.Before).P99 }), digits: 2},
+		{name: "and in the first 3 s with them", of: stalled(func(s *result.Stalled) float64 { return timed(s.With).P99 }), digits: 2},
+		{name: "let go within 16 s", of: stalled(func(s *result.Stalled) float64 { return float64(s.Gone) })},
+		{name: "all after s", of: stalled(func(s *result.Stalled) float64 { return after(s.GoneAfter) }), digits: 1},
+		{name: "RSS growth MB", of: stalled(func(s *result.Stalled) float64 { return (given(s.RSSMax) - given(s.RSSBefore)) / 1e6 })},
 	}
 )
 
@@ -81,43 +81,43 @@ var peerPlans = append([]plan{
 	{
 		name: "fanout", load: "a", flags: short(), floor: "gohub",
 		title:   "fan-out flat out: 1 room × 1,000, 64 broadcasts of 128 B in flight",
-		servers: and("centrifuge-tuned", "floor-64", "floor-1"),
+		servers: and("centrifuge-tuned", "gorilla-tuned", "floor-64", "floor-1"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "16", "-warm", "1s", "-window", "2s"), floor: "gohub",
-		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 16 broadcasts of 128 B in flight",
-		servers: and("centrifuge-tuned", "floor-16", "floor-1"),
+		name: "fanout-10k", load: "a", flags: short("-members", "10000", "-inflight", "8", "-warm", "3s", "-window", "4s"), floor: "gohub",
+		title:   "fan-out to 10,000 flat out: 1 room × 10,000, 8 broadcasts of 128 B in flight",
+		servers: and("centrifuge-tuned", "gorilla-tuned", "floor-8"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "paced-fanout", load: "a2", flags: short("-rate", "80"), floor: "gohub",
 		title:   "paced fan-out: 1 room × 1,000 at 80 broadcasts a second, nothing to batch",
-		servers: and("floor-1"),
+		servers: and("centrifuge-tuned", "floor-1"),
 		metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak}, chart: []metric{perMillion},
 	},
 	{
-		name: "quiet-room", load: "c", flags: short("-window", "2s"), floor: "gohub",
-		title:   "latency: 1 room × 1,000 at 20 broadcasts a second",
+		name: "quiet-room", load: "c", flags: short("-window", "8s"), floor: "gohub", pin: true,
+		title:   "latency: 1 room × 1,000 at 20 broadcasts a second, server and load on a processor of their own each",
 		servers: and("floor-1"),
 		metrics: []metric{median, tail, perMillion, writes}, chart: []metric{median},
 	},
 	{
 		name: "rooms", load: "b1", flags: short(), floor: "gohub",
 		title:   "many small rooms: 1,000 rooms × 4, closed loop, the next message when the last has come back",
-		servers: and("floor-net", "floor-1"),
+		servers: and("centrifuge-tuned", "floor-1"),
 		metrics: []metric{messages, perMessage, calls, kernel, median, tail, peak}, chart: []metric{perMessage},
 	},
 	{
 		name: "paced-rooms", load: "b2", flags: short(), floor: "gohub",
 		title:   "many small rooms, paced: 1,000 rooms × 4 at 5,000 messages a second",
-		servers: and("floor-1"),
+		servers: and("centrifuge-tuned", "floor-1"),
 		metrics: []metric{perMessage, calls, kernel, median, tail}, chart: []metric{tail},
 	},
 	{
 		name: "acks", floor: "gohub", load: "ack",
 		title:   "publish to ack: 1,000 rooms × 1, a publish in flight in each",
-		servers: []string{"gohub", "centrifuge", "centrifuge-history", "socketio"},
+		servers: []string{"gohub", "centrifuge", "centrifuge-history", "centrifuge-tuned", "socketio"},
 		metrics: []metric{
 			{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1},
 			perMessage,
@@ -128,34 +128,35 @@ var peerPlans = append([]plan{
 	},
 	{
 		name: "joins", load: "storm",
-		title:   "join storm: 5,000 connections into 500 rooms, 256 at a time, as fast as they are taken",
-		servers: and("floor-1"), floor: "gohub", metrics: joins, chart: joins[1:2],
+		title:   "join storm: 5,000 connections into 500 rooms, a closed loop of 256 under way at a time",
+		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: joins, chart: joins[1:2],
 	},
 	{
 		name: "comebacks", floor: "gohub", load: "resume",
-		title:   "reconnect storm: 1,980 of 2,000 members of 20 rooms were cut off, missed 50 messages and come back, 256 at a time",
-		servers: []string{"gohub", "centrifuge-history", "socketio-recovery"}, metrics: append(joins[:3:3], append(missed, joins[3])...), chart: joins[1:2],
+		title:   "reconnect storm: 1,980 of 2,000 members of 20 rooms were cut off, missed 50 messages and come back, a closed loop of 256 under way at a time",
+		servers: []string{"gohub", "centrifuge-history", "centrifuge-tuned-history", "socketio-recovery"}, metrics: append(joins[:3:3], append(missed, joins[3])...), chart: joins[1:2],
 		notes: []string{"gorilla, melody, gws, coder: — (no resume)."},
 	},
 	{
 		name: "idle", load: "d", flags: []string{"-warm", "1s"},
 		title:   "memory: 10,000 connections in 100 rooms that do nothing",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident, chart: resident[1:2],
+		servers: and("centrifuge-tuned", "gorilla-tuned", "floor-1"), floor: "gohub", metrics: resident, chart: resident[1:2],
 	},
 	{
 		name: "idle-19k", load: "d", flags: []string{"-rooms", "190", "-warm", "1s", "-sources", "4"},
 		title:   "memory: 19,000 connections in 190 rooms, from four loopback addresses",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident,
+		servers: []string{"gohub", "centrifuge", "gws", "floor-1"}, floor: "gohub", metrics: resident,
 	},
 	{
 		name: "idle-50k", load: "d", flags: []string{"-rooms", "500", "-warm", "1s", "-sources", "4"}, heavy: true,
 		title:   "memory: 50,000 connections in 500 rooms; needs ulimit -n 51000",
-		servers: and("centrifuge-tuned", "floor-1"), floor: "gohub", metrics: resident,
+		servers: and("centrifuge-tuned", "gorilla-tuned", "floor-1"), floor: "gohub", metrics: resident,
 	},
 	{
 		name: "slow-1", floor: "gohub", load: "stalled",
 		title:   "1 % slow: 2 of 200 members stop reading, 100 broadcasts of 8 KiB a second",
-		servers: all, metrics: slowOnes,
+		servers: []string{"gohub", "centrifuge", "gws"}, metrics: slowOnes,
+		notes: []string{"The others are in slow-10."},
 	},
 	{
 		name: "slow-10", floor: "gohub", load: "stalled", flags: []string{"-stalled", "20"},
@@ -165,7 +166,7 @@ var peerPlans = append([]plan{
 	{
 		name: "big", load: "a", flags: short("-members", "500", "-inflight", "8", "-body", "16384"), floor: "gohub",
 		title:   "16 KiB messages: 1 room × 500, 8 broadcasts in flight",
-		servers: and("floor-1"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
+		servers: and("gorilla-tuned", "floor-1"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "tls", floor: "gohub", load: "a2", flags: short("-rate", "40"), tls: true,
@@ -175,7 +176,7 @@ var peerPlans = append([]plan{
 	{
 		name: "tls-fanout", floor: "gohub", load: "a", flags: short(), tls: true,
 		title:   "TLS 1.3: fan-out flat out, 1 room × 1,000, 64 broadcasts in flight",
-		servers: and("centrifuge-tuned"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
+		servers: and("centrifuge-tuned", "gorilla-tuned"), metrics: []metric{deliveries, perMillion, writes, kernel, median, tail, peak},
 	},
 	{
 		name: "three-nodes", floor: "redis", load: "cluster", flags: short("-warm", "1s"),
@@ -199,22 +200,27 @@ var peerPlans = append([]plan{
 	},
 }, growth...)
 
-// growth is what a unit costs as there are ten times as many, gohub beside the
-// peer that is nearest to it and the floor.
+// growth is what a unit costs as there are ten times as many (of the most rooms
+// nine: 20,000 connections would be more than a process may have), gohub beside
+// centrifuge and the floor.
 var growth = func() (out []plan) {
 	some := []string{"gohub", "centrifuge", "floor-1"}
 	for _, n := range []int{100, 1000, 10000} {
+		flags := short("-members", fmt.Sprint(n), "-rate", fmt.Sprint(50_000/n))
+		if n == 10000 {
+			flags = append(flags, "-window", "8s") // there are five broadcasts a second
+		}
 		out = append(out, plan{
-			name: fmt.Sprintf("members-%d", n), load: "a2", floor: "gohub", servers: some,
-			flags:   short("-members", fmt.Sprint(n), "-rate", fmt.Sprint(50_000/n)),
+			name: fmt.Sprintf("members-%d", n), load: "a2", floor: "gohub", servers: some, flags: flags,
 			title:   fmt.Sprintf("growth: 1 room × %d, 50,000 deliveries a second", n),
 			metrics: []metric{perMillion, median, tail},
 		})
 	}
-	for _, n := range []int{50, 500, 4500} {
+	for i, n := range []int{50, 500, 4500} {
+		times := []string{"", ", ten times as many", ", nine times as many"}[i]
 		out = append(out, plan{
 			name: fmt.Sprintf("rooms-%d", n), load: "b2", floor: "gohub", servers: some, flags: short("-rooms", fmt.Sprint(n)),
-			title:   fmt.Sprintf("growth: %d rooms × 4, 5,000 messages a second", n),
+			title:   fmt.Sprintf("growth: %d rooms × 4%s, 5,000 messages a second", n, times),
 			metrics: []metric{perMessage, median, tail},
 		})
 	}

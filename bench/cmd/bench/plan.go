@@ -1,9 +1,11 @@
 package main
 
 import (
+	"math"
 	"slices"
 
 	"github.com/gohub/gohub/bench/internal/result"
+	"github.com/gohub/gohub/bench/internal/stats"
 )
 
 // plan is what is run and quoted of one of cmd/load's scenarios.
@@ -20,6 +22,7 @@ type plan struct {
 	load  string   // cmd/load's scenario; empty: name
 	flags []string // and what is changed in it
 	tls   bool
+	pin   bool     // server and load have a processor of their own each, as with -pin
 	heavy bool     // too long to be run unless it is named
 	chart []metric // drawn, a chart each
 	notes []string // for the table
@@ -36,24 +39,56 @@ type metric struct {
 	target string // the project's, of the ratio or of the figure itself
 }
 
+// A figure that a run has not got is missing, and not the least of all.
+var missing = math.NaN()
+
+// never is after how long something came that did not: longer than any other.
+var never = math.Inf(1)
+
+// timed is a latency, missing where nothing was timed.
+func timed(l stats.Latency) stats.Latency {
+	if l.N == 0 {
+		return stats.Latency{P50: missing, P90: missing, P99: missing, Max: missing}
+	}
+	return l
+}
+
+// after is when something came, in seconds, 0 for never.
+func after(seconds float64) float64 {
+	if seconds == 0 {
+		return never
+	}
+	return seconds
+}
+
+// given is a figure that is never 0 but where it could not be had.
+func given(v int64) float64 {
+	if v == 0 {
+		return missing
+	}
+	return float64(v)
+}
+
 func perS(n int64, r result.Run) float64 { return float64(n) / max(r.Seconds, 1e-9) }
 func kDeliveries(r result.Run) float64   { return perS(r.Delivered, r) / 1e3 }
 func kMessages(r result.Run) float64     { return perS(r.Sent, r) / 1e3 }
 func cpuPerMillion(r result.Run) float64 { return r.ServerCPU / float64(max(r.Delivered, 1)) * 1e6 }
 func cpuPerMessage(r result.Run) float64 { return r.ServerCPU / float64(max(r.Sent, 1)) * 1e6 }
-func p50(r result.Run) float64           { return r.Latency.P50 }
-func p99(r result.Run) float64           { return r.Latency.P99 }
-func ackP50(r result.Run) float64        { return r.Ack.P50 }
 func allocsPerDelivery(r result.Run) float64 {
 	return float64(r.ServerAllocs) / float64(max(r.Delivered, 1))
 }
+
+func p50(r result.Run) float64    { return timed(r.Latency).P50 }
+func p99(r result.Run) float64    { return timed(r.Latency).P99 }
+func ackP50(r result.Run) float64 { return timed(r.Ack).P50 }
+func ackP99(r result.Run) float64 { return timed(r.Ack).P99 }
 
 func allocsPerMessage(r result.Run) float64 { return float64(r.ServerAllocs) / float64(max(r.Sent, 1)) }
 
 func idle(f func(*result.Idle) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Idle == nil || r.Idle.Conns == 0 {
-			return 0
+			return missing
 		}
 		return f(r.Idle)
 	}
@@ -62,7 +97,7 @@ func idle(f func(*result.Idle) float64) func(result.Run) float64 {
 func slow(f func(*result.Slow) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Slow == nil {
-			return 0
+			return missing
 		}
 		return f(r.Slow)
 	}
@@ -71,7 +106,7 @@ func slow(f func(*result.Slow) float64) func(result.Run) float64 {
 func stored(f func(*result.Store, result.Run) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Store == nil || r.Store.Appends == 0 {
-			return 0
+			return missing
 		}
 		return f(r.Store, r)
 	}
@@ -80,7 +115,7 @@ func stored(f func(*result.Store, result.Run) float64) func(result.Run) float64 
 func replayed(f func(*result.Replay) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Replay == nil {
-			return 0
+			return missing
 		}
 		return f(r.Replay)
 	}
@@ -89,7 +124,7 @@ func replayed(f func(*result.Replay) float64) func(result.Run) float64 {
 func stopped(f func(*result.Stopped, result.Run) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Stopped == nil {
-			return 0
+			return missing
 		}
 		return f(r.Stopped, r)
 	}
@@ -98,7 +133,7 @@ func stopped(f func(*result.Stopped, result.Run) float64) func(result.Run) float
 func paced(f func(*result.Paced) float64) func(result.Run) float64 {
 	return func(r result.Run) float64 {
 		if r.Paced == nil {
-			return 0
+			return missing
 		}
 		return f(r.Paced)
 	}
@@ -204,14 +239,14 @@ var floorPlans = []plan{
 		name: "e", title: "1 room × 1,000 at 150 messages/s of 1 KiB, one member stops reading",
 		servers: []string{"gohub"},
 		metrics: []metric{
-			{name: "others' p99 ms before", of: slow(func(s *result.Slow) float64 { return s.Before.P99 }), digits: 2},
-			{name: "with", of: slow(func(s *result.Slow) float64 { return s.With.P99 }), digits: 2},
-			{name: "with/before", of: slow(func(s *result.Slow) float64 { return s.With.P99 / max(s.Before.P99, 1e-9) }), digits: 2, target: "figure ≤1.1"},
-			{name: "left after s", of: slow(func(s *result.Slow) float64 { return s.LeftAfter }), digits: 1},
-			{name: "socket gone after s", of: slow(func(s *result.Slow) float64 { return s.GoneAfter }), digits: 1},
+			{name: "others' p99 ms before", of: slow(func(s *result.Slow) float64 { return timed(s.Before).P99 }), digits: 2},
+			{name: "with", of: slow(func(s *result.Slow) float64 { return timed(s.With).P99 }), digits: 2},
+			{name: "with/before", of: slow(func(s *result.Slow) float64 { return timed(s.With).P99 / timed(s.Before).P99 }), digits: 2, target: "figure ≤1.1"},
+			{name: "left after s", of: slow(func(s *result.Slow) float64 { return after(s.LeftAfter) }), digits: 1},
+			{name: "socket gone after s", of: slow(func(s *result.Slow) float64 { return after(s.GoneAfter) }), digits: 1},
 			{name: "unread MB", of: slow(func(s *result.Slow) float64 { return float64(s.Unread) / 1e6 }), digits: 2},
-			{name: "close code", of: slow(func(s *result.Slow) float64 { return float64(s.CloseCode) }), target: "figure 4000"},
-			{name: "RSS growth MB", of: slow(func(s *result.Slow) float64 { return float64(s.RSSMax-s.RSSBefore) / 1e6 }), digits: 1},
+			{name: "close code", of: slow(func(s *result.Slow) float64 { return given(int64(s.CloseCode)) }), target: "figure 4000"},
+			{name: "RSS growth MB", of: slow(func(s *result.Slow) float64 { return (given(s.RSSMax) - given(s.RSSBefore)) / 1e6 }), digits: 1},
 		},
 	},
 	{
@@ -221,8 +256,8 @@ var floorPlans = []plan{
 			{name: "k acks/s", of: func(r result.Run) float64 { return perS(r.Acked, r) / 1e3 }, digits: 1, target: "figure of gohub ≥20"},
 			{name: "ack p50 ms", of: ackP50},
 			{name: "at half: k/s", of: paced(func(p *result.Paced) float64 { return p.Rate / 1e3 }), digits: 1},
-			{name: "ack p50 ms at half", of: paced(func(p *result.Paced) float64 { return p.Ack.P50 }), digits: 1},
-			{name: "ack p99 ms at half", of: paced(func(p *result.Paced) float64 { return p.Ack.P99 }), digits: 1, target: "figure of gohub ≤50"},
+			{name: "ack p50 ms at half", of: paced(func(p *result.Paced) float64 { return timed(p.Ack).P50 }), digits: 1},
+			{name: "ack p99 ms at half", of: paced(func(p *result.Paced) float64 { return timed(p.Ack).P99 }), digits: 1, target: "figure of gohub ≤50"},
 		}, storing...),
 	},
 	{
@@ -230,7 +265,7 @@ var floorPlans = []plan{
 		servers: []string{"gohub", "sqlite"}, store: inPostgres,
 		metrics: append([]metric{
 			{name: "ack p50 ms", of: ackP50, digits: 1},
-			{name: "ack p99 ms", of: func(r result.Run) float64 { return r.Ack.P99 }, digits: 1, target: "figure of gohub ≤50"},
+			{name: "ack p99 ms", of: ackP99, digits: 1, target: "figure of gohub ≤50"},
 			{name: "delivery p50 ms", of: p50, digits: 2},
 			{name: "delivery p99 ms", of: p99, digits: 2},
 		}, storing...),
@@ -241,8 +276,8 @@ var floorPlans = []plan{
 		metrics: []metric{
 			{name: "p50 ms before", of: p50, digits: 2},
 			{name: "p99 ms before", of: p99, digits: 2, ratio: true},
-			{name: "p50 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.With.P50 }), digits: 2, ratio: true, by: p50},
-			{name: "p99 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.With.P99 }), digits: 2, ratio: true, by: p99, target: "of gohub ≤1.2"},
+			{name: "p50 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return timed(s.With).P50 }), digits: 2, ratio: true, by: p50},
+			{name: "p99 ms stopped", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return timed(s.With).P99 }), digits: 2, ratio: true, by: p99, target: "of gohub ≤1.2"},
 			{name: "unacked at its end", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return float64(s.Pending) })},
 			{name: "acked after s", of: stopped(func(s *result.Stopped, _ result.Run) float64 { return s.Recovery }), digits: 2},
 		},
@@ -254,7 +289,7 @@ var floorPlans = []plan{
 			{name: "p50 ms", of: p50, digits: 2, target: "figure ≤1"},
 			{name: "p99 ms", of: p99, digits: 2, target: "figure ≤5"},
 			{name: "ack p50 ms", of: ackP50, digits: 2},
-			{name: "ack p99 ms", of: func(r result.Run) float64 { return r.Ack.P99 }, digits: 2},
+			{name: "ack p99 ms", of: ackP99, digits: 2},
 			{name: "CPU µs/msg: hubs", of: cpuPerMessage, digits: 1},
 			{name: "Redis", of: func(r result.Run) float64 { return r.RedisCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
 			{name: "Postgres", of: func(r result.Run) float64 { return r.StoreCPU / float64(max(r.Sent, 1)) * 1e6 }, digits: 1},
@@ -265,16 +300,16 @@ var floorPlans = []plan{
 		name: "replay", title: "joins of, and pages of 100 from, a room of 1,000,000 in Postgres (gohub) and SQLite, one after another",
 		servers: []string{"gohub", "sqlite"}, store: inPostgres, fill: 1_000_000,
 		metrics: []metric{
-			{name: "join of 20 p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Cold.P50 }), digits: 2},
-			{name: "p99", of: replayed(func(r *result.Replay) float64 { return r.Cold.P99 }), digits: 2, target: "figure ≤2"},
-			{name: "of an open room p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Warm.P50 }), digits: 2},
-			{name: "p99 ", of: replayed(func(r *result.Replay) float64 { return r.Warm.P99 }), digits: 2},
-			{name: "newest page p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Newest.P50 }), digits: 2},
-			{name: "p99  ", of: replayed(func(r *result.Replay) float64 { return r.Newest.P99 }), digits: 2},
-			{name: "middle p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Middle.P50 }), digits: 2},
-			{name: "p99   ", of: replayed(func(r *result.Replay) float64 { return r.Middle.P99 }), digits: 2},
-			{name: "oldest p50 ms", of: replayed(func(r *result.Replay) float64 { return r.Oldest.P50 }), digits: 2},
-			{name: "p99    ", of: replayed(func(r *result.Replay) float64 { return r.Oldest.P99 }), digits: 2},
+			{name: "join of 20 p50 ms", of: replayed(func(r *result.Replay) float64 { return timed(r.Cold).P50 }), digits: 2},
+			{name: "p99", of: replayed(func(r *result.Replay) float64 { return timed(r.Cold).P99 }), digits: 2, target: "figure ≤2"},
+			{name: "of an open room p50 ms", of: replayed(func(r *result.Replay) float64 { return timed(r.Warm).P50 }), digits: 2},
+			{name: "p99 ", of: replayed(func(r *result.Replay) float64 { return timed(r.Warm).P99 }), digits: 2},
+			{name: "newest page p50 ms", of: replayed(func(r *result.Replay) float64 { return timed(r.Newest).P50 }), digits: 2},
+			{name: "p99  ", of: replayed(func(r *result.Replay) float64 { return timed(r.Newest).P99 }), digits: 2},
+			{name: "middle p50 ms", of: replayed(func(r *result.Replay) float64 { return timed(r.Middle).P50 }), digits: 2},
+			{name: "p99   ", of: replayed(func(r *result.Replay) float64 { return timed(r.Middle).P99 }), digits: 2},
+			{name: "oldest p50 ms", of: replayed(func(r *result.Replay) float64 { return timed(r.Oldest).P50 }), digits: 2},
+			{name: "p99    ", of: replayed(func(r *result.Replay) float64 { return timed(r.Oldest).P99 }), digits: 2},
 		},
 	},
 }

@@ -23,10 +23,9 @@ func report(dir string, d document) error {
 		return err
 	}
 	var b strings.Builder
-	b.WriteString("# Tables of the comparison with peers\n\nWritten by `make bench-peers`; see [benchmarks.md](../benchmarks.md) for what they mean.\nMedians with extremes; ratios are taken within a round.\n\n")
-	for _, m := range machines(d) {
-		b.WriteString(origin(m))
-	}
+	b.WriteString("# Tables of the comparison with peers\n\nWritten by `make bench-peers`; see [benchmarks.md](../benchmarks.md) for what they mean.\nMedians with extremes; ratios are taken within a round. " +
+		"—: was not measured, or has no such thing. Bold in the first table: less than every other in each round.\n\n")
+	b.WriteString(invocations(d))
 	b.WriteString("\n" + summary(d.Records))
 	var errs []error
 	for _, p := range plans {
@@ -35,6 +34,7 @@ func report(dir string, d document) error {
 			continue
 		}
 		b.WriteString(table(p, records))
+		b.WriteString(mixed(records))
 		for _, m := range p.chart {
 			errs = append(errs, os.WriteFile(filepath.Join(dir, p.name+".svg"), bars(p, m, records), 0o644))
 		}
@@ -48,13 +48,47 @@ func report(dir string, d document) error {
 	return errors.Join(errs...)
 }
 
-// machines are where and when the rounds were run, one after another with the
-// same commit on the same machine as one.
-func machines(d document) []machine.Description {
-	return slices.CompactFunc(slices.Clone(d.Machines), func(a, b machine.Description) bool {
-		a.Time = b.Time
-		return a == b
-	})
+// invocations are where, when and of which commit the rounds were run.
+func invocations(d document) string {
+	var b strings.Builder
+	for i, m := range d.Machines {
+		rounds, scenarios := 0, 0
+		for _, p := range plans {
+			if n := len(roundsOf(of(d.Records, p.name), i+1)); n > 0 {
+				rounds, scenarios = rounds+n, scenarios+1
+			}
+		}
+		fmt.Fprintf(&b, "- run %d: commit %s; %d rounds in %d scenarios\n", i+1, strings.Trim(origin(m), "- \n"), rounds, scenarios)
+	}
+	return b.String()
+}
+
+// roundsOf are those of an invocation, counted from 1.
+func roundsOf(records []record, invocation int) (out []int) {
+	for _, r := range records {
+		if r.Of == invocation && !slices.Contains(out, r.Round+1) {
+			out = append(out, r.Round+1)
+		}
+	}
+	return out
+}
+
+// mixed says which rounds of a table are of which invocation, where they are of
+// several.
+func mixed(records []record) string {
+	var parts []string
+	seen := map[int]bool{}
+	for _, r := range records {
+		if !seen[r.Of] && r.Of > 0 {
+			seen[r.Of] = true
+			rounds := roundsOf(records, r.Of)
+			parts = append(parts, fmt.Sprintf("%d–%d of run %d", slices.Min(rounds), slices.Max(rounds), r.Of))
+		}
+	}
+	if len(parts) < 2 {
+		return ""
+	}
+	return "- rounds " + strings.Join(parts, ", ") + "\n"
 }
 
 func origin(m machine.Description) string {
@@ -75,18 +109,19 @@ func of(records []record, scenario string) (out []record) {
 var columns = [][]string{
 	{"gohub", "redis"},
 	{"centrifuge", "centrifuge-history", "centrifuge-redis-history"},
-	{"centrifuge-tuned"},
+	{"centrifuge-tuned", "centrifuge-tuned-history"},
 	{"gws"},
 	{"gorilla"},
+	{"gorilla-tuned"},
 	{"melody"},
 	{"coder"},
 	{"socketio", "socketio-recovery"},
 	{"floor-1"},
-	{"floor-64", "floor-16"},
+	{"floor-64", "floor-8"},
 }
 
 // summary is a row a scenario with the figure that says most: less is better in
-// all of them. The least of a row is bold, floors aside.
+// all of them. The least of a row is bold, floors aside, if it is that in each round.
 func summary(records []record) string {
 	var b strings.Builder
 	b.WriteString("| median, less is better |")
@@ -100,32 +135,43 @@ func summary(records []record) string {
 			continue
 		}
 		m := telling(p)
-		cells, least := make([]float64, len(columns)), math.Inf(1)
-		for i, c := range columns {
-			cells[i] = math.NaN()
-			for _, name := range c {
-				if v := values(rs, name, m); len(v) > 0 && math.IsNaN(cells[i]) {
-					cells[i] = stats.Of(v).Median
-					if kindOf(name) != chart.Floor {
-						least = min(least, cells[i])
-					}
-				}
-			}
-		}
 		fmt.Fprintf(&b, "| [%s](#%s): %s |", p.name, anchor(p), m.name)
-		for i, v := range cells {
-			text := strconv.FormatFloat(v, 'f', m.digits, 64)
-			switch {
-			case math.IsNaN(v):
-				text = "—"
-			case v == least && kindOf(columns[i][0]) != chart.Floor:
-				text = "**" + text + "**"
+		best := ahead(rs, m)
+		for _, c := range columns {
+			text := none
+			for _, name := range c {
+				v := values(rs, name, m)
+				if len(v) == 0 {
+					continue
+				}
+				text = number(stats.Of(v).Median, m.digits)
+				if name == best {
+					text = "**" + text + "**"
+				}
+				break
 			}
 			b.WriteString(" " + text + " |")
 		}
 		b.WriteString(" " + rounds(rs) + " |\n")
 	}
 	return b.String()
+}
+
+// ahead is the server whose figure is less than every other's, floors aside, in each
+// round that both have; none if there is no such, or but one round.
+func ahead(records []record, m metric) string {
+	names := slices.DeleteFunc(served(records), func(name string) bool {
+		return kindOf(name) == chart.Floor || len(values(records, name, m)) == 0
+	})
+	for _, name := range names {
+		if len(names) > 1 && !slices.ContainsFunc(names, func(other string) bool {
+			by := ratios(records, name, other, m)
+			return other != name && (len(by) < 2 || slices.Max(by) >= 1)
+		}) {
+			return name
+		}
+	}
+	return ""
 }
 
 // rounds is over how many of them the servers' figures are.

@@ -28,21 +28,24 @@ const (
 var servers = []server{
 	{name: "gohub", pkg: "./cmd/gohubserver"},
 	peer("gorilla", "lines"),
+	with(peer("gorilla", "lines"), "tuned", "-tuned"),
 	peer("melody", ""),
 	peer("gws", ""),
 	peer("coder", ""),
 	peer("centrifuge", "centrifuge"),
-	centrifuge("tuned", "-tuned"),
-	centrifuge("history", "-history"),
-	in(inRedis, centrifuge("redis", "")),
-	in(inRedis, centrifuge("redis-history", "-history")),
-	socketIO("socketio"),
-	socketIO("socketio-recovery", "-recovery", "1"),
+	with(peer("centrifuge", "centrifuge"), "tuned", "-tuned"),
+	with(peer("centrifuge", "centrifuge"), "history", "-history"),
+	with(peer("centrifuge", "centrifuge"), "tuned-history", "-tuned", "-history"),
+	in(inRedis, with(peer("centrifuge", "centrifuge"), "redis")),
+	in(inRedis, with(peer("centrifuge", "centrifuge"), "redis-history", "-history")),
+	socketIO(),
+	with(socketIO(), "recovery", "-recovery", "1"),
 	{name: "sqlite", pkg: "./cmd/gohubserver", store: inSQLite},
 	{name: "memory", pkg: "./cmd/gohubserver", store: beside},
 	{name: "redis", pkg: "./cmd/gohubserver", store: inRedis},
 	{name: "floor-1", pkg: "./cmd/floor", args: []string{"-batch", "1"}},
 	{name: "floor-net", pkg: "./cmd/floor", args: []string{"-batch", "1", "-plain"}}, // the same with net.Conn
+	{name: "floor-8", pkg: "./cmd/floor", args: []string{"-batch", "8"}},
 	{name: "floor-16", pkg: "./cmd/floor", args: []string{"-batch", "16"}},
 	{name: "floor-64", pkg: "./cmd/floor", args: []string{"-batch", "64"}},
 }
@@ -52,13 +55,10 @@ func peer(name, dialect string) server {
 	return server{name: name, pkg: "./cmd/peer", args: []string{"-peer", name}, dialect: dialect}
 }
 
-// centrifuge is that peer with one option more.
-func centrifuge(name, option string) server {
-	s := peer("centrifuge", "centrifuge")
+// with is that server with further options.
+func with(s server, name string, options ...string) server {
 	s.name += "-" + name
-	if option != "" {
-		s.args = append(s.args, option)
-	}
+	s.args = append(s.args, options...)
 	return s
 }
 
@@ -67,10 +67,10 @@ func in(store string, s server) server {
 	return s
 }
 
-func socketIO(name string, args ...string) server {
+func socketIO() server {
 	const dir = "peers/socketio"
 	return server{
-		name: name, dialect: "socketio", npm: dir, args: args,
+		name: "socketio", dialect: "socketio", npm: dir,
 		cmd: []string{"node", "--expose-gc", dir + "/server.js"},
 	}
 }

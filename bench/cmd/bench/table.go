@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/gohub/gohub/bench/internal/result"
 	"github.com/gohub/gohub/bench/internal/stats"
 )
 
@@ -12,7 +15,7 @@ import (
 // "median (min–max)", and for some its ratio to the floor of the same round.
 func table(p plan, records []record) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n### (%s) %s\n\n| server |", p.name, p.title)
+	fmt.Fprintf(&b, "\n### (%s) %s\n\n%s| server |", p.name, p.title, windows(records))
 	for _, m := range p.metrics {
 		fmt.Fprintf(&b, " %s |", m.name)
 		if m.ratio {
@@ -45,6 +48,27 @@ func table(p plan, records []record) string {
 	return b.String()
 }
 
+// windows says how long was measured, and who took much longer.
+func windows(records []record) string {
+	i := slices.IndexFunc(records, func(r record) bool { return r.Error == "" && r.Run.Window > 0 })
+	if i < 0 {
+		return ""
+	}
+	meant := records[i].Run
+	var long []string
+	for _, name := range served(records) {
+		v := values(records, name, metric{of: func(r result.Run) float64 { return r.Seconds }})
+		if stats.Of(v).Max > 2*meant.Window {
+			long = append(long, name+" "+spread(v, 1))
+		}
+	}
+	text := fmt.Sprintf("Window %g s after %g s of traffic", meant.Window, meant.Warm)
+	if long != nil {
+		text += "; it ends when the server has said what it used, which busy ones do late: " + strings.Join(long, ", ")
+	}
+	return text + ".\n\n"
+}
+
 // served are the servers in the order of their first run.
 func served(records []record) (out []string) {
 	seen := map[string]bool{}
@@ -57,9 +81,12 @@ func served(records []record) (out []string) {
 	return out
 }
 
+// values are a figure of each run that has it.
 func values(records []record, server string, m metric) (out []float64) {
 	for _, r := range good(records, server) {
-		out = append(out, m.of(r.Run))
+		if v := m.of(r.Run); !math.IsNaN(v) {
+			out = append(out, v)
+		}
 	}
 	return out
 }
@@ -106,8 +133,8 @@ func ratios(records []record, server, floor string, m metric) (out []float64) {
 			base[r.Round] = by(r.Run)
 		}
 		for _, r := range of {
-			if base[r.Round] > 0 {
-				out = append(out, m.of(r.Run)/base[r.Round])
+			if v := m.of(r.Run); base[r.Round] > 0 && !math.IsNaN(v) {
+				out = append(out, v/base[r.Round])
 			}
 		}
 		return out
@@ -118,11 +145,24 @@ func ratios(records []record, server, floor string, m metric) (out []float64) {
 	return divide(whole(records, server), whole(records, floor))
 }
 
+// none stands where there is no figure.
+const none = "—"
+
+func number(v float64, digits int) string {
+	switch {
+	case math.IsNaN(v):
+		return none
+	case math.IsInf(v, 1):
+		return "never"
+	}
+	return strconv.FormatFloat(v, 'f', digits, 64)
+}
+
 func spread(v []float64, digits int) string {
 	if len(v) == 0 {
-		return "–"
+		return none
 	}
-	f := func(x float64) string { return strconv.FormatFloat(x, 'f', digits, 64) }
+	f := func(x float64) string { return number(x, digits) }
 	s := stats.Of(v)
 	if len(v) == 1 {
 		return f(s.Median)
@@ -143,7 +183,7 @@ func cores(records []record, server string) string {
 		}
 	}
 	if len(s) == 0 {
-		return "–"
+		return none
 	}
 	return fmt.Sprintf("%.2f, %.2f, %.2f, %.2f", stats.Of(s).Median, stats.Of(d).Median, stats.Of(l).Median, stats.Of(o).Median)
 }
@@ -180,7 +220,7 @@ func remarks(p plan, records []record) string {
 			fmt.Fprintf(&b, "%s%d error frames\n", at, r.Run.Errors)
 		}
 		if r.Run.Late.P99 > 2 {
-			fmt.Fprintf(&b, "%sload sent late: p99 %.1f ms behind schedule\n", at, r.Run.Late.P99)
+			fmt.Fprintf(&b, "%sload sent late, which is in the latencies: p99 %.1f ms behind schedule\n", at, r.Run.Late.P99)
 		}
 		if p := r.Run.Paced; p != nil && p.Seconds > 0 {
 			fmt.Fprintf(&b, "%sat half the pace: cores %.2f, %.2f, %.2f; load sent late, p99 %.1f ms behind schedule\n",
@@ -220,7 +260,7 @@ func line(p plan, r record) string {
 	}
 	var parts []string
 	for _, m := range p.metrics {
-		parts = append(parts, m.name+" "+strconv.FormatFloat(m.of(r.Run), 'f', m.digits, 64))
+		parts = append(parts, m.name+" "+number(m.of(r.Run), m.digits))
 	}
 	return fmt.Sprintf("%s (others %.0f %%)", strings.Join(parts, ", "), r.Noise*100)
 }

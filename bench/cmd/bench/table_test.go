@@ -1,10 +1,13 @@
 package main
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gohub/gohub/bench/internal/result"
+	"github.com/gohub/gohub/bench/internal/stats"
 )
 
 func TestRatiosAreTakenWithinARound(t *testing.T) {
@@ -60,5 +63,64 @@ func TestPlansNameServersThatExist(t *testing.T) {
 				t.Errorf("%s: no server %q", p.name, name)
 			}
 		}
+	}
+}
+
+func TestWhatIsMissingIsNotTheLeast(t *testing.T) {
+	run := func(peak int64, gone float64, acks int) result.Run {
+		return result.Run{RSSPeak: peak, Ack: stats.Latency{P50: 7, N: acks}, Stalled: &result.Stalled{Members: 2, GoneAfter: gone, RSSBefore: 1e6, RSSMax: peak}}
+	}
+	records := []record{
+		{Server: "hub", Round: 0, Run: run(9e6, 5, 1)},
+		{Server: "hub", Round: 1, Run: run(0, 0, 0)}, // it did not answer, let nobody go and acked nothing
+		{Server: "hub", Round: 2, Run: run(9e6, 6, 1)},
+		{Server: "other", Round: 0, Run: run(0, 0, 0)},
+		{Server: "other", Round: 2, Run: run(0, 0, 1)},
+	}
+	p := plan{floor: "hub", metrics: []metric{peak, {name: "ack", of: ackP50, ratio: true}, slowOnes[3], slowOnes[4], joins[0]}}
+	text := table(p, records)
+	for _, want := range []string{
+		"| hub | 9 (9–9) | 7 (7–7) | 1.00 (1.00–1.00) | 6.0 (5.0–never) | 8 (8–8) | — |",
+		"| other | — | 7 | 1.00 | never (never–never) | — | — |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if got := line(p, records[3]); !strings.Contains(got, "peak RSS MB —") || !strings.Contains(got, "never") {
+		t.Error(got)
+	}
+	for _, m := range slices.Concat(slowOnes, joins, missed, resident, []metric{median, tail, peak}) {
+		if got := m.of(result.Run{}); !math.IsNaN(got) {
+			t.Errorf("%s of nothing is %v", m.name, got)
+		}
+	}
+}
+
+func TestWindowsAreSaid(t *testing.T) {
+	records := []record{
+		{Server: "hub", Run: result.Run{Seconds: 2.1, Window: 2, Warm: 1}},
+		{Server: "slow", Run: result.Run{Seconds: 4.5, Window: 2, Warm: 1}},
+	}
+	if text := table(plan{title: "x"}, records[:1]); !strings.Contains(text, "x\n\nWindow 2 s after 1 s of traffic.\n\n| server |") {
+		t.Error(text)
+	}
+	if text := windows(records); !strings.Contains(text, "which busy ones do late: slow 4.5.\n") || strings.Contains(text, "hub") {
+		t.Error(text)
+	}
+	if text := windows([]record{{Server: "idle"}, {Server: "failed", Error: "x", Run: result.Run{Window: 2}}}); text != "" {
+		t.Error(text)
+	}
+}
+
+func TestAPlanIsPinned(t *testing.T) {
+	for name, pinned := range map[string]bool{"quiet-room": true, "fanout": false} {
+		p, _ := planByName(name)
+		if server, client := (&runner{}).places(p); (server.CPU == "0" && client.CPU == "1") != pinned {
+			t.Errorf("%s: server on %q, load on %q", name, server.CPU, client.CPU)
+		}
+	}
+	if server, client := (&runner{settings: settings{pin: true}}).places(plan{}); server.CPU != "0" || client.CPU != "1" {
+		t.Error("-pin does not pin")
 	}
 }

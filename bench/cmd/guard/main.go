@@ -1,6 +1,8 @@
 // Command guard compares what benchmarks allocate, and how many instructions they
 // take, with a committed baseline and fails where that has grown. It looks at no
-// time, so that a busy machine makes no difference.
+// time, so that a busy machine makes no difference. Where instructions cannot be
+// compared it says so; with GOHUB_REQUIRE_SERVICES=1, as in make test, it fails if
+// Go is the reason.
 //
 //	{ echo "go: $(go env GOVERSION)"
 //	  go test -run='^$' -bench=. -benchmem -benchtime=1000x -cpu=1 ./...
@@ -47,10 +49,11 @@ func run(path string, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if why := otherProcessor(old.config, now.config); why != "" {
-		_, _ = fmt.Fprintf(out, "instructions are left out, allocations are compared: %s\n", why)
-		old.forget(instructions)
+	left, why := 0, otherProcessor(old.config, now.config)
+	if why != "" {
+		left = old.forget(instructions)
 		now.forget(instructions)
+		_, _ = fmt.Fprintf(out, "NOT COMPARED: the instructions of %d benchmarks, only what they allocate: %s. Where they are compared, see docs/decisions/0025-guard.md\n", left, why)
 	}
 	grown := compare(old.costs, now.costs)
 	for _, g := range grown {
@@ -62,9 +65,18 @@ func run(path string, in io.Reader, out io.Writer) error {
 	if len(grown) > 0 {
 		return fmt.Errorf("%d of %d costs differ from %s: mend them, or say why and run make bench-baseline", len(grown), len(now.costs), path)
 	}
+	if was, is := minor(old.config["go"]), minor(now.config["go"]); was != is && os.Getenv("GOHUB_REQUIRE_SERVICES") == "1" {
+		return fmt.Errorf("%s is of %s and this is %s: with a new Go run make bench-baseline", path, cmp.Or(was, "an unknown version of Go"), cmp.Or(is, "an unknown one"))
+	}
 	_, _ = fmt.Fprintf(out, "%d costs of benchmarks are no more than %s says\n", len(now.costs), path)
+	if left > 0 {
+		_, _ = fmt.Fprintf(out, "and %d were NOT COMPARED\n", left)
+	}
 	return nil
 }
+
+// minor is a version of Go without the patch.
+func minor(v string) string { return cmp.Or(version.Lang(v), v) }
 
 // otherProcessor says what makes instructions incomparable: other code, or
 // another processor of valgrind's.
@@ -74,7 +86,7 @@ func otherProcessor(was, is map[string]string) string {
 		same      func(string) string
 	}{
 		{"goarch", "the architecture", nil},
-		{"go", "Go", func(v string) string { return cmp.Or(version.Lang(v), v) }}, // without the patch
+		{"go", "Go", minor},
 		{"valgrind", "valgrind", nil},
 		{"avx2", "AVX2", nil},
 	} {
@@ -112,8 +124,11 @@ type measured struct {
 	costs  map[cost]float64
 }
 
-func (m measured) forget(unit string) {
+// forget leaves a unit out, and says how many costs that were.
+func (m measured) forget(unit string) int {
+	before := len(m.costs)
 	maps.DeleteFunc(m.costs, func(c cost, _ float64) bool { return c.unit == unit })
+	return before - len(m.costs)
 }
 
 // keys are the lines of benchmarks' results that tell where they are from.

@@ -25,6 +25,7 @@ PASS
 `
 
 func TestGuard(t *testing.T) {
+	t.Setenv("GOHUB_REQUIRE_SERVICES", "") // as in make test, which is another test's
 	path := filepath.Join(t.TempDir(), "baseline.txt")
 	if err := os.WriteFile(path, []byte(baseline), 0o600); err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func TestGuard(t *testing.T) {
 		"uncounted":            {[]string{"BenchmarkSubmit	500	2440.6 instrs/op", ""}, "BenchmarkSubmit: its instructions are only in the baseline", ""},
 		"another processor":    {[]string{"2440.6", "9999", "amd64", "arm64"}, "", "the architecture is arm64 here, and amd64 in the baseline"},
 		"but no more garbage":  {[]string{"2440.6", "9999", "amd64", "arm64", "3 allocs", "4 allocs"}, "4 allocations", ""},
-		"another compiler":     {[]string{"2440.6", "9999", "go1.26.1", "go1.27.0"}, "", "instructions are left out, allocations are compared: Go is go1.27 here, and go1.26 in the baseline"},
+		"another compiler":     {[]string{"2440.6", "9999", "go1.26.1", "go1.27.0"}, "", "NOT COMPARED: the instructions of 1 benchmarks, only what they allocate: Go is go1.27 here, and go1.26 in the baseline"},
 		"which allocates more": {[]string{"3 allocs", "4 allocs", "go1.26.1", "go1.27.0"}, "was made with go1.26.1 and this is go1.27.0", ""},
 		"that of today":        {[]string{"2440.6", "9999", "go1.26.1", "devel go1.27-3a1f"}, "", "Go is devel go1.27-3a1f here"},
 		"a patch of it":        {[]string{"2440.6", "9999", "go1.26.1", "go1.26.9"}, "BenchmarkSubmit: 9999 instructions", ""},
@@ -73,6 +74,35 @@ func TestGuard(t *testing.T) {
 			}
 			if err == nil || !strings.Contains(err.Error()+out.String(), c.want) {
 				t.Fatalf("%v\n%s\nwant %q", err, out.String(), c.want)
+			}
+		})
+	}
+}
+
+// make test lets no other Go pass, which somebody who has it can mend, but any
+// patch of it, and any processor.
+func TestGuardWhereServicesAreRequired(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "baseline.txt")
+	if err := os.WriteFile(path, []byte(baseline), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOHUB_REQUIRE_SERVICES", "1")
+	for name, c := range map[string]struct {
+		change []string
+		want   string // in the error; empty: none
+		says   string
+	}{
+		"another compiler": {[]string{"go1.26.1", "go1.27.0"}, "of go1.26 and this is go1.27", "NOT COMPARED"},
+		"an unknown one":   {[]string{"go: go1.26.1\n", ""}, "is of go1.26 and this is an unknown one", "NOT COMPARED"},
+		"a patch":          {[]string{"go1.26.1", "go1.26.9"}, "", "7 costs"},
+		"an old processor": {[]string{"avx2: yes", "avx2: no"}, "", "and 1 were NOT COMPARED"},
+		"another valgrind": {[]string{"3.19.0", "3.25.1"}, "", "and 1 were NOT COMPARED"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			err := run(path, strings.NewReader(strings.NewReplacer(c.change...).Replace(baseline)), &out)
+			if (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) || !strings.Contains(out.String(), c.says) {
+				t.Fatalf("%v\n%s", err, out.String())
 			}
 		})
 	}

@@ -85,9 +85,13 @@ func (b *bench) start() (*traffic, error) {
 	}
 	b.loop.ackTime = make([]int64, 0, samples)
 	b.loop.late = make([]int64, 0, samples)
-	t := newTraffic(b.loop, b.scenario, senders)
+	t := newTraffic(b.loop, b.scenario, senders, b.fromSend)
 	t.begin()
-	return t, b.loop.runFor(b.Warm)
+	if err := b.loop.runFor(b.Warm); err != nil {
+		return nil, err
+	}
+	// Until the first broadcasts are through, their senders have not had to wait.
+	return t, b.loop.runUntil(drainMax, func() bool { return t.delivered() >= t.window })
 }
 
 // traffic is the scenarios that publish and nothing else.
@@ -127,7 +131,7 @@ func (b *bench) measure() error {
 		r.Notes = append(r.Notes, "profile: "+err.Error())
 	}
 
-	r.Seconds = float64(ended-began) / 1e9
+	r.Seconds, r.Warm, r.Window = float64(ended-began)/1e9, b.Warm.Seconds(), b.Window.Seconds()
 	r.Sent = after.sent - before.sent
 	r.Delivered = after.messages - before.messages
 	r.Acked = after.acks - before.acks

@@ -38,7 +38,7 @@ type conn struct {
 	since   string // position of the last message; empty: from now on
 	session string
 
-	// When each publish left that has not been acked, in order. Nil for good
+	// From when each publish is timed that has not been acked, in order. Nil for good
 	// after maxUnacked of them: this server does not ack.
 	unacked []int64
 	noAcks  bool

@@ -37,6 +37,7 @@ type options struct {
 	timeout     time.Duration
 	ask         bool
 	arrivals    bool
+	fromSend    bool
 	store       int
 	redis       int
 	nodes       []node // the other ones of a cluster
@@ -90,6 +91,7 @@ func parse() (options, scenario) {
 	})
 	flag.BoolVar(&o.ask, "ask", false, "open loop: go on until standard input ends, and answer each of its lines: window, stop")
 	flag.BoolVar(&o.arrivals, "arrivals", false, "messages are timed until the kernel has them for their reader, and not until this process comes to read them")
+	flag.BoolVar(&o.fromSend, "from-send", false, "open loop: latency counts from when a publish left, not from when it was due: where others on this processor keep this process from sending on time")
 	flag.IntVar(&o.store, "store", 0, "process id of the database server, whose CPU is told, and which scenario stopped stops; 0: none")
 	flag.IntVar(&o.redis, "redis", 0, "process id of the Redis, whose CPU is told; 0: none")
 	flag.Func("node", "`address,debug` of another server of a cluster: the members of a room are spread over all", func(s string) error {

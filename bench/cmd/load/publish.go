@@ -10,8 +10,8 @@ import (
 	"github.com/gohub/gohub/bench/internal/frame"
 )
 
-// A body says when it left (nanoseconds on the load's own clock), who sent it
-// and the how manieth it is, all at fixed places:
+// A body says when it left, or in an open loop was to leave (nanoseconds on the
+// load's own clock), who sent it and the how manieth it is, all at fixed places:
 //
 //	{"t":"0000000001234567890","s":"00007","n":"0000000042","p":"....."}
 const (
@@ -68,9 +68,9 @@ func newPublisher(d dialect, bodySize int) *publisher {
 }
 
 // frame returns the next publish, valid until the next call: number counts
-// from 0 in a run, now is nanoseconds on the load's clock.
-func (p *publisher) frame(c *conn, number, now int64) []byte {
-	setDigits(p.body, timeAt, timeLen, now)
+// from 0 in a run, from is when its latency begins, on the load's clock.
+func (p *publisher) frame(c *conn, number, from int64) []byte {
+	setDigits(p.body, timeAt, timeLen, from)
 	setDigits(p.body, senderAt, senderLen, int64(c.sender))
 	setDigits(p.body, numberAt, numberLen, number)
 	p.text = p.dialect.publish(p.text[:0], c, p, number)

@@ -20,7 +20,10 @@ func (b *bench) slow() error {
 	if err != nil {
 		return err
 	}
-	w := watch(b)
+	w, err := watch(b)
+	if err != nil {
+		return err
+	}
 	defer w.stop()
 	if err := b.measure(); err != nil {
 		return err
@@ -116,21 +119,25 @@ func (b *bench) resume() error {
 	return nil
 }
 
-// watcher asks the server for its memory a few times a second.
+// watcher asks the server for its memory and connections a few times a second.
 type watcher struct {
 	end  chan struct{}
 	done chan struct{}
 
 	mu   sync.Mutex // protects the rest
-	last debug.Mem
+	last debug.Glance
 	max  int64 // RSS
 }
 
-// watch starts one, with a first look taken; whoever calls it stops it.
-func watch(b *bench) *watcher {
+// watch starts one, with a first look taken; whoever calls it stops it. It does not
+// ask for what stops the server's world: that would be in the others' latency.
+func watch(b *bench) (*watcher, error) {
 	w := &watcher{end: make(chan struct{}), done: make(chan struct{})}
-	get := b.memory(false)
-	first, _ := during(b.loop, get) // what is wrong shows in the next snapshot
+	get := func() (g debug.Glance, err error) { return g, b.get("/debug/glance", &g) }
+	first, err := during(b.loop, get)
+	if err != nil {
+		return nil, err
+	}
 	w.keep(first)
 	go func() {
 		defer close(w.done)
@@ -140,12 +147,12 @@ func watch(b *bench) *watcher {
 				return
 			case <-time.After(200 * time.Millisecond):
 			}
-			if m, err := get(); err == nil {
-				w.keep(m)
+			if g, err := get(); err == nil {
+				w.keep(g)
 			}
 		}
 	}()
-	return w
+	return w, nil
 }
 
 func (w *watcher) stop() {
@@ -153,13 +160,13 @@ func (w *watcher) stop() {
 	<-w.done
 }
 
-func (w *watcher) keep(m debug.Mem) {
+func (w *watcher) keep(g debug.Glance) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.last, w.max = m, max(w.max, m.RSS)
+	w.last, w.max = g, max(w.max, g.RSS)
 }
 
-func (w *watcher) look() debug.Mem {
+func (w *watcher) look() debug.Glance {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.last

@@ -10,8 +10,9 @@ import (
 
 const (
 	// stalledFor is how long the slow members do not read, at most. The kernel takes
-	// some 4 MB for each before the server sees anything of it.
-	stalledFor = 18 * time.Second
+	// some 4 MB for each before the server sees anything of it, and who then waits
+	// longest for a write, 10 s, has let them go after 14.
+	stalledFor = 16 * time.Second
 	// goneFor is how much of that there is after they have been let go.
 	goneFor = time.Second
 )
@@ -24,7 +25,10 @@ func (b *bench) stalled() error {
 	if err != nil {
 		return err
 	}
-	w := watch(b)
+	w, err := watch(b)
+	if err != nil {
+		return err
+	}
 	defer w.stop()
 	if err := b.measure(); err != nil {
 		return err

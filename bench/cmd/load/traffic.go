@@ -15,12 +15,13 @@ type traffic struct {
 	interval float64 // open loop: nanoseconds between publishes
 	first    int64   // open loop: when the first was due
 	turn     int64   // open loop: publishes that have become due
+	fromSend bool    // open loop: what leaves late is timed from then on, not from when it was due
 	window   int64   // closed loop, one sender: deliveries that may be outstanding
 	each     int     // closed loop: what each sender begins with
 }
 
-func newTraffic(l *loop, s scenario, senders []*conn) *traffic {
-	t := &traffic{loop: l, pub: newPublisher(l.dialect, s.Body), senders: senders, members: int64(s.Members), each: 1}
+func newTraffic(l *loop, s scenario, senders []*conn, fromSend bool) *traffic {
+	t := &traffic{loop: l, fromSend: fromSend, pub: newPublisher(l.dialect, s.Body), senders: senders, members: int64(s.Members), each: 1}
 	switch {
 	case s.Rate > 0:
 		t.pace(s.Rate)
@@ -66,26 +67,29 @@ func (t *traffic) drained() bool {
 
 func (t *traffic) delivered() int64 { return t.loop.count.messages - t.before }
 
-func (t *traffic) publish(c *conn) {
+func (t *traffic) publish(c *conn) { t.publishFrom(c, t.loop.clock()) }
+
+// publishFrom publishes what is timed from a moment on.
+func (t *traffic) publishFrom(c *conn, from int64) {
 	if t.stopped || c.closed {
 		return
 	}
 	l := t.loop
-	now := l.clock()
-	b := t.pub.frame(c, t.sent, now)
+	b := t.pub.frame(c, t.sent, from)
 	t.sent++
 	l.count.sent++
 	if len(c.unacked) == maxUnacked {
 		c.unacked, c.noAcks = nil, true
 	}
 	if !c.noAcks {
-		c.unacked = append(c.unacked, now)
+		c.unacked = append(c.unacked, from)
 	}
 	l.send(c, b)
 }
 
-// openLoop publishes on schedule, whatever the server does; what left late is
-// noted.
+// openLoop publishes on schedule, whatever the server does. What leaves late is
+// timed from when it was due: a stall would else hide the latency of all that
+// it kept from being sent. How late it was is noted.
 func (t *traffic) openLoop() int64 {
 	if t.stopped {
 		return forever
@@ -99,7 +103,10 @@ func (t *traffic) openLoop() int64 {
 		if l := t.loop; l.recording && len(l.late) < cap(l.late) {
 			l.late = append(l.late, now-due)
 		}
-		t.publish(t.senders[int(t.turn)%len(t.senders)])
+		if t.fromSend {
+			due = now
+		}
+		t.publishFrom(t.senders[int(t.turn)%len(t.senders)], due)
 		t.turn++
 	}
 }

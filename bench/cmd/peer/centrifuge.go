@@ -9,7 +9,8 @@ import (
 )
 
 // centrifuge as its README has it, JSON protocol. As it comes it joins up to 16
-// messages a frame; tuned, it waits for more of them and keeps small buffers.
+// messages a frame; tuned, it waits for more of them, though not with replies, and
+// keeps small buffers: the options of ConnectReply that it has against many writes.
 // Presence, and joins and leaves, are off, which they are for gohub only in part.
 func newCentrifuge(o options) (http.Handler, error) {
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
@@ -25,7 +26,7 @@ func newCentrifuge(o options) (http.Handler, error) {
 		if !o.tuned {
 			return centrifuge.ConnectReply{}, nil
 		}
-		return centrifuge.ConnectReply{WriteDelay: 10 * time.Millisecond, MaxMessagesInFrame: -1, QueueInitialCap: 1}, nil
+		return centrifuge.ConnectReply{WriteDelay: 10 * time.Millisecond, ReplyWithoutQueue: true, MaxMessagesInFrame: -1, QueueInitialCap: 1}, nil
 	})
 	var publishing centrifuge.PublishOptions
 	if o.history {

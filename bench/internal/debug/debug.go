@@ -51,12 +51,20 @@ type Heap struct {
 	HeapInuse int64 `json:"heap_inuse"`
 }
 
+// Glance is what of Mem can be asked several times a second while somebody's
+// latency is timed.
+type Glance struct {
+	RSS   int64 `json:"rss"`
+	Conns int   `json:"conns"`
+}
+
 // Serve listens on addr and answers until the process ends:
 //
 //	GET /debug/cpu        CPU
 //	GET /debug/mem        Mem after two collections and returning what is free to the kernel
 //	GET /debug/mem?gc=0   Mem as it is; stops the world for a moment
 //	GET /debug/heap       Heap, which costs nothing to speak of
+//	GET /debug/glance     Glance, the same
 //	GET /debug/pprof/...  net/http/pprof
 func Serve(addr string) error {
 	l, err := net.Listen("tcp", addr)
@@ -74,6 +82,7 @@ func Serve(addr string) error {
 		answer(w, memory())
 	})
 	Handle("GET /debug/heap", func() any { return heap() })
+	Handle("GET /debug/glance", func() any { return Glance{RSS: resident(), Conns: sockets()} })
 	s := &http.Server{Handler: http.DefaultServeMux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }() // for the life of the process
 	return nil

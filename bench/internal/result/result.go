@@ -13,8 +13,11 @@ type Run struct {
 	Error    string   `json:"error,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
 
-	// The measured window.
+	// The measured window. It ends when the server has said what it used, which a
+	// busy one does late.
 	Seconds    float64 `json:"seconds"`
+	Window     float64 `json:"window_s,omitempty"` // Seconds as they were meant
+	Warm       float64 `json:"warm_s,omitempty"`   // of traffic before it
 	Sent       int64   `json:"sent"`
 	Delivered  int64   `json:"delivered"`
 	Acked      int64   `json:"acked"`
@@ -41,9 +44,10 @@ type Run struct {
 	ServerReads  int64 `json:"server_reads"`
 	ServerWrites int64 `json:"server_writes"`
 
-	Latency stats.Latency `json:"latency"`       // publish written to message read; to message arrived, where Read is there
-	Read    stats.Latency `json:"read_latency"`  // publish written to message read, where arrivals are noted
-	Ack     stats.Latency `json:"ack_latency"`   // publish written to ack read, where acks are sampled
+	// From a publish written, or in an open loop due (but for -from-send).
+	Latency stats.Latency `json:"latency"`       // to its message read; to its message arrived, where Read is there
+	Read    stats.Latency `json:"read_latency"`  // to its message read, where arrivals are noted
+	Ack     stats.Latency `json:"ack_latency"`   // to its ack read, where acks are sampled
 	Late    stats.Latency `json:"send_lateness"` // open loop: how far behind its schedule a publish left
 	Idle    *Idle         `json:"idle,omitempty"`
 	Slow    *Slow         `json:"slow,omitempty"`

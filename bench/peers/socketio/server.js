@@ -61,6 +61,8 @@ const debug = http.createServer((req, res) => {
 			return answer(memory());
 		case "/debug/heap":
 			return answer(memory());
+		case "/debug/glance":
+			return answer({ rss: status("VmRSS:"), conns: fs.readdirSync("/proc/self/fd").length });
 		default:
 			res.statusCode = 404;
 			return res.end();
