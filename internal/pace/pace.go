@@ -24,7 +24,7 @@ const (
 	// has been found to be 1.3.
 	rest    = 4
 	share   = 2 * time.Millisecond
-	longest = 50 * time.Millisecond
+	longest = 4 * time.Millisecond
 )
 
 var (

@@ -177,7 +177,7 @@ func TestAfter(t *testing.T) {
 		{share, 1, 0, share / rest},
 		{2*share - 1, 1, 0, (2*share - 1) / rest},
 		{2 * share, 1, 1, 2 * share / rest},
-		{10 * share, 2, 19, 10 * share / rest},
+		{10 * share, 2, 19, longest},
 		{time.Hour, 1, int(time.Hour/share) - 1, longest},
 	} {
 		more, wait := after(tt.took, tt.processors)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub/internal/pace/pacetest"
 )
 
 // sweeping starts a world whose sweeper pings after ping.
@@ -169,4 +171,18 @@ func TestSweeperRemoval(t *testing.T) {
 		return looks.Load() >= seen
 	})
 	s.Stop()
+}
+
+// Who waits for the network does not wait until all connections were looked at.
+func TestSweepMakesRoom(t *testing.T) {
+	s := NewSweeper(time.Hour, func(Handler, time.Time) {
+		for began := time.Now(); time.Since(began) < 20*time.Microsecond; {
+		}
+	})
+	defer s.Stop()
+	conns := make([]*Conn, 200)
+	for i := range conns {
+		conns[i] = new(Conn)
+	}
+	require.True(t, pacetest.Heard(t, func() { s.round(conns) }))
 }
