@@ -147,7 +147,7 @@ func run(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	if broken := brokenBounds(s.attacks, rows); len(broken) > 0 {
+	if broken := brokenBounds(s, rows); len(broken) > 0 {
 		fmt.Printf("\nBroken bounds:\n\n- %s\n", strings.Join(broken, "\n- "))
 		if !s.reportOnly {
 			return fmt.Errorf("%d bounds broken", len(broken))

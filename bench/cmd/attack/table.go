@@ -117,8 +117,8 @@ func report(s settings, rows map[string][]row) string {
 
 // brokenBounds names them. Of several rounds the median counts for times, and
 // any round for what must never be.
-func brokenBounds(attacks []attack, rows map[string][]row) (broken []string) {
-	for _, a := range attacks {
+func brokenBounds(s settings, rows map[string][]row) (broken []string) {
+	for _, a := range s.attacks {
 		xs := rows[a.name]
 		median := func(f func(row) float64) float64 {
 			var v []float64
@@ -137,6 +137,9 @@ func brokenBounds(attacks []attack, rows map[string][]row) (broken []string) {
 			say("%.1f %% of a core afterwards; %g %% is allowed", 100*v, 100*mostIdle)
 		}
 		for i, x := range xs {
+			if did, all := x.Outcome.Counts[a.done], int64(s.scale*float64(a.times)); did < all && !s.recommend {
+				say("round %d: it was not the attack that it says: %s: %d, not %d", i+1, a.done, did, all)
+			}
 			if x.HeapPeak > a.heap {
 				say("round %d: the heap had %d MiB; %d are allowed", i+1, x.HeapPeak/mib, a.heap/mib)
 			}
