@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"time"
 
@@ -58,7 +59,7 @@ func Handle[T, R any](h *Hub, name string, f func(ctx context.Context, c *Client
 func guard(h *Hub, what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("panic", "in", what, "value", p, "stack", string(debug.Stack()))
+			h.log.Log(h.ctx, h.panicked.At(slog.LevelError), "panic", "in", what, "value", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("panic in %s", what)
 		}
 	}()

@@ -3,11 +3,13 @@ package gohub
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
@@ -27,8 +29,9 @@ type Client struct {
 	who     Identity                 // as the handshake said; User, Tenant and Device hold for good
 	fresh   atomic.Pointer[Identity] // as the last refresh said; nil: there was none
 	limit   SessionLimiter
-	place   pass         // until the socket is closed
-	expires atomic.Int64 // Unix ms; 0: never
+	origin  unique.Handle[string] // of the page that it is of; empty: of none
+	place   pass                  // until the socket is closed
+	expires atomic.Int64          // Unix ms; 0: never
 	ended   atomic.Bool
 	heard   atomic.Bool  // it has sent a frame, or the program has joined it to a room
 	began   time.Time    // when it was accepted
@@ -396,7 +399,7 @@ func (c *Client) fail(cmd *wire.Command, err error) {
 	}
 	e := clientError(err)
 	if e == errInternal {
-		c.hub.log.Error("command failed", "type", cmd.Type, "user", c.who.User, "err", err)
+		c.hub.log.Log(c.hub.ctx, c.hub.failed.At(slog.LevelError), "command failed", "type", cmd.Type, "user", c.who.User, "err", err)
 	}
 	c.sendError(cmd.Ref, id, e)
 }

@@ -79,8 +79,8 @@ type Config struct {
 	// Defaults to [RouteByUser]; [NoRouting] sends nobody away. It is called
 	// concurrently, after the Authenticator, and must not block.
 	Route func(r *http.Request, who Identity) (key string)
-	// Origins lists the origins, besides the request's own host, whose pages
-	// may connect: "https://example.com" or "https://*.example.com". "*"
+	// Origins lists the origins, besides the request's own host (with TLS that
+	// ends here, by https alone), whose pages may connect: "https://example.com" or "https://*.example.com". "*"
 	// allows all that have one, which lets any page act as its visitor: only
 	// without cookies. A page that has none ("null": sandboxed frames, files)
 	// is always refused. Requests without an Origin header do not come from a

@@ -5,12 +5,14 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/problem"
@@ -56,6 +58,10 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, Errorf(CodeForbidden, "origin %q may not connect here", clip(r.Header.Get("Origin"))))
 		return
 	}
+	if hidden(r) {
+		h.refuse(w, r, Errorf(CodeForbidden, "a page of another origin has to say of which"))
+		return
+	}
 	place, err := h.perimeter.admit(r, upgrade)
 	if err != nil {
 		h.refuse(w, r, err)
@@ -91,7 +97,7 @@ func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 		switch {
 		case err != nil:
 			return Identity{}, nil, err
-		case t.origin != "" && t.origin != r.Header.Get("Origin"):
+		case !t.isFor(r.Header.Get("Origin")):
 			return Identity{}, nil, errTicket
 		}
 		return t.who, t.link, nil
@@ -106,7 +112,7 @@ func (h *Hub) identify(r *http.Request) (Identity, *revoked, *Error) {
 		h.log.Debug("not authenticated", "remote", h.ClientAddr(r), "err", err)
 		return who, nil, Errorf(CodeUnauthorized, "not authenticated")
 	case !validUser(who.User):
-		h.log.Error("Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
+		h.log.Log(r.Context(), h.failed.At(slog.LevelError), "Authenticator gave a user id that cannot be: 1-63 of A-Z a-z 0-9 . _ : -", "user", clip(who.User))
 		return who, nil, Errorf(CodeInternal, "the server gave you a user id that it cannot use")
 	case !who.ExpiresAt.IsZero() && !time.Now().Before(who.ExpiresAt):
 		return who, nil, Errorf(CodeUnauthorized, "the token has expired")
@@ -171,7 +177,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 		h.notUpgraded(w, r, err)
 		return
 	}
-	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now()}
+	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now(), origin: unique.Make(r.Header.Get("Origin"))}
 	c.expires.Store(expiry(who))
 	// "welcome" comes first, and when it comes the session is known. Where there
 	// is no claim to wait for it goes out with the answer to the handshake.
@@ -271,7 +277,7 @@ func (h *Hub) negotiate(w http.ResponseWriter, r *http.Request, who Identity, li
 	}
 	var life time.Duration
 	var ok bool
-	origin := strings.Clone(r.Header.Get("Origin"))
+	origin := pageOf(r)
 	ctx, cancel := context.WithTimeout(r.Context(), ticketWait) // for both
 	defer cancel()
 	if p := h.elsewhere(r, who); p != nil {

@@ -149,11 +149,12 @@ func TestTicket(t *testing.T) {
 }
 
 // A ticket that a page has asked for is worth nothing to pages of other
-// origins that may connect, nor to who has none.
+// origins that may connect, nor to who has none; to refresh a session neither.
 func TestTicketIsForItsOrigin(t *testing.T) {
 	t.Parallel()
 	const page, other = "https://app.example.com", "https://other.example.com"
 	w := start(t, gohub.Config{Origins: []string{page, other}})
+	own := w.url
 	from := func(origin string) http.Header {
 		h := http.Header{}
 		if origin != "" {
@@ -161,24 +162,49 @@ func TestTicketIsForItsOrigin(t *testing.T) {
 		}
 		return h
 	}
+	// asked by a page of the hub's own origin, as the browser knows it
+	same := func(referer string) http.Header {
+		return http.Header{"Sec-Fetch-Site": {"same-origin"}, "Referer": {referer}}
+	}
 	for _, c := range []struct {
-		asked, used string
-		ok          bool
+		asked http.Header
+		used  string
+		ok    bool
 	}{
-		{page, page, true},
-		{page, other, false},
-		{page, "", false},
-		{"", page, true}, // of a page of the hub's own origin, or of a program for it
-		{"", "", true},
+		{from(page), page, true},
+		{from(page), other, false},
+		{from(page), own, false},
+		{from(page), "", false},
+		{same(own + "/chat?room=1"), own, true},
+		{same(own + "/chat?room=1"), page, false},
+		{same(own + "/chat?room=1"), "", false},
+		{same(page + "/"), page, true}, // a proxy has changed Host
+		{same(page + "/"), own, false},
+		{same(""), page, true}, // it does not say which page
+		{same("about:blank"), page, true},
+		{http.Header{"Referer": {own + "/"}}, page, true}, // nor that it is of its own origin
+		{http.Header{"Referer": {own + "/"}, "Origin": {page}}, page, true},
+		{from(""), page, true}, // of a program for it
+		{from(""), "", true},
 	} {
-		var n struct{ Ticket string }
-		rec := get(w.hub.Handler(), w.url+"/?user=alice", from(c.asked))
-		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &n))
-		require.NotEmpty(t, n.Ticket)
+		ticket := func() string {
+			var n struct{ Ticket string }
+			rec := get(w.hub.Handler(), w.url+"/?user=alice", c.asked)
+			require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &n))
+			require.NotEmpty(t, n.Ticket)
+			return n.Ticket
+		}
+		u := w.with(from(c.used)).dial("user=alice")
+		if f := u.ask(frame{"type": "refresh", "ticket": ticket()}, "refreshed"); c.ok {
+			require.Equal(t, "refreshed", f["type"], "%v", c)
+		} else {
+			require.Equal(t, "unauthorized", f["code"], "%v", c)
+		}
+		given := ticket()
 		again := func() int {
 			h := from(c.used)
 			h.Set("Upgrade", "websocket")
-			return get(w.hub.Handler(), w.url+"/?ticket="+n.Ticket, h).Code
+			return get(w.hub.Handler(), w.url+"/?ticket="+given, h).Code
 		}
 		if c.ok {
 			require.NotEqual(t, http.StatusUnauthorized, again(), "%v", c) // 501: a recorder has no connection
@@ -351,6 +377,70 @@ func TestOrigins(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, status(anyone, false, "https://example.com", "https://evil.org"))
 	require.Equal(t, http.StatusOK, status(anyone, false, "https://anything.at.all:1234"))
 	isProblem(t, get(w.hub.Handler(), "/?user=alice", http.Header{"Origin": {"https://evil.org"}}), http.StatusForbidden, "forbidden")
+}
+
+// Where the hub sees TLS end, a page of its own host came by TLS as well.
+func TestOriginWithTLS(t *testing.T) {
+	t.Parallel()
+	w := start(t, gohub.Config{})
+	listed := start(t, gohub.Config{Origins: []string{"http://chat.test", "http://chat.test:8443"}})
+	for _, host := range []string{"chat.test", "chat.test:8443"} {
+		for _, c := range []struct {
+			origin     string
+			ok, listed bool
+		}{
+			{"https://" + host, true, true},
+			{"HTTPS://" + host, true, true},
+			{"http://" + host, false, true},
+			{"ftp://" + host, false, false},
+		} {
+			for _, upgrade := range []bool{false, true} {
+				header := http.Header{"Origin": {c.origin}}
+				if upgrade {
+					header.Set("Upgrade", "websocket")
+				}
+				target := "https://" + host + "/?user=alice"
+				require.Equal(t, !c.ok, get(w.hub.Handler(), target, header).Code == http.StatusForbidden, "%v, upgrade %t", c, upgrade)
+				require.Equal(t, !c.listed, get(listed.hub.Handler(), target, header).Code == http.StatusForbidden, "%v, upgrade %t", c, upgrade)
+			}
+		}
+	}
+}
+
+// Pages can have the browser send a GET that does not say whose it is, with
+// cookies if they are of the same site. They get no tickets, and so use up none.
+func TestHiddenPagesGetNoTickets(t *testing.T) {
+	t.Parallel()
+	const page = "https://app.example.com"
+	w := start(t, gohub.Config{Origins: []string{page}})
+	for _, c := range []struct {
+		site, origin string
+		ok           bool
+	}{
+		{"same-origin", "", true},
+		{"none", "", true}, // typed by hand
+		{"", "", true},     // no browser, or an old one
+		{"same-site", "", false},
+		{"cross-site", "", false},
+		{"anything-new", "", false},
+		{"same-site", page, true},
+		{"cross-site", page, true},
+		{"cross-site", "https://evil.example", false},
+	} {
+		header := http.Header{}
+		if c.site != "" {
+			header.Set("Sec-Fetch-Site", c.site)
+		}
+		if c.origin != "" {
+			header.Set("Origin", c.origin)
+		}
+		rec := get(w.hub.Handler(), "/?user=alice", header)
+		if c.ok {
+			require.Equal(t, http.StatusOK, rec.Code, "%v", c)
+		} else {
+			isProblem(t, rec, http.StatusForbidden, "forbidden")
+		}
+	}
 }
 
 func TestAnonymous(t *testing.T) {

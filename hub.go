@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/gohub/gohub/internal/seldom"
 	"github.com/gohub/gohub/internal/wsconn"
 )
 
@@ -58,7 +59,9 @@ type Hub struct {
 	draining atomic.Bool           // Shutdown has begun: no new session
 	closing  atomic.Bool           // the drain is over: no publish either
 	sick     atomic.Pointer[error] // what Health says
-	warned   atomic.Int64          // when seldom last did, Unix ns
+	warned   seldom.Line           // that the Store or the Broker cannot do something
+	failed   seldom.Line           // that the program's own code has failed: clients can make it do so at will
+	panicked seldom.Line           // that it has panicked
 	lost     error                 // what Shutdown returned; once finished is closed
 	finished chan struct{}         // closed when Shutdown is through
 	ctx      context.Context       //nolint:containedctx // the hub's life: what its goroutines work under

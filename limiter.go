@@ -63,7 +63,7 @@ type Rate struct {
 //
 // It is a leaky bucket kept as the time at which it will have run empty
 // (GCRA), changed by compare-and-swap: no lock, no timer, no goroutine, no
-// allocation a frame, 16 bytes of state a session.
+// allocation a frame, 16 bytes of state a session and a pointer to what all share.
 func NewRateLimiter(r Rate) RateLimiter {
 	l := &rateLimiter{start: time.Now(), frame: rateCost(r.Frames), perByte: rateCost(r.Bytes)}
 	l.frames = bucket{cost: int64(math.Ceil(l.frame)), burst: rateBurst}

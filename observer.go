@@ -53,11 +53,7 @@ func (h *Hub) observe(what string, f func()) {
 // seldom warns of what may be so for every frame of every client: once a
 // second; the rest is for debugging.
 func (h *Hub) seldom(doing string, room RoomID, err error) {
-	level := slog.LevelDebug
-	if now, last := time.Now().UnixNano(), h.warned.Load(); now-last >= int64(time.Second) && h.warned.CompareAndSwap(last, now) {
-		level = slog.LevelWarn
-	}
-	h.log.Log(h.ctx, level, "not possible right now", "doing", doing, "room", room, "err", err)
+	h.log.Log(h.ctx, h.warned.At(slog.LevelWarn), "not possible right now", "doing", doing, "room", room, "err", err)
 }
 
 // clock is the time, if somebody will be told how long something took.

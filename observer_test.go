@@ -197,6 +197,57 @@ func TestLogsKeepSecrets(t *testing.T) {
 	require.NotContains(t, logs.String(), "SECRET")
 }
 
+// Clients decide how often the program's own code fails. The log says so once a
+// second, and all of it to who debugs.
+func TestFaultsDoNotFillTheLog(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		var logs syncBuffer
+		w := startVirtual(t, gohub.Config{
+			Logger: slog.New(slog.NewTextHandler(&logs, nil)),
+			Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
+				return gohub.Identity{User: r.URL.Query().Get("user")}, nil
+			}),
+			MayJoin: func(_ context.Context, _ gohub.Identity, room gohub.RoomID) error {
+				if room.Name == "broken" {
+					return errors.New("no database")
+				}
+				return nil
+			},
+		})
+		w.hub.Use(func(next gohub.PublishFunc) gohub.PublishFunc {
+			return func(ctx context.Context, p *gohub.Publish) error {
+				switch p.Message.Kind {
+				case "late":
+					_ = next(ctx, p)
+				case "panic":
+					panic("in the middleware")
+				}
+				return errors.New("no")
+			}
+		})
+		u := w.as("alice", "r")
+		for name, c := range map[string]struct {
+			says string
+			do   func()
+		}{
+			"a rule":               {"command failed", func() { u.fails("internal", frame{"type": "join", "room": "broken"}) }},
+			"middleware":           {"command failed", func() { u.say("r", "x") }},
+			"middleware, panics":   {"msg=panic", func() { u.say("r", "x", "kind", "panic") }},
+			"middleware, too late": {"after next had taken", func() { u.say("r", "x", "kind", "late") }},
+			"the Authenticator":    {"Authenticator gave", func() { w.refused("user=not%20a%20user", http.StatusInternalServerError, "internal") }},
+		} {
+			before := strings.Count(logs.String(), c.says)
+			for range 3 {
+				for range 20 {
+					c.do()
+				}
+				pass(time.Second)
+			}
+			require.Equal(t, 3, strings.Count(logs.String(), c.says)-before, name)
+		}
+	})
+}
+
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

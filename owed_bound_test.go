@@ -4,9 +4,17 @@ import (
 	"strconv"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
+
+// What NewRateLimiter says of the size is so.
+func TestSessionBudgetIsSmall(t *testing.T) {
+	var s sessionBudget
+	require.EqualValues(t, 16, unsafe.Sizeof(s)-unsafe.Sizeof(s.limiter))
+	require.EqualValues(t, 16, unsafe.Sizeof(s.frames)+unsafe.Sizeof(s.bytes))
+}
 
 // What is remembered of ended sessions is bounded, and the newest stays.
 func TestOwedBudgetsAreBounded(t *testing.T) {

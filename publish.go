@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -162,7 +163,7 @@ func (c *Client) publish(cmd *wire.Command) error {
 	switch {
 	case p.taken && p.outcome == nil: // the ack will come: no error besides it
 		if err != nil {
-			c.hub.log.Error("middleware returned an error after next had taken the message", "err", err)
+			c.hub.log.Log(c.hub.ctx, c.hub.failed.At(slog.LevelError), "middleware returned an error after next had taken the message", "err", err)
 		}
 		return nil
 	case p.taken && err == nil:

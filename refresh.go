@@ -11,11 +11,13 @@ import (
 // in are left.
 func (c *Client) refresh(cmd *wire.Command) error {
 	c.waits()
-	t, refused := c.hub.redeem(c.hub.ctx, string(cmd.Ticket), true) // whichever page has asked for it
+	t, refused := c.hub.redeem(c.hub.ctx, string(cmd.Ticket), true)
 	who := t.who
 	switch {
 	case refused != nil:
 		return refused
+	case !t.isFor(c.origin.Value()):
+		return errTicket
 	case who.User != c.who.User || who.Tenant != c.who.Tenant:
 		return Errorf(CodeForbidden, "the ticket is another user's")
 	case who.Device != "" && who.Device != c.who.Device:

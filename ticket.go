@@ -27,9 +27,12 @@ type ticketBox struct {
 type ticket struct {
 	who     Identity
 	link    *revoked  // from before who was authenticated
-	origin  string    // of the page that asked for it; empty: of none, or of the hub's own
+	origin  string    // of the page that asked for it; empty: of none, or it is not known
 	expires time.Time // no later than who does
 }
+
+// isFor reports whether pages of an origin may use the ticket; "": programs.
+func (t *ticket) isFor(origin string) bool { return t.origin == "" || t.origin == origin }
 
 // issue gives a ticket, and for how long it is good.
 func (b *ticketBox) issue(who Identity, link *revoked, origin string) (id string, life time.Duration, ok bool) {

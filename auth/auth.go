@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/seldom"
 )
 
 // Config says which tokens are taken, and how claims become an identity. One
@@ -91,6 +92,7 @@ type Authenticator struct {
 	keys   []*verifier
 	signer *Key    // nil: none of the keys can
 	remote *remote // nil: no JWKS
+	warned seldom.Line
 }
 
 // New makes an Authenticator. An error names the field of cfg that cannot be.

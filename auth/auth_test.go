@@ -116,7 +116,7 @@ func TestGoodTokens(t *testing.T) {
 		"issued in the future":    {auth.ES256, ecKey, ecKey, nil, map[string]any{"iat": 9999999999}},
 		"end with a fraction":     {auth.ES256, ecKey, ecKey, nil, map[string]any{"exp": float64(time.Now().Unix()) + 60.5}},
 		"end after the last year": {auth.ES256, ecKey, ecKey, nil, map[string]any{"exp": 1e300}},
-		"just expired":            {auth.ES256, ecKey, ecKey, nil, map[string]any{"exp": time.Now().Unix() - 20}},
+		"just expired":            {auth.ES256, ecKey, ecKey, nil, map[string]any{"exp": time.Now().Unix() - 5}},
 		"valid in a moment":       {auth.ES256, ecKey, ecKey, nil, map[string]any{"nbf": time.Now().Unix() + 20}},
 		"claims nobody knows":     {auth.ES256, ecKey, ecKey, nil, map[string]any{"x": map[string]any{"y": []int{1}}, "": 7}},
 	} {
@@ -193,6 +193,42 @@ func TestClaims(t *testing.T) {
 			require.NoError(t, err)
 			who.ExpiresAt = time.Time{}
 			require.Equal(t, c.want, who)
+		})
+	}
+}
+
+// Whoever has a good token that cannot be used can bring it as often as they
+// like. The log says so once a second.
+func TestUnusableTokensDoNotFillTheLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		claims map[string]any
+		refuse func(map[string]any, *gohub.Identity) error
+		says   string
+	}{
+		"user id": {map[string]any{"sub": "alice@example.com"}, nil, "its user id cannot be"},
+		"claim":   {map[string]any{"name": 7}, nil, "is no string"},
+		"rooms":   {map[string]any{"rooms": "general"}, nil, "is no list of strings"},
+		"map":     {nil, func(map[string]any, *gohub.Identity) error { return errors.New("database gone") }, "database gone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtual(t, func(t *testing.T) {
+				var log safeBuffer
+				a := newAuth(t, auth.Config{
+					Map:    c.refuse,
+					Logger: slog.New(slog.NewTextHandler(&log, nil)),
+				})
+				token := mint(t, auth.ES256, ecKey, nil, goodClaims(c.claims))
+				for i := range 3 {
+					for range 20 {
+						_, err := a.Verify(t.Context(), token)
+						require.Error(t, err)
+					}
+					require.Equal(t, i+1, strings.Count(log.String(), "\n"), log.String())
+					time.Sleep(time.Second)
+				}
+				require.Contains(t, log.String(), "a good token cannot be used")
+				require.Contains(t, log.String(), c.says)
+			})
 		})
 	}
 }

@@ -1,7 +1,9 @@
 package auth
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/gohub/gohub"
@@ -52,7 +54,7 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 		// a user would be one of another tenant.
 		s, ok := v.(string)
 		if !ok {
-			a.cfg.Logger.Warn("a claim of a token is no string", "claim", f.claim)
+			a.warn("a claim is no string", "claim", f.claim)
 			return who, errClaims
 		}
 		*f.to = s
@@ -60,7 +62,7 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 	if v, has := claims[n.Rooms]; has && n.Rooms != "" {
 		rooms, ok := stringsOf(v)
 		if !ok {
-			a.cfg.Logger.Warn("a claim of a token is no list of strings", "claim", n.Rooms)
+			a.warn("a claim is no list of strings", "claim", n.Rooms)
 			return who, errClaims
 		}
 		who.Rooms = rooms
@@ -78,15 +80,22 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 			if e, ok := errors.AsType[*gohub.Error](err); ok && e != nil {
 				return who, e
 			}
-			a.cfg.Logger.Warn("Config.Map refused a token", "err", err)
+			a.warn("Config.Map has refused it", "err", err)
 			return who, errClaims
 		}
 	}
 	if !wire.ValidUser(who.User) {
-		a.cfg.Logger.Warn("a token's user id cannot be used: 1-63 of A-Z a-z 0-9 . _ : - are allowed, so Config.Map must make one", "claim", n.User)
+		a.warn("its user id cannot be: 1-63 of A-Z a-z 0-9 . _ : - are allowed, so Config.Map must make one", "claim", n.User)
 		return who, errUser
 	}
 	return who, nil
+}
+
+// warn tells of a good token that cannot be used. Who has one can bring it as
+// often as they like, so it is a warning once a second, and else for debugging.
+func (a *Authenticator) warn(why string, args ...any) {
+	args = append([]any{"why", why}, args...)
+	a.cfg.Logger.Log(context.Background(), a.warned.At(slog.LevelWarn), "a good token cannot be used", args...)
 }
 
 func stringsOf(v any) ([]string, bool) {

@@ -335,8 +335,19 @@ func (l *Logins) recheck(ctx context.Context, f Family) (who gohub.Identity, ove
 	return who, false, nil
 }
 
+// endWait is for how long the storage may take to end a login.
+const endWait = 10 * time.Second
+
+// still is a context for ending a login, which a page that navigates away, or a
+// thief who hangs up, does not call off.
+func still(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), endWait)
+}
+
 // end ends a family, and gives why, or that it could not.
 func (l *Logins) end(ctx context.Context, f Family, why *gohub.Error) *gohub.Error {
+	ctx, cancel := still(ctx)
+	defer cancel()
 	if err := l.cfg.Families.Remove(ctx, f.ID); err != nil {
 		return l.away("a login could not be ended", err)
 	}
@@ -423,7 +434,8 @@ func (l *Logins) Logout(w http.ResponseWriter, r *http.Request) {
 // nothing has ended and the cookies are still there, so that it can be tried
 // again.
 func (l *Logins) End(w http.ResponseWriter, r *http.Request) error {
-	ctx := r.Context()
+	ctx, cancel := still(r.Context())
+	defer cancel()
 	found := false
 	for _, c := range r.CookiesNamed(l.cookie) { // all, should there be two
 		id, _, ok := refreshToken(c.Value)

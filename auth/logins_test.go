@@ -854,6 +854,77 @@ func TestLogout(t *testing.T) {
 	})
 }
 
+// heeding are Families as databases are: what is asked of them ends with its
+// context.
+type heeding struct {
+	auth.Families
+	got  func() // is told that one was looked up
+	slow bool   // nothing is removed in time
+}
+
+func (h *heeding) Get(ctx context.Context, id string) (auth.Family, error) {
+	if err := ctx.Err(); err != nil {
+		return auth.Family{}, err
+	}
+	if h.got != nil {
+		defer h.got()
+	}
+	return h.Families.Get(ctx, id)
+}
+
+func (h *heeding) Remove(ctx context.Context, id string) error {
+	if h.slow {
+		<-ctx.Done()
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.Families.Remove(ctx, id)
+}
+
+// Who hangs up, as a page does that navigates away, is logged out all the same;
+// a thief who does cannot keep a login that was used twice.
+func TestLogoutIsNotCalledOff(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		f := &heeding{Families: auth.NewMemoryFamilies()}
+		s, theft := newSite(t, auth.Config{}, auth.LoginConfig{Families: f}), newSite(t, auth.Config{}, auth.LoginConfig{Families: f})
+		with := func(h http.HandlerFunc, hangUp func(cancel func())) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithCancel(r.Context())
+				defer cancel()
+				hangUp(cancel)
+				h(w, r.WithContext(ctx))
+			}
+		}
+		b := s.browser(t)
+		b.login("alice")
+		kept := b.other()
+		require.Equal(t, http.StatusNoContent, b.post(with(s.Logout, func(cancel func()) { cancel() }), "").Code)
+		kept.refresh(http.StatusUnauthorized)
+		require.Len(t, s.endings(), 1)
+
+		victim := theft.browser(t)
+		victim.login("alice")
+		thief := victim.other()
+		victim.refresh(http.StatusOK)
+		time.Sleep(11 * time.Second) // the grace is over
+		rec := thief.post(with(theft.Refresh, func(cancel func()) { f.got = cancel }), "")
+		require.Equal(t, http.StatusUnauthorized, rec.Code)
+		f.got = nil
+		victim.refresh(http.StatusUnauthorized)
+		require.Len(t, theft.endings(), 1)
+
+		b.login("alice")
+		f.slow = true
+		began := time.Now()
+		require.Equal(t, http.StatusServiceUnavailable, b.post(s.Logout, "").Code)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		f.slow = false
+		b.refresh(http.StatusOK)
+		require.Len(t, s.endings(), 1, "it can be tried again")
+	})
+}
+
 // Pages of other sites cannot log a visitor in, out, or refresh. What is
 // refused sets no cookie and ends nothing.
 func TestCSRF(t *testing.T) {

@@ -155,3 +155,28 @@ func TestRefusesWhereItMayNotWrite(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) })
 	refused(t, cmd, filepath.Join(dir, "chat-data"), "permission denied", "-data DIR", "-data memory")
 }
+
+// A client that ignores goaway is waited for, unless a second signal says not to.
+func TestSecondSignalExitsAtOnce(t *testing.T) {
+	const drain = time.Minute
+	cmd := command(t, build(t), t.TempDir(), "GOHUB_DATA=memory", "GOHUB_DRAIN="+drain.String())
+	url, _, end := started(t, cmd)
+	alice, _ := chatter(t, url, "alice")
+	alice.expect("welcome")
+	ended := make(chan *os.ProcessState, 1)
+	go func() { ended <- end(os.Interrupt) }()
+	alice.expect("goaway")
+	// The program may take a moment to give signals back their own effect.
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_ = cmd.Process.Signal(os.Interrupt)
+		select {
+		case state := <-ended:
+			assert.False(t, state.Success())
+			assert.False(t, state.Exited(), "it has drained, and was not ended by the signal: %s", state)
+			return
+		case <-again.C:
+		}
+	}
+}

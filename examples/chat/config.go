@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gohub/gohub"
 )
 
 // config is what the command line and the environment say.
@@ -24,8 +27,9 @@ type config struct {
 	rate     int // frames a second and session; 0: unlimited
 	drain    time.Duration
 
-	tls       bool   // also with cert
-	cert, key string // files; empty: of the local CA
+	proxies   []string // addresses in front of us, which end TLS; none: there is no proxy
+	tls       bool     // also with cert
+	cert, key string   // files; empty: of the local CA
 }
 
 // drainTime is drain as the hub's Config has it.
@@ -34,6 +38,28 @@ func (c config) drainTime() time.Duration {
 		return -1
 	}
 	return c.drain
+}
+
+// sessionRate is what a session may send: rate frames, and as many bytes as the
+// hub would have it by default.
+func (c config) sessionRate() gohub.Rate {
+	if c.rate == 0 {
+		return gohub.Rate{}
+	}
+	return gohub.Rate{Frames: float64(c.rate), Bytes: 1 << 20}
+}
+
+// secure tells whether clients come by HTTPS.
+func (c config) secure() bool { return c.tls || len(c.proxies) > 0 }
+
+// limitAddresses sets limits by address where the proxies that tell them are
+// known: without a proxy this is a demonstration on one machine, where all are one.
+func (c config) limitAddresses(hub *gohub.Config) {
+	if len(c.proxies) == 0 {
+		return
+	}
+	hub.TrustedProxies = c.proxies
+	hub.MaxConns, hub.MaxConnsPerIP, hub.HandshakeRatePerIP = 10_000, 50, 5
 }
 
 const (
@@ -104,6 +130,20 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 		c.drain = d
 		return nil
 	})
+	fs.Func("behind-proxy", "comma-separated `addresses` or prefixes, such as 10.0.0.0/8, of the proxies in front, which end TLS and set X-Forwarded-For; with -advertise wss://…", func(s string) error {
+		c.proxies = nil
+		for a := range strings.SplitSeq(s, ",") {
+			if a = strings.TrimSpace(a); a == "" {
+				continue
+			}
+			_, err := netip.ParseAddr(a)
+			if _, errPrefix := netip.ParsePrefix(a); err != nil && errPrefix != nil {
+				return fmt.Errorf("%q is neither an address nor a prefix such as 10.0.0.0/8", a)
+			}
+			c.proxies = append(c.proxies, a)
+		}
+		return nil
+	})
 	fs.BoolVar(&c.tls, "tls", false, "HTTPS and WSS at localhost, with a certificate of mkcert's CA or of one of its own; see chat trust")
 	fs.StringVar(&c.cert, "cert", "", "PEM `file` with a certificate and its chain, to be used for TLS; with -key")
 	fs.StringVar(&c.key, "key", "", "PEM `file` with the key of -cert")
@@ -151,6 +191,9 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 	case c.tls && !isLocal(c.addr):
 		errs = append(errs, fmt.Errorf("-tls: its certificate is for this machine alone, so %s cannot be served with it: give -cert and -key", c.addr))
 	}
+	if len(c.proxies) > 0 && !strings.HasPrefix(c.url, "wss://") {
+		errs = append(errs, fmt.Errorf("%s: what clients call this server only the proxy knows: give -advertise wss://host/ws", source["behind-proxy"]))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return config{}, err
 	}
@@ -158,7 +201,9 @@ func parseConfig(args []string, getenv func(string) string, out io.Writer) (conf
 }
 
 // envName is the environment's name of a flag: GOHUB_ADDR for addr.
-func envName(flag string) string { return "GOHUB_" + strings.ToUpper(flag) }
+func envName(flag string) string {
+	return "GOHUB_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
 
 // parseOrigins reads a comma-separated list of origins. They are compared
 // exactly, so whatever a browser would never send is an error here rather

@@ -40,7 +40,7 @@ func newAuth(conf config, acc accounts, log *slog.Logger, ended func(ctx context
 		Keys:     []auth.Key{{ID: "1", Algorithm: auth.ES256, Key: acc.key}},
 		Issuer:   itself,
 		Audience: itself,
-		Insecure: !conf.tls,
+		Insecure: !conf.secure(),
 		Logger:   log,
 	})
 	if err != nil {

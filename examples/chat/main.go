@@ -112,7 +112,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	if err != nil {
 		return nil, err
 	}
-	hub, err = gohub.New(gohub.Config{
+	settings := gohub.Config{
 		Authenticator: fromPage(users),
 		Store:         past.store,
 		Broker:        others.broker,
@@ -120,9 +120,11 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 		URL:           conf.url,
 		DrainTime:     conf.drainTime(),
 		Origins:       conf.origins,
-		RateLimiter:   gohub.NewRateLimiter(gohub.Rate{Frames: float64(conf.rate)}),
+		RateLimiter:   gohub.NewRateLimiter(conf.sessionRate()),
 		Logger:        log,
-	})
+	}
+	conf.limitAddresses(&settings)
+	hub, err = gohub.New(settings)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,7 @@ func newApp(conf config, past history, others cluster, log *slog.Logger) (*app, 
 	})
 	routeCluster(mux, hub, users)
 	files.route(mux)
-	(&pages{hub, past.store, files, users, logins, conf.tls}).route(mux)
+	(&pages{hub, past.store, files, users, logins, conf.secure()}).route(mux)
 
 	a.handler = withSecurityHeaders(conf, cors(mux))
 	return a, nil
@@ -162,11 +164,10 @@ func answer(check func() error, fine string) http.HandlerFunc {
 	}
 }
 
-// serve answers on ln, with TLS if there is a configuration of it, until ctx
-// ends, then lets everyone go: first the hub's sessions, which http.Server does
-// not know, then the plain requests.
-func (a *app) serve(ctx context.Context, ln net.Listener, secure *tls.Config) error {
-	server := &http.Server{
+// server is what serves the routes, and what bounds who has not asked for
+// anything yet.
+func (a *app) server(secure *tls.Config) *http.Server {
+	return &http.Server{
 		Handler:           a.handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       15 * time.Second, // until a connection becomes a WebSocket
@@ -175,6 +176,13 @@ func (a *app) serve(ctx context.Context, ln net.Listener, secure *tls.Config) er
 		TLSConfig:         secure,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// serve answers on ln, with TLS if there is a configuration of it, until ctx
+// ends, then lets everyone go: first the hub's sessions, which http.Server does
+// not know, then the plain requests.
+func (a *app) serve(ctx context.Context, ln net.Listener, secure *tls.Config) error {
+	server := a.server(secure)
 	ln = gohub.PacedListener(ln)
 	served := make(chan error, 1)
 	go func() { // ends with Shutdown or Close below

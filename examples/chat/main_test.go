@@ -108,6 +108,13 @@ func TestConfig(t *testing.T) {
 		},
 		{name: "memory and Postgres", args: []string{"-postgres", "postgres://:secret@db", "-data", "memory"}, err: "-data and -postgres: history is kept in one place"},
 		{name: "two histories", args: []string{"-postgres", "postgres://:secret@db"}, env: map[string]string{"GOHUB_DATA": "d"}, err: "GOHUB_DATA and -postgres: history is kept in one place"},
+		{
+			name: "behind a proxy", args: []string{"-advertise", "wss://a.example/ws"}, env: map[string]string{"GOHUB_BEHIND_PROXY": "192.0.2.1, 10.0.0.0/8,"},
+			want: config{addr: "127.0.0.1:8080", data: "chat-data", url: "wss://a.example/ws", proxies: []string{"192.0.2.1", "10.0.0.0/8"}, rate: 50, drain: 5 * time.Second},
+		},
+		{name: "behind a proxy, at no address", args: []string{"-behind-proxy", "10.0.0.0/8"}, err: "-behind-proxy: what clients call this server only the proxy knows"},
+		{name: "behind a proxy without TLS", args: []string{"-behind-proxy", "10.0.0.0/8", "-advertise", "ws://a.example/ws"}, err: "give -advertise wss://host/ws"},
+		{name: "a proxy by its name", args: []string{"-behind-proxy", "proxy.example"}, err: `-behind-proxy: "proxy.example" is neither an address nor a prefix`},
 		{name: "advertise", args: []string{"-advertise", "https://a.example/ws"}, err: "-advertise: want ws://host/ws"},
 		{name: "redis by environment", env: map[string]string{"GOHUB_REDIS": "redis://:secret@db"}, err: "GOHUB_REDIS: several nodes need"},
 	}
@@ -129,7 +136,7 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	var out bytes.Buffer
 	_, err := parseConfig([]string{"-h"}, noEnv, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)
-	for _, name := range []string{"addr", "data", "postgres", "redis", "advertise", "node", "origins", "rate", "tls", "cert", "key"} {
+	for _, name := range []string{"addr", "data", "postgres", "redis", "advertise", "behind-proxy", "node", "origins", "rate", "tls", "cert", "key"} {
 		assert.Contains(t, out.String(), "-"+name)
 	}
 	assert.Equal(t, 0, run(t.Context(), []string{"-h"}, noEnv, io.Discard, io.Discard))

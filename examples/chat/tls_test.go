@@ -142,3 +142,30 @@ func TestTrustDryRun(t *testing.T) {
 	assert.Equal(t, 0, run(t.Context(), []string{"trust", "-in", "browsers"}, noEnv, &stdout, &stdout), "%s", &stdout)
 	assert.FileExists(t, filepath.Join(home, "called"))
 }
+
+// A key that others can read is a reason to trust its CA no more, and none not to.
+func TestTrustIsTakenBackWithoutTheKey(t *testing.T) {
+	home := atHome(t)
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, 1, run(t.Context(), []string{"trust", "-remove", "-n"}, noEnv, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "nothing to remove")
+	assert.NoDirExists(t, filepath.Join(home, "config"), "no CA is made to be removed")
+
+	ca, err := localtls.Find()
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(filepath.Join(filepath.Dir(ca.File), "ca-key.pem"), 0o644))
+	stderr.Reset()
+	assert.Equal(t, 1, run(t.Context(), []string{"trust"}, noEnv, &stdout, &stderr))
+	assert.Contains(t, stderr.String(), "First `chat trust -remove`")
+
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	script := "#!/bin/sh\necho \"$@\" >\"$HOME/called\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "certutil"), []byte(script), 0o700))
+	require.NoError(t, os.MkdirAll(filepath.Join(home, ".pki", "nssdb"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(home, ".pki", "nssdb", "cert9.db"), nil, 0o600))
+	assert.Equal(t, 0, run(t.Context(), []string{"trust", "-remove", "-in", "browsers"}, noEnv, &stdout, &stderr), "%s", &stderr)
+	called, err := os.ReadFile(filepath.Join(home, "called"))
+	require.NoError(t, err)
+	assert.Contains(t, string(called), "-D -n "+ca.Cert.Subject.CommonName)
+}

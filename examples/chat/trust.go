@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -44,7 +45,14 @@ func runTrust(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 		return 2
 	}
 
-	ca, err := localtls.Find()
+	find := localtls.Find
+	if *remove { // which needs no key, and no other CA in its place
+		find = localtls.Made
+	}
+	ca, err := find()
+	if *remove && errors.Is(err, os.ErrNotExist) {
+		err = errors.New("there is no CA of this program's: nothing to remove. For mkcert's: mkcert -uninstall")
+	}
 	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "%v\n", err)
 		return 1

@@ -10,7 +10,7 @@ import (
 
 // addHub puts a hub at /ws, for whoever has a session of the service.
 func addHub(s *service) (*gohub.Hub, error) {
-	hub, err := gohub.New(gohub.Config{Authenticator: gohub.AuthenticatorFunc(whoIs)})
+	hub, err := gohub.New(gohub.Config{Authenticator: gohub.AuthenticatorFunc(s.whoIs)})
 	if err != nil {
 		return nil, err
 	}
@@ -23,9 +23,10 @@ func addHub(s *service) (*gohub.Hub, error) {
 	return hub, nil
 }
 
-// whoIs makes the service's session the hub's identity.
-func whoIs(r *http.Request) (gohub.Identity, error) {
-	in, ok := sessionOf(r)
+// whoIs makes the service's session the hub's identity. It looks it up anew:
+// since the middleware did, a logout may have come, whose Revoke is over.
+func (s *service) whoIs(r *http.Request) (gohub.Identity, error) {
+	in, ok := s.lookUp(r)
 	if !ok {
 		return gohub.Identity{}, gohub.Errorf(gohub.CodeUnauthorized, "log in first")
 	}

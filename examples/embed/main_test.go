@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -236,16 +237,94 @@ func TestLogoutEndsSessions(t *testing.T) {
 
 // The service's session is over at its end, and so is the hub's.
 func TestExpiryIsTheServices(t *testing.T) {
+	s, _ := withHub(t)
+	end := time.Now().Add(time.Minute)
+	s.sessions["token"] = session{"alice", end}
+	r := httptest.NewRequest(http.MethodGet, "/ws", nil)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: "token"})
+	who, err := s.whoIs(r)
+	require.NoError(t, err)
+	require.Equal(t, gohub.Identity{User: "alice", ExpiresAt: end}, who)
+}
+
+// withHub is the service, with a hub, and without a server.
+func withHub(t *testing.T) (*service, *gohub.Hub) {
+	t.Helper()
 	s := newService()
 	hub, err := addHub(s)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, hub.Shutdown(context.Background())) }()
-	end := time.Now().Add(time.Minute)
-	r, err := http.NewRequestWithContext(context.WithValue(t.Context(), sessionKey{}, session{"alice", end}), http.MethodGet, "/ws", nil)
+	t.Cleanup(func() { require.NoError(t, hub.Shutdown(context.Background())) })
+	return s, hub
+}
+
+// Who logs out while their handshake is between the middleware, which has found
+// the session, and the hub, is logged out.
+func TestLogoutOvertakesTheHandshake(t *testing.T) {
+	s, hub := withHub(t)
+	between := s.withSession(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, in := sessionOf(r)
+		require.True(t, in)
+		s.logout(httptest.NewRecorder(), r)
+		s.mux.ServeHTTP(w, r)
+	}))
+	srv := httptest.NewServer(between)
+	defer srv.Close()
+	for _, upgrade := range []bool{true, false} {
+		s.mu.Lock()
+		s.sessions["token"] = session{"alice", time.Now().Add(time.Minute)}
+		s.mu.Unlock()
+		c := browser(t)
+		at, err := url.Parse(srv.URL)
+		require.NoError(t, err)
+		c.Jar.SetCookies(at, []*http.Cookie{{Name: cookieName, Value: "token"}})
+		status := 0
+		if upgrade {
+			_, status, _ = connect(t, c, srv.URL+"/ws", srv.URL)
+		} else {
+			status, _ = get(t, c, srv.URL+"/ws")
+		}
+		require.Equal(t, http.StatusUnauthorized, status, "upgrade %t", upgrade)
+		require.Empty(t, hub.Sessions("", "alice"))
+	}
+}
+
+// Who sends half a header is cut off, and a large one refused: by the very
+// server that the service starts, but that its time is a hundredth.
+func TestSlowAndLargeHeadersOfAService(t *testing.T) {
+	dial := func(server *http.Server, says string) net.Conn {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(ln) }()
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		require.NoError(t, err)
+		require.NoError(t, nc.SetDeadline(time.Now().Add(patience)))
+		said := make(chan struct{})
+		go func() { // ends with the connection: it may be closed before all is read
+			defer close(said)
+			_, _ = io.WriteString(nc, says)
+		}()
+		t.Cleanup(func() {
+			_ = nc.Close()
+			<-said
+			_ = server.Close()
+			require.ErrorIs(t, <-served, http.ErrServerClosed)
+		})
+		return nc
+	}
+	const begins = "GET / HTTP/1.1\r\nHost: h\r\nX-Header: "
+	for _, says := range []string{"", begins} {
+		server := newServer(newService().handler())
+		require.LessOrEqual(t, server.ReadHeaderTimeout, 5*time.Second)
+		server.ReadHeaderTimeout /= 100
+		_, err := dial(server, says).Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+	}
+	large := dial(newServer(newService().handler()), begins+strings.Repeat("x", 32<<10)+"\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(large), nil)
 	require.NoError(t, err)
-	who, err := whoIs(r)
-	require.NoError(t, err)
-	require.Equal(t, gohub.Identity{User: "alice", ExpiresAt: end}, who)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
 }
 
 func TestSignalsEndIt(t *testing.T) {
@@ -272,16 +351,16 @@ func TestSignalsEndIt(t *testing.T) {
 	}
 }
 
-// What the README and docs/embedding.md say of the size is so.
+// It takes no more than 40 lines to add a hub, not counting blank ones.
 func TestWhatIsAddedIsSmall(t *testing.T) {
 	b, err := os.ReadFile("hub.go")
 	require.NoError(t, err)
-	lines := strings.Count(string(b), "\n")
-	require.LessOrEqual(t, lines, 40)
+	lines := len(regexp.MustCompile(`(?m)^.*\S`).FindAll(b, -1))
 	b, err = os.ReadFile("service.go")
 	require.NoError(t, err)
-	added := regexp.MustCompile(`(?m)^.*// added: `).FindAllString(string(b), -1)
-	require.Len(t, added, 2, "the calls that main makes of it")
 	require.NotContains(t, string(b), `"github.com/gohub/gohub"`)
-	require.LessOrEqual(t, lines+len(added)+3, 40, "with the handling of addHub's error")
+	added := regexp.MustCompile(`(?m)^.*// added\b`).FindAllString(string(b), -1)
+	require.Len(t, added, 5, "the two calls that run makes of it, and what logout tells it")
+	const more = 3 + 2 // the handling of addHub's error, and the rest of an if
+	require.LessOrEqual(t, lines+len(added)+more, 40)
 }

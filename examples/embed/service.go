@@ -1,7 +1,7 @@
 // Command embed is a small web service of the usual kind, with its own mux,
 // login, cookie sessions and middleware, that has gained a hub. This file is
-// the service as it was; hub.go is all that was added, but for the two calls
-// in main that are marked.
+// the service as it was; hub.go is all that was added, but for the lines that
+// are marked.
 //
 //	go run ./examples/embed
 //
@@ -39,11 +39,11 @@ func main() {
 // run serves until ctx ends, and tells where once it listens.
 func run(ctx context.Context, addr string, listening func(net.Addr)) error {
 	s := newService()
-	hub, err := addHub(s) //nolint:contextcheck // added: the hub ends by its Shutdown, not with a context
+	hub, err := addHub(s) //nolint:contextcheck // added, with its error: the hub ends by its Shutdown, not with a context
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	server := newServer(s.handler())
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return errors.Join(err, hub.Shutdown(ctx))
@@ -67,6 +67,11 @@ func run(ctx context.Context, addr string, listening func(net.Addr)) error {
 	return err
 }
 
+// newServer bounds who has not asked for anything yet.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+}
+
 const (
 	cookieName  = "session"
 	sessionTime = 12 * time.Hour
@@ -81,9 +86,8 @@ type session struct {
 
 // A service is the routes and the sessions.
 type service struct {
-	mux *http.ServeMux
-	// ended, if set, is told that a user has logged out.
-	ended func(user string)
+	mux   *http.ServeMux
+	ended func(user string) // added: told that a user has logged out; nil: nobody is
 
 	mu       sync.Mutex // guards sessions
 	sessions map[string]session
@@ -107,16 +111,23 @@ type sessionKey struct{}
 // withSession finds a request's session and puts it into its context.
 func (s *service) withSession(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, err := r.Cookie(cookieName); err == nil {
-			s.mu.Lock()
-			in, ok := s.sessions[c.Value]
-			s.mu.Unlock()
-			if ok && time.Now().Before(in.expires) {
-				r = r.WithContext(context.WithValue(r.Context(), sessionKey{}, in))
-			}
+		if in, ok := s.lookUp(r); ok {
+			r = r.WithContext(context.WithValue(r.Context(), sessionKey{}, in))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// lookUp finds the session that a request's cookie stands for now.
+func (s *service) lookUp(r *http.Request) (session, bool) {
+	c, err := r.Cookie(cookieName)
+	if err != nil {
+		return session{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in, ok := s.sessions[c.Value]
+	return in, ok && time.Now().Before(in.expires)
 }
 
 // sessionOf is the session of a request, if somebody is logged in.
@@ -151,10 +162,10 @@ func (s *service) login(w http.ResponseWriter, r *http.Request) {
 func (s *service) logout(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(cookieName); err == nil {
 		s.mu.Lock()
-		in, ok := s.sessions[c.Value]
+		in, ok := s.sessions[c.Value] // added: whose it was
 		delete(s.sessions, c.Value)
 		s.mu.Unlock()
-		if ok && s.ended != nil {
+		if ok && s.ended != nil { // added: with the two lines below
 			s.ended(in.user)
 		}
 	}

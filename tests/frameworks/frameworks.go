@@ -20,6 +20,8 @@ func NewHub(cfg gohub.Config) (*gohub.Hub, error) {
 // userKey is where the service's own middleware leaves the user.
 type userKey struct{}
 
+// whoIs believes what withUser has found, as there is no logout here. A real
+// one looks the session up in its store, though middleware has: see docs/embedding.md.
 func whoIs(r *http.Request) (gohub.Identity, error) {
 	user, ok := r.Context().Value(userKey{}).(string)
 	if !ok {

@@ -67,6 +67,7 @@ func TestOwnCAIsMadeOnceAndIsPrivate(t *testing.T) {
 	require.NoError(t, os.Chmod(filepath.Join(dir, "ca-key.pem"), 0o640))
 	_, err = Find()
 	require.ErrorContains(t, err, "others can read the key")
+	require.ErrorContains(t, err, "First `chat trust -remove`", "afterwards nothing is left to name it by")
 }
 
 func TestOwnCAIsReplacedBeforeItEnds(t *testing.T) {
@@ -79,6 +80,33 @@ func TestOwnCAIsReplacedBeforeItEnds(t *testing.T) {
 	next, err := own(first.Cert.NotAfter.Add(-caSpare + time.Minute))
 	require.NoError(t, err)
 	require.False(t, next.Cert.Equal(first.Cert))
+}
+
+// To take a CA out of stores its certificate is enough, and no other one is made.
+func TestMadeNeedsNoKey(t *testing.T) {
+	home := alone(t)
+	_, err := Made()
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoDirExists(t, filepath.Join(home, "config"))
+
+	for _, left := range []time.Duration{time.Hour, -time.Hour} { // until it ends
+		require.NoError(t, os.RemoveAll(filepath.Join(home, "config")))
+		first, err := own(time.Now().Add(left - caLife))
+		require.NoError(t, err)
+		key := filepath.Join(filepath.Dir(first.File), "ca-key.pem")
+		for _, spoil := range []func() error{
+			func() error { return nil },
+			func() error { return os.Chmod(key, 0o644) },
+			func() error { return os.WriteFile(key, []byte("broken"), 0o600) },
+			func() error { return os.Remove(key) },
+		} {
+			require.NoError(t, spoil())
+			ca, err := Made()
+			require.NoError(t, err)
+			require.Equal(t, first.File, ca.File)
+			require.True(t, ca.Cert.Equal(first.Cert))
+		}
+	}
 }
 
 // The CA vouches for this machine. Whatever else its key signs is worth
@@ -102,6 +130,7 @@ func TestOwnCAVouchesForThisMachineOnly(t *testing.T) {
 		{name: "localhost", template: x509.Certificate{DNSNames: []string{"localhost"}}, host: "localhost"},
 		{name: "127.0.0.1", template: x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, host: "127.0.0.1"},
 		{name: "::1", template: x509.Certificate{IPAddresses: []net.IP{net.IPv6loopback}}, host: "::1"},
+		{name: "a name below localhost", template: x509.Certificate{DNSNames: []string{"app.localhost"}}, host: "app.localhost"},
 		{name: "a site", template: x509.Certificate{DNSNames: []string{"bank.example"}}, host: "bank.example", refused: "not permitted"},
 		{name: "a site besides localhost", template: x509.Certificate{DNSNames: []string{"localhost", "bank.example"}}, host: "localhost", refused: "not permitted"},
 		{name: "a name that ends alike", template: x509.Certificate{DNSNames: []string{"evil-localhost"}}, host: "evil-localhost", refused: "not permitted"},

@@ -25,13 +25,34 @@ const (
 	caSpare = 7 * 24 * time.Hour
 )
 
-// own is the CA of this package, made if there is none or it is about to end.
-func own(now time.Time) (*CA, error) {
+// ownDir is where the CA of this package is.
+func ownDir() (string, error) {
 	config, err := os.UserConfigDir()
+	return filepath.Join(config, "gohub-chat", "local-ca"), err
+}
+
+// Made gives the CA of this package by its certificate alone, for taking it out
+// of stores: whatever has become of its key, and however soon it ends. It makes
+// none. fs.ErrNotExist: there is none.
+func Made() (*CA, error) {
+	dir, err := ownDir()
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(config, "gohub-chat", "local-ca")
+	file := filepath.Join(dir, "ca.pem")
+	cert, err := readPEM(file, x509.ParseCertificate)
+	if err != nil {
+		return nil, err
+	}
+	return &CA{Cert: cert, File: file}, nil
+}
+
+// own is the CA of this package, made if there is none or it is about to end.
+func own(now time.Time) (*CA, error) {
+	dir, err := ownDir()
+	if err != nil {
+		return nil, err
+	}
 	certFile, keyFile := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "ca-key.pem")
 	for range 2 {
 		ca, err := load(certFile, keyFile, now.Add(caSpare))
@@ -61,7 +82,7 @@ func private(keyFile string) error {
 		return err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s has mode %o: others can read the key of a CA that your browsers may trust. Remove its directory, and trust the new CA", keyFile, info.Mode().Perm())
+		return fmt.Errorf("%s has mode %o: others can read the key of a CA that your browsers may trust. First `chat trust -remove`, then remove its directory, and trust the new CA", keyFile, info.Mode().Perm())
 	}
 	return nil
 }
