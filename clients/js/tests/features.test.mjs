@@ -92,9 +92,9 @@ test('an error for a receipt brings its ref back', { timeout: 20_000 }, async t 
   t.after(end)
   const socket = new Socket(`ws://127.0.0.1:${server.port}/ws?user=alice&tenant=receipt`, ['gohub.v1'])
   await once(socket, 'message') // welcome
-  socket.send('{"type":"receipt","ref":"not mine","room":"not mine","seen":1}')
+  socket.send('{"type":"receipt","ref":"mine","room":"elsewhere","seen":1}')
   const { type, ref, code } = JSON.parse((await once(socket, 'message'))[0])
-  assert.deepEqual([type, ref, code], ['error', 'not mine', 'not_joined'])
+  assert.deepEqual([type, ref, code], ['error', 'mine', 'not_joined'])
 })
 
 test('calls, their errors, and what is too large', { timeout: 20_000 }, async t => {
