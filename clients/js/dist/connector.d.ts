@@ -29,9 +29,9 @@ export type State = {
 export interface ConnectorOwner {
     state(state: State): void;
     /** link is there; old, its predecessor, may live on for what is unanswered. */
-    up(link: Link): void;
-    frame(link: Link, frame: Frame): void;
-    down(link: Link): void;
+    _up(link: Link): void;
+    _frame(link: Link, frame: Frame): void;
+    _down(link: Link): void;
     /** Whether nothing is left for old to do. */
     _done(old: Link): boolean;
     /** The page may be about to end. */

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { GohubError, type ErrorCode } from './errors.js';
 import { type LinkOwner, type WebSocketLike } from './link.js';
-/** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
+/** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms by the server's clock), if that is known. */
 export interface Token {
     token?: string;
     expires?: number;
@@ -32,7 +32,7 @@ export interface Negotiated {
 }
 /** Ways to the server: the handshake, and negotiate, which tells where to and lets in. */
 export interface Dialer {
-    /** When the login ends, Unix ms, as far as the token told. */
+    /** When the login ends, Unix ms by the server's clock, as far as that is known; 0: it does not. */
     _expires?: number;
     /**
      * Connects to url, the usual one by default, and ends once there was a welcome; rejects with Down. The

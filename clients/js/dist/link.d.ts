@@ -21,9 +21,9 @@ export interface Welcome {
 }
 /** Whom a link tells. Nothing is told any more after down. */
 export interface LinkOwner {
-    up(link: Link): void;
-    frame(link: Link, frame: Frame): void;
-    down(link: Link, code: number, reason: string): void;
+    _up(link: Link): void;
+    _frame(link: Link, frame: Frame): void;
+    _down(link: Link, code: number, reason: string): void;
 }
 /** One WebSocket, from its handshake to its end, and the requests under way on it. */
 export interface Link {

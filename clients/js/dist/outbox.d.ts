@@ -20,8 +20,8 @@ export interface Sent {
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled';
 /** What the outbox asks of the client. */
 export interface OutboxOwner {
-    /** Where the room is joined; if it is not, sees to it. */
-    _joined(room: string): Link | undefined;
+    /** Where the room is joined. If nobody has left it, or by somebody's wish, sees to it that it is. */
+    _need(room: string, wish?: boolean): Link | undefined;
     _rejoin(room: string, link: Link): void;
     _changed(message: Outgoing): void;
     _failed(err: unknown): void;
@@ -38,7 +38,7 @@ export interface Outgoing {
     readonly error?: GohubError;
     /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
     readonly sent: Promise<Sent>;
-    /** Sends a failed message again, under the same id. */
+    /** Sends a failed message again, under the same id; joins the room if need be. */
     retry(): void;
     /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
     cancel(): boolean;

@@ -133,12 +133,16 @@ export interface OwnRoom extends Room {
     _link?: Link;
     /** Joins on the connection in use, if that is wanted and not done. */
     _resume(): void;
+    /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
+    _need(wish?: boolean): Link | undefined;
     /** The server says that link is not in the room. */
     _rejoin(link: Link): void;
     /** Nobody shall wait any more; the room is joined again if the client connects again. */
     _closed(err?: GohubError): void;
     /** The page may be about to end: what is gathered goes now. */
     _hide(): void;
+    /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
+    _gather(ms?: number): void;
     _down(link: Link): void;
     _take(link: Link, frame: Frame): void;
     _listed(head: number, unread: number): void;

@@ -16,7 +16,7 @@ export interface Stored {
 }
 /** Where unsent messages outlive a page. What fails is told by the client's `error` event and loses nothing else. */
 export interface OutboxStorage {
-    /** The user's messages that no other living client cares for. From now on this one does. */
+    /** The user's messages that no living client cares for: from now on this one does. Those that it has already need not be among them. */
     adopt(user: string): Promise<Stored[]>;
     /** Keeps all of a message, or of its newer state: without `error` one that has failed would be sent. A put and a later delete of an id must end in this order. */
     put(message: Stored): Promise<void>;

@@ -125,14 +125,14 @@ export function createClient(options: ClientOptions): Client {
       emit('state', state)
     },
 
-    up(link) {
+    _up(link) {
       user = link.welcome!.user
       for (const room of rooms.values()) room._resume()
       void outbox._welcome(user)
       list(link).then(rooms => emit('rooms', rooms), err => { if (link._alive) emit('error', err) })
     },
 
-    frame(link, frame) {
+    _frame(link, frame) {
       const { type, ref } = frame
       if (type === 'ack' || frame.id && type === 'error') outbox._answer(link, frame)
       else if (type === 'joined' || frame.room && ref === undefined) {
@@ -142,12 +142,14 @@ export function createClient(options: ClientOptions): Client {
         if (type === 'invite' || type === 'message' && !room._link) {
           if (room.name[0] === '@' && room._invited(sender ? seq - 1 : seq)) emit('invite', { room, from })
         } else room._take(link, frame)
-      } else if (type === 'error' && ref === undefined) {
-        emit(type, new GohubError(frame.code, frame.message, frame.retry_ms))
+      } else if (type === 'error' && typeof ref !== 'number') {
+        // Nothing but a receipt has a ref that is no number: its room.
+        if (ref && frame.retry_ms) rooms.get(ref)?._gather(frame.retry_ms)
+        else emit(type, new GohubError(frame.code, frame.message, frame.retry_ms))
       }
     },
 
-    down(link) {
+    _down(link) {
       if (!connector._link) connected = deferred()
       for (const room of rooms.values()) room._down(link)
       outbox._down(link)
@@ -159,11 +161,7 @@ export function createClient(options: ClientOptions): Client {
   })
 
   const outbox = createOutbox(storage, clock, user, {
-    _joined(name) {
-      const room = client.room(name) as OwnRoom
-      if (!room._link) room.join()
-      return room._link
-    },
+    _need: (name, wish) => (client.room(name) as OwnRoom)._need(wish),
     _rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
     _changed: message => (client.room(message.room) as OwnRoom)._changed(message),
     _failed: err => emit('error', err)

@@ -26,9 +26,9 @@ const PAUSE = 10_000 // ms after having sent too much
 export interface ConnectorOwner {
   state(state: State): void
   /** link is there; old, its predecessor, may live on for what is unanswered. */
-  up(link: Link): void
-  frame(link: Link, frame: Frame): void
-  down(link: Link): void
+  _up(link: Link): void
+  _frame(link: Link, frame: Frame): void
+  _down(link: Link): void
   /** Whether nothing is left for old to do. */
   _done(old: Link): boolean
   /** The page may be about to end. */
@@ -60,11 +60,12 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   let patient = false // the server named that time
   let refreshing: unknown // timer of the next refresh
   let unwatch: (() => void) | undefined
+  let ended!: { code: number, reason: string } // how the last attempt or connection did
 
   const dialer = createDialer({
     ...options,
     owner: {
-      up(link) {
+      _up(link) {
         old?.end()
         old = connector._link
         connector._link = link
@@ -72,27 +73,27 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
         since = clock.now()
         renew = false
         planRefresh()
-        owner.up(link)
+        owner._up(link)
         set({ name: 'connected' })
       },
 
-      frame(link, frame) {
-        if (frame.type !== 'goaway') owner.frame(link, frame)
+      _frame(link, frame) {
+        if (frame.type !== 'goaway') owner._frame(link, frame)
         else if (link === connector._link && !dialing) plan(frame.reconnect_ms, true, frame.url)
         if (old && owner._done(old)) old.end()
       },
 
-      down(link, code, reason) {
+      _down(link, code, reason) {
         const used = link === connector._link
         if (used) connector._link = undefined
         else old = undefined // of no interest: it has a successor
-        owner.down(link)
+        owner._down(link)
         if (!used) return
         clock.clearTimeout(refreshing)
         if (clock.now() - since >= HELD) failed = 0
         if (isFinal(code) && !(code === 4500 && dialing)) return connector.stop(code, reason) // 4500 by our own next one is none
         if (code === 4001) renew = true
-        if (retryAt) rest(code, reason) // the time that goaway gave stands
+        if (retryAt) rest({ code, reason }) // the time that goaway gave stands
         else if (dialing) set({ name: 'connecting' })
         else lost(failure(code, reason))
       }
@@ -121,7 +122,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     }
     const least = code === 4002 ? PAUSE : retryMs
     plan(least + backoff(failed++, random), least > 0)
-    rest(code, reason)
+    rest({ code, reason })
   }
 
   // Plans the next attempt in ms, or none.
@@ -132,21 +133,24 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     if (ms !== undefined) timer = clock.setTimeout(() => void dial(url), ms)
   }
 
-  function rest(code: number, reason: string): void {
+  function rest(end = ended): void {
+    ended = end
     if (connector._link) return // the old connection still serves
-    set(offline() ? { name: 'offline' } : { name: 'waiting', retryAt, code, reason })
+    set(offline() ? { name: 'offline' } : { name: 'waiting', retryAt, ...end })
   }
 
+  // Something may be another way than it was: the connection, or the network.
   function wake(): void {
-    if (connector._link) connector._link._probe(WAKE)
-    else if (retryAt && !patient) void dial()
+    if (connector._link) return connector._link._probe(WAKE)
+    if (!retryAt) return
+    if (!patient && !offline()) void dial()
+    else if (offline() !== (connector.state.name === 'offline')) rest()
   }
 
   function planRefresh(): void {
     clock.clearTimeout(refreshing)
-    const left = (dialer._expires ?? 0) - clock.now()
-    if (left < 1000) return
-    refreshing = clock.setTimeout(() => {
+    const left = dialer._expires! - connector._link?.welcome!.time! - clock.now() + since // it is 'time' there when it is 'since' here
+    if (left >= 1000) refreshing = clock.setTimeout(() => {
       connector.refresh().catch(planRefresh) // at last 4001 ends it, which renews, too
     }, left * 0.8)
   }
@@ -161,7 +165,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
 
     start() {
       if (connector._link || dialing) return
-      unwatch ??= watchPage(wake, () => connector._link?._probe(WAKE), owner._hide)
+      unwatch ??= watchPage(wake, owner._hide)
       failed = 0
       void dial()
     },
@@ -184,7 +188,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
       const { ticket, node } = await dialer._negotiate(true)
       if (link !== connector._link) return
       if (node !== link.welcome!.node) return dial() // the ticket is for there: move
-      dialer._expires = (await link._request({ type: 'refresh', ticket })).expires || undefined
+      dialer._expires = (await link._request({ type: 'refresh', ticket })).expires
       if (link === connector._link) planRefresh()
     }
   }

@@ -3,7 +3,7 @@ import type { Clock } from './clock.js'
 import { GohubError, type ErrorCode } from './errors.js'
 import { openLink, type LinkOwner, type WebSocketLike } from './link.js'
 
-/** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms), if that is known. */
+/** A proof of identity for `Authorization: Bearer`, and when it ends (Unix ms by the server's clock), if that is known. */
 export interface Token {
   token?: string
   expires?: number
@@ -43,7 +43,7 @@ const ANSWER = 15_000 // ms that negotiate may take
 
 /** Ways to the server: the handshake, and negotiate, which tells where to and lets in. */
 export interface Dialer {
-  /** When the login ends, Unix ms, as far as the token told. */
+  /** When the login ends, Unix ms by the server's clock, as far as that is known; 0: it does not. */
   _expires?: number
   /**
    * Connects to url, the usual one by default, and ends once there was a welcome; rejects with Down. The
@@ -71,14 +71,14 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
     let down = (code: number, reason: string) => reject(failure(code, reason))
     const stop = () => link.end()
     const link = openLink(new WebSocket(url.href, ['gohub.v1']), clock, {
-      up() {
+      _up() {
         signal.removeEventListener('abort', stop)
-        down = (code, reason) => owner.down(link, code, reason)
+        down = (code, reason) => owner._down(link, code, reason)
         resolve()
-        owner.up(link)
+        owner._up(link)
       },
-      frame: (_, frame) => owner.frame(link, frame),
-      down: (_, code, reason) => down(code, reason)
+      _frame: (_, frame) => owner._frame(link, frame),
+      _down: (_, code, reason) => down(code, reason)
     })
     signal.addEventListener('abort', stop)
   })

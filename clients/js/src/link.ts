@@ -26,9 +26,9 @@ export interface Welcome {
 
 /** Whom a link tells. Nothing is told any more after down. */
 export interface LinkOwner {
-  up(link: Link): void
-  frame(link: Link, frame: Frame): void
-  down(link: Link, code: number, reason: string): void
+  _up(link: Link): void
+  _frame(link: Link, frame: Frame): void
+  _down(link: Link, code: number, reason: string): void
 }
 
 const HANDSHAKE = 15_000 // ms from the start to welcome
@@ -66,11 +66,8 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
 
     send(frame) {
       const data = pack(frame)
-      const max = link.welcome!.max_frame
-      // A character of UTF-16 has at most 3 bytes in UTF-8.
-      if (data.length * 3 > max && (typeof data === 'string' ? new TextEncoder().encode(data) : data).length > max) {
-        throw new GohubError('too_large', `over ${max} bytes`)
-      }
+      const { length } = typeof data === 'string' ? new TextEncoder().encode(data) : data
+      if (length > link.welcome!.max_frame) throw new GohubError('too_large')
       socket.send(data)
     },
 
@@ -83,7 +80,6 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
     },
 
     _probe(ms) {
-      if (!link._alive) return
       if (!asked) ask()
       patience = Math.min(patience, ms)
       watch()
@@ -95,7 +91,7 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
       clock.clearTimeout(timer)
       socket.close(1000)
       for (const { reject } of pending.values()) reject(new GohubError('disconnected'))
-      owner.down(link, code, reason)
+      owner._down(link, code, reason)
     }
   }
 
@@ -112,13 +108,13 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
       link.welcome = frame as unknown as Welcome
       asked = 0
       watch()
-      return owner.up(link)
+      return owner._up(link)
     }
     if (!link.welcome) return
     asked = 0
     const waiting = pending.get(frame.ref)
     pending.delete(frame.ref)
-    owner.frame(link, frame) // at once: a promise would let the next frame pass
+    owner._frame(link, frame) // at once: a promise would let the next frame pass
     if (frame.type === 'error') waiting?.reject(new GohubError(frame.code, frame.message, frame.retry_ms))
     else waiting?.resolve(frame)
   }

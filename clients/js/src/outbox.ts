@@ -29,8 +29,8 @@ const FAILED = 100 // messages of a user that are kept although they were refuse
 
 /** What the outbox asks of the client. */
 export interface OutboxOwner {
-  /** Where the room is joined; if it is not, sees to it. */
-  _joined(room: string): Link | undefined
+  /** Where the room is joined. If nobody has left it, or by somebody's wish, sees to it that it is. */
+  _need(room: string, wish?: boolean): Link | undefined
   _rejoin(room: string, link: Link): void
   _changed(message: Outgoing): void
   _failed(err: unknown): void
@@ -48,7 +48,7 @@ export interface Outgoing {
   readonly error?: GohubError
   /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
   readonly sent: Promise<Sent>
-  /** Sends a failed message again, under the same id. */
+  /** Sends a failed message again, under the same id; joins the room if need be. */
   retry(): void
   /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
   cancel(): boolean
@@ -121,6 +121,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         message.error = undefined
         put(message)
         change(message, 'queued')
+        owner._need(message.room, true)
         outbox._pump(message.room)
       },
       cancel() {
@@ -224,11 +225,10 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       }
       if (lane._sending || lane._paused) return
       const message = lane._queue.find(m => m.status !== 'failed' && m._user === user)
-      const link = message && owner._joined(room)
+      const link = message && owner._need(room)
       if (!link) return
-      const { id, to, kind, body, _tried } = message
       try {
-        link.send({ type: 'publish', id, room, to, kind, retry: _tried, body })
+        link.send({ type: 'publish', id: message.id, room, to: message.to, kind: message.kind, retry: message._tried, body: message.body })
       } catch (err) {
         fail(message, err as GohubError)
         return outbox._pump(room)

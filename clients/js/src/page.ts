@@ -1,16 +1,16 @@
 /**
  * Tells when a page may have missed something: wake when it comes into view, out of the browser's back-forward
- * cache, or online; doubt when it goes offline; and hide when it goes out of view, which may be the last of it. Timers
+ * cache, or goes online or offline; and hide when it goes out of view, which may be the last of it. Timers
  * are throttled in background tabs and stand still in sleep, so waiting for them is not enough. Returns what ends it.
  * Outside of browsers nothing ever happens.
  */
-export function watchPage(wake: () => void, doubt: () => void, hide: () => void): () => void {
+export function watchPage(wake: () => void, hide: () => void): () => void {
   const page = globalThis.document
   const over = new AbortController()
   if (page) {
     const listen = (target: EventTarget, name: string, act: () => void) => target.addEventListener(name, act, { signal: over.signal })
     listen(globalThis, 'online', wake)
-    listen(globalThis, 'offline', doubt)
+    listen(globalThis, 'offline', wake)
     listen(globalThis, 'pageshow', wake)
     listen(page, 'visibilitychange', () => (page.visibilityState === 'visible' ? wake : hide)())
   }

@@ -5,7 +5,7 @@ import { createEmitter, type Emitter } from './emitter.js'
 import { GohubError } from './errors.js'
 import type { Link } from './link.js'
 import type { Outgoing, SendOptions } from './outbox.js'
-import { Stream } from './stream.js'
+import { createStream, type Stream } from './stream.js'
 import { fromPage, type Frame } from './wire.js'
 
 /** A message as the room has it. Its body is a Uint8Array if it was sent in bytes. */
@@ -133,12 +133,16 @@ export interface OwnRoom extends Room {
   _link?: Link
   /** Joins on the connection in use, if that is wanted and not done. */
   _resume(): void
+  /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
+  _need(wish?: boolean): Link | undefined
   /** The server says that link is not in the room. */
   _rejoin(link: Link): void
   /** Nobody shall wait any more; the room is joined again if the client connects again. */
   _closed(err?: GohubError): void
   /** The page may be about to end: what is gathered goes now. */
   _hide(): void
+  /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
+  _gather(ms?: number): void
   _down(link: Link): void
   _take(link: Link, frame: Frame): void
   _listed(head: number, unread: number): void
@@ -158,7 +162,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
   let members = 0
   let unread = 0
   let listed = 0 // head of the list that unread is from
-  let wanted = false
+  let wanted: boolean | undefined // false: it was left, or is not open to us
   let joining: Link | undefined // on which a join is under way
   let ready = deferred<Joined>() // settled while the room is joined, or if it will not be
   let held: Message[] | undefined // what came while what was missed is fetched
@@ -181,7 +185,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     ready.resolve(event)
     emit('joined', event)
     core.joined(room)
-    mark() // what was said on a connection that broke may be lost
+    room._gather() // what was said on a connection that broke may be lost
     core._outbox._pump(name, true)
   }
 
@@ -270,18 +274,16 @@ export function createRoom(core: Core, name: string): OwnRoom {
     if (active !== known) emit('typing', [...typists.keys()])
   }
 
-  function mark(kind?: keyof Watermark, seq = 0): void {
-    if (kind) {
-      if (seq <= (marks[kind] ?? 0)) return
-      marks[kind] = seq
-    }
-    if (marks.seen || marks.delivered) marking ??= clock.setTimeout(tell, RECEIPTS)
+  function mark(kind: keyof Watermark, seq = 0): void {
+    if (seq <= (marks[kind] ?? 0)) return
+    marks[kind] = seq
+    room._gather()
   }
 
   function tell(): void {
     clock.clearTimeout(marking)
     marking = undefined
-    if (room._link?._alive) room._link.send({ type: 'receipt', room: name, ...marks })
+    if (room._link?._alive) room._link.send({ type: 'receipt', ref: name, room: name, ...marks })
   }
 
   const room: OwnRoom = {
@@ -304,12 +306,12 @@ export function createRoom(core: Core, name: string): OwnRoom {
     leave() {
       const link = room._link ?? joining
       out()
-      return unheard<unknown>(link ? link._request({ type: 'leave', room: name }) : Promise.resolve())
+      return unheard(Promise.resolve(link?._request({ type: 'leave', room: name })))
     },
 
     messages({ since, signal } = {}) {
       const abort = () => stream.end(signal!.reason)
-      const stream = new Stream<Message>(() => {
+      const stream = createStream<Message>(() => {
         streams.delete(stream)
         signal?.removeEventListener('abort', abort)
       })
@@ -321,7 +323,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
     send(body, options = {}) {
       room.typing(false)
-      if (!wanted) room.join()
+      room._need(true)
       return core._outbox._add(name, body, options)
     },
 
@@ -377,12 +379,21 @@ export function createRoom(core: Core, name: string): OwnRoom {
       })
     },
 
+    _need(wish) {
+      if (wish ? !wanted : wanted === undefined) room.join()
+      return room._link
+    },
+
     _rejoin(link) {
       if (room._link === link) unlink()
       room._resume()
     },
 
     _hide() { if (marking) tell() },
+
+    _gather(ms = 0) {
+      if (marks.seen || marks.delivered) marking ??= clock.setTimeout(tell, RECEIPTS + ms)
+    },
 
     _closed(err) { end(err, err ?? new GohubError('closed')) },
 

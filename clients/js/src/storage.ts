@@ -16,7 +16,7 @@ export interface Stored {
 
 /** Where unsent messages outlive a page. What fails is told by the client's `error` event and loses nothing else. */
 export interface OutboxStorage {
-  /** The user's messages that no other living client cares for. From now on this one does. */
+  /** The user's messages that no living client cares for: from now on this one does. Those that it has already need not be among them. */
   adopt(user: string): Promise<Stored[]>
   /** Keeps all of a message, or of its newer state: without `error` one that has failed would be sent. A put and a later delete of an id must end in this order. */
   put(message: Stored): Promise<void>
@@ -49,26 +49,31 @@ export function indexedDbStorage(name: string): OutboxStorage {
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error)
   }))
-  const run = async <T>(mode: IDBTransactionMode, act: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> => {
-    const transaction = (await open()).transaction('outbox', mode)
-    const request = act(transaction.objectStore('outbox'))
+  const run = async (act: (store: IDBObjectStore) => void): Promise<void> => {
+    const transaction = (await open()).transaction('outbox', 'readwrite')
+    act(transaction.objectStore('outbox'))
     return new Promise((resolve, reject) => {
-      transaction.oncomplete = () => resolve(request.result)
+      transaction.oncomplete = () => resolve()
       transaction.onabort = () => reject(transaction.error)
     })
   }
-  const put = async (message: Stored) => void await run('readwrite', store => store.put({ ...message, owner }))
 
   return {
-    put,
-    delete: id => run('readwrite', store => store.delete(id)),
+    put: message => run(store => store.put({ ...message, owner })),
+    delete: id => run(store => store.delete(id)),
     async adopt(user) {
-      await open()
       const take = async () => {
         const living = (await locks?.query())?.held?.map(lock => lock.name) ?? []
-        const all = await run<(Stored & { owner: string })[]>('readonly', store => store.getAll())
-        const left = all.filter(m => m.user === user && (m.owner === owner || !living.includes(lockOf(m.owner))))
-        for (const message of left) await put(message)
+        let left: Stored[] = []
+        // In one transaction: what is let go meanwhile stays so, and what is not taken over as a whole stays with its owner.
+        await run(store => {
+          const all = store.getAll()
+          all.onsuccess = () => {
+            // Our own are known, and may have been sent since this was asked for.
+            left = all.result.filter(m => m.user === user && m.owner !== owner && !living.includes(lockOf(m.owner)))
+            for (const message of left) store.put({ ...message, owner })
+          }
+        })
         return left
       }
       return locks ? locks.request(name, take) : take() // one page at a time

@@ -1,42 +1,47 @@
 /** A queue that `for await` empties: each item once, in order. It grows while nobody takes from it. */
-export class Stream<T> implements AsyncIterableIterator<T> {
-  #items: T[] = []
-  #wake?: () => void
-  #ended = false
-  #error?: unknown
-  #close
-
-  /** close is called once, when nobody is going to read any more. */
-  constructor(close: () => void) { this.#close = close }
-
-  push(item: T): void {
-    this.#items.push(item)
-    this.#wake?.()
-  }
-
+export interface Stream<T> extends AsyncIterableIterator<T> {
+  push(item: T): void
   /** What waits is still read; then comes the end, or the error. */
-  end(error?: unknown): void {
-    if (this.#ended) return
-    this.#ended = true
-    this.#error = error
-    this.#close()
-    this.#wake?.()
-  }
+  end(error?: unknown): void
+}
 
-  async next(): Promise<IteratorResult<T>> {
-    while (!this.#items.length) {
-      if (this.#error) throw this.#error
-      if (this.#ended) return { done: true, value: undefined }
-      await new Promise<void>(resolve => { this.#wake = resolve })
-    }
-    return { done: false, value: this.#items.shift()! }
-  }
+/** close is called once, when nobody is going to read any more. */
+export function createStream<T>(close: () => void): Stream<T> {
+  let items: T[] = []
+  let wake = () => {}
+  let ended = false
+  let error: unknown
 
-  async return(): Promise<IteratorResult<T>> {
-    this.#items = []
-    this.end()
-    return { done: true, value: undefined }
-  }
+  const stream: Stream<T> = {
+    push(item) {
+      items.push(item)
+      wake()
+    },
 
-  [Symbol.asyncIterator](): this { return this }
+    end(err) {
+      if (ended) return
+      ended = true
+      error = err
+      close()
+      wake()
+    },
+
+    async next() {
+      while (!items.length) {
+        if (error) throw error
+        if (ended) return { done: true, value: undefined }
+        await new Promise<void>(resolve => { wake = resolve })
+      }
+      return { done: false, value: items.shift()! }
+    },
+
+    async return() {
+      items = []
+      stream.end()
+      return { done: true, value: undefined }
+    },
+
+    [Symbol.asyncIterator]: () => stream
+  }
+  return stream
 }

@@ -114,9 +114,10 @@ describe('states', () => {
 })
 
 describe('delays', () => {
-  test('the first is all random, the others half of a time that doubles to 30 s', () => {
+  test('they are all random, over a time that doubles to 30 s', () => {
     const at = r => Array.from({ length: 8 }, (_, n) => backoff(n, () => r))
-    assert.deepEqual(at(0), [0, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000])
+    assert.deepEqual(at(0), Array(8).fill(0))
+    assert.deepEqual(at(0.5), [500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000])
     assert.deepEqual(at(1), [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000])
   })
 
@@ -131,7 +132,7 @@ describe('delays', () => {
       return ms
     }
     w.client.connect()
-    assert.deepEqual([await delay(0), await delay(9_999), await delay(9_999), await delay(10_000), await delay(0)], [500, 1500, 3000, 500, 1500])
+    assert.deepEqual([await delay(0), await delay(9_999), await delay(9_999), await delay(10_000), await delay(0)], [500, 1000, 2000, 500, 1000])
   })
 
   test('a pause after having sent too much', async () => {
@@ -243,7 +244,7 @@ describe('negotiate', () => {
     w.answers.push({ status: 500 }, { status: 500 })
     w.client.connect()
     await w.clock.pass(500)
-    assert.equal(w.client.state.retryAt - w.clock.time, 1500)
+    assert.equal(w.client.state.retryAt - w.clock.time, 1000)
   })
 })
 
@@ -310,6 +311,41 @@ describe('token', () => {
     await w.clock.pass(160_000)
     assert.equal(renewed.length, 3)
     assert.equal(w.sockets.length, 1)
+  })
+
+  for (const [what, ahead] of [['fast', 600_000], ['slow', -600_000]]) {
+    test(`the login ends by the server's clock: ours is ${what}, and the ticket comes when it should`, async () => {
+      const there = () => w.clock.time - ahead
+      const w = world({ token: () => ({ token: 't', expires: there() + 100_000 }) })
+      w.answers.push(...Array(3).fill({ ...ticket, node: 'n1' }))
+      w.client.connect()
+      await settle()
+      await w.socket.welcome({ ping_ms: 1e9, time: there() })
+      await w.clock.pass(79_999)
+      assert.equal(w.asked.length, 1)
+      await w.clock.pass(1)
+      assert.equal(w.asked.length, 2)
+      await w.socket.answer('refresh', { type: 'refreshed', expires: there() + 200_000 })
+      await w.clock.pass(159_999)
+      assert.equal(w.asked.length, 2)
+      await w.clock.pass(1)
+      assert.equal(w.asked.length, 3)
+    })
+  }
+
+  test('a login that does not end is not refreshed', async () => {
+    for (const expires of [undefined, 0]) {
+      const w = world({ token: () => ({ token: 't', expires }) })
+      w.answers.push({ ...ticket, node: 'n1' }, { ...ticket, node: 'n1' })
+      w.client.connect()
+      await settle()
+      await w.socket.welcome({ ping_ms: 1e9 })
+      w.client.refresh()
+      await settle()
+      await w.socket.answer('refresh', { type: 'refreshed', expires: 0 })
+      await w.clock.pass(1e9)
+      assert.equal(w.socket.take('refresh').length, 1)
+    }
   })
 
   test('a refresh that fails is tried again before the login ends', async () => {

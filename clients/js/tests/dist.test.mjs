@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -28,6 +28,24 @@ for (const resolution of ['nodenext', 'bundler']) {
       '--module', module, '--moduleResolution', resolution, join(here, 'tests/types.ts')], { stdio: 'inherit', cwd: here })
   })
 }
+
+test('what npm packs can be installed and imported', async t => {
+  const dir = await mkdtemp(join(tmpdir(), 'gohub-js-'))
+  t.after(() => rm(dir, { recursive: true }))
+  const npm = (...args) => execFileSync('npm', [...args, '--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--no-update-notifier',
+    '--logs-max=0', '--cache', join(dir, 'cache')], { cwd: dir, encoding: 'utf8' })
+  const [{ filename, files }] = JSON.parse(npm('pack', here, '--json'))
+  const dist = (await readdir(join(here, 'dist'))).map(name => `dist/${name}`)
+  assert.deepEqual(files.map(f => f.path).sort(), ['LICENSE', 'README.md', 'package.json', ...dist].sort())
+  assert.equal(await readFile(join(here, 'LICENSE'), 'utf8'), await readFile(join(here, '../../LICENSE'), 'utf8'))
+  await writeFile(join(dir, 'package.json'), '{"type":"module"}')
+  npm('install', `./${filename}`)
+  await writeFile(join(dir, 'program.mjs'), `import * as all from '@gohub/client'\nconsole.log(Object.keys(all).sort().join())`)
+  assert.equal(execFileSync(process.execPath, ['program.mjs'], { cwd: dir, encoding: 'utf8' }), 'GohubError,createClient\n')
+  await writeFile(join(dir, 'program.ts'), `import { createClient, type Room } from '@gohub/client'\nexport const room: Room = createClient({ url: '/ws' }).room('lobby')`)
+  execFileSync(process.execPath, [join(here, 'node_modules/typescript/bin/tsc'), '--noEmit', '--strict', '--target', 'es2022', '--module', 'nodenext', 'program.ts'],
+    { stdio: 'inherit', cwd: dir })
+})
 
 test('the module has at most 7 KB, minified and gzipped, and imports nothing', async t => {
   const code = await readFile(join(here, 'dist/gohub.js'))

@@ -47,9 +47,10 @@ export class FakeSocket {
   onclose = null
   onerror = null
 
-  constructor (url, protocols) {
+  constructor (url, protocols, clock) {
     this.url = url
     this.protocols = protocols
+    this.clock = clock
   }
 
   send (data) { this.sent.push(typeof data === 'string' ? JSON.parse(data) : data) }
@@ -62,7 +63,7 @@ export class FakeSocket {
   }
 
   async welcome (fields = {}) {
-    await this.say({ type: 'welcome', version: 1, session: 's', user: 'alice', node: 'n1', ping_ms: 25_000, max_frame: 65_536, durable: true, time: 0, ...fields })
+    await this.say({ type: 'welcome', version: 1, session: 's', user: 'alice', node: 'n1', ping_ms: 25_000, max_frame: 65_536, durable: true, time: this.clock.now(), ...fields })
   }
 
   async drop (code = 1006, reason = '') {
@@ -98,7 +99,7 @@ export function world (options = {}) {
   const states = []
   const client = createClient({
     url: 'wss://hub.test/ws',
-    WebSocket: class extends FakeSocket { constructor (...args) { super(...args); sockets.push(this) } },
+    WebSocket: class extends FakeSocket { constructor (...args) { super(...args, clock); sockets.push(this) } },
     fetch: async (url, init) => {
       asked.push({ url, ...init })
       const next = answers.shift()

@@ -87,6 +87,16 @@ test('direct rooms: an invite, and the room begins with the message it is about'
   await assert.rejects(carol.room('@alice,bob').send('let me in').sent, { code: 'forbidden' })
 })
 
+test('an error for a receipt brings its ref back', { timeout: 20_000 }, async t => {
+  const { Socket, end } = sockets()
+  t.after(end)
+  const socket = new Socket(`ws://127.0.0.1:${server.port}/ws?user=alice&tenant=receipt`, ['gohub.v1'])
+  await once(socket, 'message') // welcome
+  socket.send('{"type":"receipt","ref":"mine","room":"elsewhere","seen":1}')
+  const { type, ref, code } = JSON.parse((await once(socket, 'message'))[0])
+  assert.deepEqual([type, ref, code], ['error', 'mine', 'not_joined'])
+})
+
 test('calls, their errors, and what is too large', { timeout: 20_000 }, async t => {
   const [alice] = users(t, 'alice')
   assert.deepEqual(await alice.call('echo', { say: 'hi' }), { said: 'hi', user: 'alice' })

@@ -190,6 +190,59 @@ describe('refusals', () => {
   })
 })
 
+describe('a room that is left', () => {
+  for (const [who, leave] of [['here', async ({ room }) => { room.leave() }], ['by the server', ({ socket }) => socket.say({ type: 'left', room: 'lobby' })]]) {
+    test(`${who}: what is unsent does not bring it back, and is sent when it is joined again`, async () => {
+      const w = world()
+      const { room, socket } = await w.inRoom()
+      const [a, b] = [room.send('a'), room.send('b')]
+      socket.take('publish')
+      await leave({ room, socket })
+      await ack(socket, a)
+      assert.deepEqual([socket.take('join'), published(socket), b.status], [[], [], 'queued'])
+      await reconnect(w)
+      assert.deepEqual([w.socket.take('join'), b.status], [[], 'queued'])
+      room.join()
+      await settle()
+      await w.socket.joined()
+      assert.deepEqual(published(w.socket), [['b', undefined]])
+    })
+
+    for (const [what, follows] of [
+      ['that it was too late', ({ socket }, a) => refuse(socket, a, 'not_joined')],
+      ['a pause that is over', async ({ socket, clock }, a) => { await refuse(socket, a, 'busy', 100); await clock.pass(100) }],
+      ['a connection that breaks', w => reconnect(w)]
+    ]) {
+      test(`${who}: neither does ${what}`, async () => {
+        const w = world()
+        const { room, socket } = await w.inRoom()
+        const a = room.send('a')
+        await leave({ room, socket })
+        await follows(w, a)
+        assert.deepEqual([w.socket.take('join'), room.outgoing], [[], [a]])
+        room.join()
+        await settle()
+        await w.socket.joined()
+        assert.deepEqual(published(w.socket).at(-1), ['a', true])
+      })
+    }
+  }
+
+  test('send() and retry() join it', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const a = room.send('a')
+    await refuse(socket, a, 'bad_request')
+    socket.take('publish')
+    for (const act of [() => a.retry(), () => room.send('b')]) {
+      room.leave()
+      act()
+      await settle()
+      assert.equal(socket.take('join').length, 1)
+    }
+  })
+})
+
 test('cancel takes back what surely was not stored', async () => {
   const w = world()
   const { room, socket } = await w.inRoom()

@@ -164,6 +164,41 @@ test('a page', async t => {
     w.client.close()
   })
 
+  await t.test('a client that waits tells when the network goes, and connects at once when it is back', async () => {
+    const w = world()
+    await w.connect()
+    await w.socket.drop()
+    navigator.onLine = false
+    await fire('offline')
+    assert.deepEqual(w.client.state, { name: 'offline' })
+    document.visibilityState = 'visible'
+    for (const name of ['pageshow', 'visibilitychange', 'offline']) await fire(name)
+    assert.deepEqual([w.names(), w.sockets.length], [['connecting', 'connected', 'waiting', 'offline'], 1], 'there is nothing new')
+    navigator.onLine = true
+    await fire('online')
+    assert.deepEqual([w.client.state.name, w.sockets.length], ['connecting', 2])
+    w.client.close()
+  })
+
+  await t.test('and what it waits for by the word of the server, it waits for again', async () => {
+    const w = world({ token: 't' })
+    w.answers.push({ status: 503, headers: { 'Retry-After': '60' }, title: 'later' })
+    w.client.connect()
+    await settle()
+    const waiting = { name: 'waiting', retryAt: w.clock.time + 60_500, code: 1006, reason: 'later' }
+    assert.deepEqual(w.client.state, waiting)
+    navigator.onLine = false
+    await fire('offline')
+    assert.deepEqual(w.client.state, { name: 'offline' })
+    await w.clock.pass(1000)
+    navigator.onLine = true
+    await fire('online')
+    assert.deepEqual([w.client.state, w.asked.length], [waiting, 1])
+    await w.clock.pass(59_500)
+    assert.equal(w.asked.length, 2)
+    w.client.close()
+  })
+
   await t.test('without a network the state is offline, and online ends it', async () => {
     const w = world()
     await w.connect()

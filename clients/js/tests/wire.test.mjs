@@ -63,3 +63,12 @@ test('ids are of version 7 and ascend', async () => {
   assert.equal(parseInt(ids[0].replace('-', '').slice(0, 12), 16), at)
   assert.equal(parseInt(ids.at(-1).replace('-', '').slice(0, 12), 16), at + 2000)
 })
+
+test('ids need no secure context: of crypto, getRandomValues alone', async t => {
+  const { uuid7 } = await load('uuid')
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'crypto')
+  const { crypto } = globalThis
+  t.after(() => Object.defineProperty(globalThis, 'crypto', before))
+  Object.defineProperty(globalThis, 'crypto', { value: { getRandomValues: a => crypto.getRandomValues(a) }, configurable: true })
+  assert.match(uuid7(1_763_779_200_000), /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+})
