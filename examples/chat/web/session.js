@@ -8,12 +8,13 @@ export const tabs = new BroadcastChannel('gohub-chat'); // says whose a tab is; 
 export const LEAVING = 'logging out'; // no name has a space
 const REUSED = 'token_reused'; // what the server calls a login of whose token there are two copies; tabs tell each other, too
 let leaving = false;
-let ends = boot.expires && Date.now() + boot.expires - boot.now; // by our clock, which need not be the server's; 0: at once
+let { expires } = boot; // when the login ends, by the server's clock; 0: at once
+let ends = expires && Date.now() + boot.expires - boot.now; // by ours, which need not go as that does
 
 // token is what the client asks before each connection, and with renew when the login has ended or is about to.
 export async function token(renew) {
   if (renew || ends < Date.now()) await renewLogin();
-  return { expires: ends };
+  return { expires };
 }
 
 // The server may have forgotten its logins in a restart. As a name is all it takes, the page does not trouble
@@ -38,8 +39,9 @@ async function renewLogin() {
     });
   }
   if (!res.ok) throw new Error(`the login cannot be renewed: ${res.status}`);
-  const { user, expires } = await res.json();
-  if (user !== boot.user) location.reload(); // another tab logged in as someone else
+  const login = await res.json();
+  if (login.user !== boot.user) location.reload(); // another tab logged in as someone else
+  ({ expires } = login);
   ends = Date.now() + expires - Date.parse(res.headers.get('Date'));
 }
 
