@@ -109,7 +109,7 @@ test('calls, their errors, and what is too large', { timeout: 20_000 }, async t 
 
 test('a token comes by negotiate, and is refreshed without a reconnect', { timeout: 20_000 }, async t => {
   const asked = []
-  const alice = user(t, server, 'user=alice&tenant=token&ttl_ms=4000', {
+  const alice = user(t, server, 'user=alice&tenant=token&ttl_ms=12000', {
     token: renew => {
       asked.push(renew)
       return { expires: Date.now() + 1500 } // earlier than the server's, lest the test hangs on a second
