@@ -265,6 +265,10 @@ func ending(err error) string {
 func (c *Client) untaken() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	also := ""
+	if c.muted {
+		also = fmt.Sprintf("\n%s reads little, or nothing: see Freeze and Slow.", c.user)
+	}
 	const most = 10
 	var lines []string
 	n := 0
@@ -277,13 +281,13 @@ func (c *Client) untaken() string {
 		}
 	}
 	if n == 0 {
-		return "\nNothing has come that was not expected."
+		return "\nNothing has come that was not expected." + also
 	}
 	slices.Reverse(lines)
 	if n > most {
-		return fmt.Sprintf("\nThese are the last %d of %d that came and were not expected:%s", most, n, strings.Join(lines, ""))
+		return fmt.Sprintf("\nThese are the last %d of %d that came and were not expected:%s", most, n, strings.Join(lines, "")+also)
 	}
-	return "\nThese came and were not expected:" + strings.Join(lines, "")
+	return "\nThese came and were not expected:" + strings.Join(lines, "") + also
 }
 
 // write sends one WebSocket message.

@@ -44,10 +44,10 @@ func (c *Client) ExpectMessages(room string, bodies ...any) []Frame {
 	c.t.Helper()
 	ms := make([]Frame, len(bodies))
 	for i, body := range bodies {
-		what := fmt.Sprintf("message %d of %d in %s", i+1, len(bodies), room)
-		ms[i] = c.Expect("message", "room", room)
+		what := fmt.Sprintf("message %d of %d in %s with %s", i+1, len(bodies), room, describe("", []any{"body", body}))
+		ms[i] = c.until(what, c.fits("message", []any{"room", room}))
 		if !c.fits("message", []any{"body", body})(&ms[i]) {
-			c.t.Fatalf("hubtest: %s waited for %s with %s and got %s%s", c.user, what, describe("", []any{"body", body}), ms[i], c.untaken())
+			c.t.Fatalf("hubtest: %s waited for %s and got %s%s", c.user, what, ms[i], c.untaken())
 		}
 	}
 	return ms

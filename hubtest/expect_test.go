@@ -40,7 +40,12 @@ func TestExpectationsFail(t *testing.T) {
 		}, []string{`message 1 of 2 in general with body="two" and got {`, `"body":"one"`}},
 		{"one message too few", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.ExpectMessages("general", "one", "two", "three")
-		}, []string{`it did not come`}},
+		}, []string{`bob waited for message 3 of 3 in general with body="three": it did not come`}},
+		{"frozen", func(_ *hubtest.Hub, alice, bob *hubtest.Client) {
+			bob.Freeze()
+			alice.Say("general", "three")
+			bob.ExpectMessage("general", "three")
+		}, []string{`bob reads little, or nothing: see Freeze and Slow.`}},
 		{"a field that is not as expected", func(_ *hubtest.Hub, _, bob *hubtest.Client) {
 			bob.Expect("message", "body", "one", "sender", "bob")
 		}, []string{`sender="bob"`}},

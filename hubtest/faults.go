@@ -66,21 +66,23 @@ func (c *Client) reading(how func(*pipe), muted bool) {
 // Resume connects again and does what a client should: it joins every room it
 // was in, since the last seq that it saw, and sends every publish again that
 // is not answered, oldest first, with "retry". It returns when the rooms are
-// joined. A connection that is still there is cut first.
+// joined, with the "joined" frames in the order of the rooms' names: Truncated
+// says that more than Config.ReplayLimit messages were missed, of which the
+// newest follow. A connection that is still there is cut first.
 //
 // It connects as Dial did: same options, and the cookies that were sent then,
 // whoever has logged in since. If there are options, they take the place of
 // all of Dial's, and HTTP.Jar is looked at again: for a new login, or a ticket,
 // which is good for once. The test fails unless the hub welcomes the same user
 // as before, or whom [As] says.
-func (c *Client) Resume(opts ...Option) {
+func (c *Client) Resume(opts ...Option) []Frame {
 	c.t.Helper()
-	c.ResumeAt(c.at(), opts...)
+	return c.ResumeAt(c.at(), opts...)
 }
 
 // ResumeAt resumes at another server: at another hub of a cluster, as in
 // alice.ResumeAt(hubs[1].Server), or at the next life of the program.
-func (c *Client) ResumeAt(s *Server, opts ...Option) {
+func (c *Client) ResumeAt(s *Server, opts ...Option) []Frame {
 	c.t.Helper()
 	if len(opts) > 0 {
 		before := c.dialing.as
@@ -92,8 +94,9 @@ func (c *Client) ResumeAt(s *Server, opts ...Option) {
 	last := maps.Clone(c.last)
 	c.mu.Unlock()
 	c.connect(s)
+	var joined []Frame
 	for _, room := range slices.Sorted(maps.Keys(last)) {
-		c.JoinSince(room, last[room])
+		joined = append(joined, c.JoinSince(room, last[room]))
 	}
 	c.mu.Lock()
 	again := slices.Clone(c.outbox)
@@ -108,4 +111,5 @@ func (c *Client) ResumeAt(s *Server, opts ...Option) {
 			c.t.Fatalf("hubtest: %s sends %s again: %v", c.user, o.id, err)
 		}
 	}
+	return joined
 }

@@ -46,6 +46,27 @@ func TestCutAndResume(t *testing.T) {
 	})
 }
 
+func TestResumeTellsOfMoreThanItBrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hub := hubtest.New(t, gohub.Config{ReplayLimit: 2})
+		alice, bob := hub.Dial("alice"), hub.Dial("bob")
+		for _, room := range []string{"busy", "calm"} {
+			alice.Join(room)
+			bob.Join(room)
+		}
+		bob.Cut()
+		for _, text := range []string{"one", "two", "three"} {
+			alice.Say("busy", text)
+		}
+		alice.Say("calm", "one")
+		joined := bob.Resume()
+		require.Len(t, joined, 2)
+		require.True(t, joined[0].Truncated)
+		require.False(t, joined[1].Truncated)
+		bob.ExpectMessages("busy", "two", "three")
+	})
+}
+
 func TestResumeComesBackToADirectRoom(t *testing.T) {
 	both(t, func(t *testing.T) {
 		hub := hubtest.New(t, gohub.Config{})

@@ -63,6 +63,26 @@ func TestAdd(t *testing.T) {
 	}
 }
 
+func TestTheDeskAnswers(t *testing.T) {
+	hub := hubtest.New(t, gohub.Config{}, func(h *gohub.Hub) {
+		h.Use(func(next gohub.PublishFunc) gohub.PublishFunc {
+			return func(ctx context.Context, p *gohub.Publish) error {
+				err := next(ctx, p)
+				if room := p.Message.Room; err == nil && room.Name == "desk" {
+					go func() { // the customer's next message does not wait for it
+						_, _ = h.Publish(ctx, gohub.Message{Room: room, Sender: "desk", Body: json.RawMessage(`"one moment"`)})
+					}()
+				}
+				return err
+			}
+		})
+	})
+	alice := hub.Dial("alice")
+	alice.Join("desk")
+	alice.Say("desk", "help")
+	alice.ExpectMessages("desk", "help", "one moment")
+}
+
 // newShop is the service: its mux, its login, its hub at /ws. main calls it with
 // what its flags say, a test with what suits the test.
 func newShop(cfg gohub.Config) (http.Handler, *gohub.Hub, error) {
@@ -193,6 +213,22 @@ func TestTypingEndsByItself(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		bob.Expect("typing", "user", "alice", "active", false)
 	})
+}
+
+func TestARestartLosesNothing(t *testing.T) {
+	hub := hubtest.New(t, gohub.Config{})
+	alice, bob := hub.Dial("alice"), hub.Dial("bob")
+	alice.Join("general")
+	bob.Join("general")
+
+	bob.Cut()
+	alice.Say("general", "before")
+	hub.Restart()
+	alice.ExpectClose(gohub.CloseRestart)
+	alice.Resume()
+	bob.Resume()
+	alice.Say("general", "after")
+	bob.ExpectMessages("general", "before", "after")
 }
 
 func TestASuspendedLaptopComesBack(t *testing.T) {
