@@ -67,7 +67,6 @@ type boot struct {
 	Presets  []string          `json:"presets"`    // those that are open; never none: the script is told no
 	Commands []bootCommand     `json:"commands"`
 	Strings  map[string]phrase `json:"strings"`
-	Limits   limits            `json:"limits"`
 	Complete bool              `json:"complete"`
 }
 
@@ -87,12 +86,6 @@ type bootCommand struct {
 	Name  string `json:"name"`
 	Usage string `json:"usage"`
 	Help  string `json:"help"`
-}
-
-type limits struct {
-	Text int `json:"text"` // characters of a message
-	Page int `json:"page"` // messages of a page of history
-	Room int `json:"room"` // characters of a room's name
 }
 
 // blank is a page without a user's data.

@@ -124,7 +124,6 @@ func (p *page) bootOf(who gohub.Identity, room gohub.RoomID, k known) boot {
 	b := boot{
 		User: who.User, Now: time.Now().UnixMilli(), Lang: p.Lang, Theme: p.Theme, Room: cmp.Or(room.Name, presets[0]), More: k.more,
 		Presets: k.presets, Strings: p.forScript(), Complete: p.Complete, Others: map[string]marks{},
-		Limits: limits{Text: 8000, Page: pageMessages, Room: 128},
 	}
 	if len(k.presets) == 0 {
 		b.Presets = presets[:1]

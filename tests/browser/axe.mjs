@@ -38,7 +38,7 @@ export async function audit(page) {
     let judged = 0;
     for (const e of document.querySelectorAll(heard)) {
       const { color } = getComputedStyle(e);
-      if (e.checkVisibility({ visibilityProperty: true }) && !e.closest('.message').matches(':hover') && rgba(color)[3] !== 0) wrong.push(`only to be heard, and ${color}: ${e.className} of ${e.closest('.message').textContent}`);
+      if (e.checkVisibility({ visibilityProperty: true }) && !e.closest('.message').matches(':hover, :focus-visible') && rgba(color)[3] !== 0) wrong.push(`only to be heard, and ${color}: ${e.className} of ${e.closest('.message').textContent}`);
     }
     for (const rule of found.incomplete) {
       for (const node of rule.nodes) {

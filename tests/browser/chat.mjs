@@ -195,13 +195,14 @@ export class Person {
   }
 
   // gate stands between the page and its connection. out and back are given every text frame, parsed, and say by false
-  // that it goes no further; say answers the page in the server's place. Before the page is opened.
+  // that it goes no further; say answers the page in the server's place, and close ends it so. Before the page is opened.
   async gate() {
     const gate = { out: () => true, back: () => true, say: undefined };
     await this.page.routeWebSocket(/\/ws\b/, (ws) => {
       const server = ws.connectToServer();
       gate.say = (frame) => ws.send(JSON.stringify(frame));
       gate.pass = (frame) => server.send(JSON.stringify(frame));
+      gate.close = (code) => ws.close({ code });
       ws.onMessage((m) => gate.out(typeof m === 'string' ? JSON.parse(m) : {}) && server.send(m));
       server.onMessage((m) => gate.back(typeof m === 'string' ? JSON.parse(m) : {}) && ws.send(m));
     });

@@ -14,6 +14,7 @@ const LOOKS = {
   contrast: { colorScheme: 'light', forcedColors: 'none', theme: 'contrast' },
   forced: { colorScheme: 'dark', forcedColors: 'active', theme: 'system' },
 };
+const MORE = { ...LOOKS, 'contrast-dark': { colorScheme: 'dark', forcedColors: 'none', theme: 'contrast' } };
 const SIZES = { desk: { width: 1280, height: 800 }, phone: { width: 320, height: 640 } };
 
 const DAY = 86_400_000; // ms
@@ -52,14 +53,14 @@ const undecided = new Set();
 let audits = 0;
 
 // inEveryLook has a look at a state of the page. sizes: names of those that it exists in.
-async function inEveryLook(name, sizes = Object.keys(SIZES)) {
+async function inEveryLook(name, sizes = Object.keys(SIZES), looks = LOOKS) {
   try {
     for (const size of sizes) {
       await page.setViewportSize(SIZES[size]);
       await frames();
       assert.deepEqual(await tooWide(page), [], `${name} on a ${size}`);
       assert.deepEqual(await tooSmall(page), [], `${name} on a ${size}`);
-      for (const look of Object.keys(LOOKS)) await inLook(`${name}-${size}-${look}`, LOOKS[look]);
+      for (const look of Object.keys(looks)) await inLook(`${name}-${size}-${look}`, looks[look]);
       await page.emulateMedia({ colorScheme: 'light', forcedColors: 'none' }); // a page that grows while colours are forced keeps their background
     }
     assert.deepEqual(await moving(page), [], `${name}: for those who asked for less motion`);
@@ -67,6 +68,9 @@ async function inEveryLook(name, sizes = Object.keys(SIZES)) {
     await page.setViewportSize(SIZES.desk);
   }
 }
+
+// glance is for what differs from another state in little: on a phone, in the look that most have, and where colours are forced.
+const glance = (name) => inEveryLook(name, ['phone'], { light: LOOKS.light, forced: LOOKS.forced });
 
 async function inLook(name, { theme, ...media }) {
   await page.emulateMedia(media);
@@ -86,7 +90,7 @@ const goTo = async (room) => {
 
 test('the login', async () => {
   await page.goto(alice.at);
-  await inEveryLook('login');
+  await inEveryLook('login', undefined, MORE);
   await page.locator('#user').fill('not allowed');
   await page.keyboard.press('Enter');
   await page.getByRole('alert').filter({ hasText: 'letters' }).waitFor();
@@ -128,15 +132,38 @@ test('a busy room: days, people, a divider, a whisper, a notice, a refused messa
   bob.room('busy').typing();
   await page.locator('#typing', { hasText: 'bob' }).waitFor();
   assert.ok(await page.locator('#messages .day').count() >= 3);
-  await inEveryLook('busy');
+  await inEveryLook('busy', undefined, MORE);
+  // The time of a message that follows is seen under the pointer, and with the focus of the keyboard.
+  const timeOf = (message) => message.locator('time').evaluate((e) => {
+    const { left, right } = e.getBoundingClientRect(), bubble = e.closest('.message').querySelector('.bubble').getBoundingClientRect();
+    return { color: getComputedStyle(e).color, beside: right <= bubble.left + 1 && left >= 0 };
+  });
   const second = page.locator('.message.follows', { hasText: 'And nobody else knows' });
-  for (const look of Object.keys(LOOKS)) { // the time of a message that follows is seen under the pointer
+  for (const look of Object.keys(LOOKS)) {
     await second.hover();
     await inLook(`hovered-${look}`, LOOKS[look]);
-    assert.notEqual(await second.locator('time').evaluate((e) => getComputedStyle(e).color), 'rgba(0, 0, 0, 0)');
+    assert.notEqual((await timeOf(second)).color, 'rgba(0, 0, 0, 0)');
   }
   await page.emulateMedia({ colorScheme: 'light', forcedColors: 'none' });
   await page.mouse.move(0, 0);
+  await alice.say('I have seen it.');
+  const long = `Somebody has to say what there is to be said, and that takes a while. ${'And so on. '.repeat(20)}`;
+  await alice.say(long);
+  await alice.saved(long);
+  const own = alice.message(long);
+  assert.ok(await own.evaluate((e) => e.matches('.mine.follows')));
+  for (const size of Object.values(SIZES)) {
+    await page.setViewportSize(size);
+    await alice.box.focus();
+    assert.equal((await timeOf(own)).color, 'rgba(0, 0, 0, 0)');
+    await page.keyboard.press('Shift+Tab'); // by keyboard, then the focus is seen
+    await own.focus();
+    const { color, beside } = await timeOf(own);
+    assert.notEqual(color, 'rgba(0, 0, 0, 0)');
+    assert.ok(beside, 'it covers nothing');
+  }
+  await inLook('focused', LOOKS.light);
+  await page.setViewportSize(SIZES.desk);
   await page.locator('.failed .drop').click();
 });
 
@@ -172,6 +199,35 @@ test('a direct room, with all the ticks', async () => {
   alice.outage = false;
 });
 
+test('at 400 % of a small window what one writes with stays in view, however long the draft is', async () => {
+  await alice.open('busy');
+  await alice.box.fill(Array.from({ length: 20 }, (_, i) => `line ${i}`).join('\n'));
+  await page.setViewportSize({ width: 320, height: 256 });
+  const seen = () => page.evaluate(() => {
+    const at = (id) => document.getElementById(id).getBoundingClientRect();
+    return { bottom: Math.max(at('send').bottom, at('text').bottom), height: innerHeight, log: at('log').height, title: at('title').top };
+  });
+  for (const banner of [false, true]) {
+    await page.evaluate((on) => {
+      document.getElementById('banner').classList.toggle('on', on);
+      document.getElementById('banner-text').textContent = on ? 'No connection. Messages are sent once it is back.' : '';
+    }, banner);
+    await frames();
+    const { bottom, height, log, title } = await seen();
+    assert.ok(bottom <= height && title >= 0, JSON.stringify(await seen()));
+    assert.ok(log >= (banner ? 0 : 64), `${log} px of the log`);
+    await shot(page, `tiny-${banner}`);
+  }
+  assert.deepEqual(await tooWide(page), []);
+  await page.evaluate(() => document.getElementById('banner').classList.remove('on'));
+  await alice.box.fill('/');
+  await page.getByRole('listbox').waitFor();
+  assert.ok(await page.getByRole('listbox').evaluate((e) => e.getBoundingClientRect().top >= 0), 'all commands are within reach');
+  await alice.box.press('Escape');
+  await alice.box.fill('');
+  await page.setViewportSize(SIZES.desk);
+});
+
 test('commands, emoji, settings', async () => {
   await alice.open('busy');
   await alice.box.pressSequentially('/');
@@ -186,6 +242,26 @@ test('commands, emoji, settings', async () => {
     await page.keyboard.press('Escape');
     await page.locator(`#${name}`).waitFor({ state: 'hidden' });
   }
+  await alice.context.grantPermissions(['notifications'], { origin: new URL(alice.at).origin });
+  await page.reload();
+  await alice.connected();
+  await page.locator('#open-settings').click();
+  await page.locator('#notify-ask').click();
+  await page.locator('#notify-state', { hasText: 'You are notified' }).waitFor();
+  await glance('notified');
+  await page.locator('#notify-ask').click();
+  await page.evaluate(() => Object.defineProperty(Notification, 'permission', { get: () => 'denied' }));
+  await page.locator('#notify-ask').click();
+  await page.locator('#notify-state', { hasText: 'does not allow' }).waitFor();
+  await glance('not-notified');
+  await page.keyboard.press('Escape');
+});
+
+test('the nodes of a cluster', async () => {
+  await page.goto(`${alice.at}cluster`);
+  await page.locator('#view').waitFor();
+  await inEveryLook('cluster', undefined, { light: LOOKS.light, dark: LOOKS.dark, forced: LOOKS.forced });
+  await goTo('busy');
 });
 
 test('the lists, as dialogs on a phone', async () => {
@@ -205,10 +281,12 @@ async function inEveryLookOfPhone(name) {
 
 test('further up, with new messages below', async () => {
   await goTo('random');
-  await saidBy(bob, 'random', ...Array.from({ length: 30 }, (_, i) => `more ${i}`));
-  await alice.message('more 29').waitFor();
+  await saidBy(bob, 'random', ...Array.from({ length: 60 }, (_, i) => `more ${i}`));
+  await alice.message('more 59').waitFor();
   await alice.scroll(-2_000);
   await until(async () => await alice.log.getAttribute('aria-live') === 'off', 'scrolled up');
+  await page.locator('#newer', { hasText: 'To the end' }).waitFor();
+  await glance('to-the-end');
   await saidBy(bob, 'random', 'news');
   await page.locator('#newer', { hasText: '1 new' }).waitFor();
   await inEveryLook('newer');
@@ -226,10 +304,64 @@ test('a room that is not open, and no connection', async () => {
   for (const text of ['Can anybody read this?', 'A longer one, that waits until there is a connection again, whenever that may be.']) await alice.say(text);
   await alice.message('A longer one').and(page.locator('[data-state=waiting]')).waitFor();
   await inEveryLook('disconnected');
+  await alice.context.setOffline(true);
+  await alice.is('offline');
+  await glance('offline');
+  await alice.context.setOffline(false);
   wire.refuse = false;
   await page.locator('#banner-try').click({ timeout: 1_000 }).catch(() => {});
   await alice.connected();
+  gate.close(4503);
+  await alice.banner.getByText('removed').waitFor();
+  await glance('kicked');
+  gate.back = () => false; // nobody answers
+  await page.goto(alice.at);
+  await alice.banner.getByText('Connecting').waitFor({ timeout: 20_000 });
+  await glance('connecting');
+  gate.back = () => true;
+  await page.reload();
+  await alice.connected();
   alice.outage = false;
+});
+
+test('in German, whose words are longer, nothing sticks out of a phone', async () => {
+  const dora = await w.person('dora', { at: wire.url, locale: 'de-DE', viewport: SIZES.phone });
+  const german = dora.page;
+  const fits = async (what) => {
+    await shot(german, `german-${what}`);
+    assert.deepEqual(await tooWide(german), [], what);
+    assert.deepEqual(await tooSmall(german), [], what);
+  };
+  await german.goto(dora.at);
+  await fits('login');
+  await dora.logIn('?room=busy');
+  await dora.message('resize the window').waitFor();
+  await dora.say('/shurg');
+  await german.locator('.failed .why').waitFor();
+  await fits('busy');
+  await german.locator('.failed .drop').click();
+  for (const [opener, panel] of [['#open-side', '#side.open'], ['#open-people', '#people.open']]) {
+    await german.locator(opener).click();
+    await german.locator(panel).waitFor();
+    await fits(panel);
+    if (panel === '#side.open') {
+      await german.locator('#open-settings').click();
+      await german.locator('#settings').waitFor();
+      await fits('settings');
+      await german.keyboard.press('Escape');
+    }
+    await german.keyboard.press('Escape');
+    await german.locator(panel).waitFor({ state: 'detached' });
+  }
+  dora.outage = true;
+  wire.refuse = true;
+  wire.cut();
+  await dora.banner.getByText('Keine Verbindung.').waitFor();
+  await fits('banner');
+  wire.refuse = false;
+  await dora.context.close();
+  await page.locator('#banner-try').click({ timeout: 1_000 }).catch(() => {});
+  await alice.connected();
 });
 
 test('replaced by another tab', async () => {
@@ -240,6 +372,42 @@ test('replaced by another tab', async () => {
   await page.getByRole('dialog').waitFor();
   await inEveryLook('replaced');
   await copy.page.close();
+  await page.getByRole('dialog').getByRole('button', { name: 'Use here' }).click();
+  await alice.connected();
+});
+
+test('a login that somebody else has used', async () => {
+  await page.evaluate(() => new BroadcastChannel('gohub-chat').postMessage('token_reused'));
+  await page.getByRole('dialog', { name: 'Your login was ended' }).waitFor();
+  await glance('reused');
+});
+
+test('as the server sends it: a page, and the frame before the login is renewed', async () => {
+  // axe needs scripts, which a page without them has none of: those of the page do not come, and what is in <noscript> is only measured.
+  for (const javaScriptEnabled of [true, false]) {
+    const nell = await w.person('nell', { javaScriptEnabled, reducedMotion: 'reduce', viewport: SIZES.phone });
+    nell.outage = true; // the browser reports what does not come
+    const look = async (name) => {
+      if (javaScriptEnabled) return glance(name);
+      await shot(page, `${name}-noscript`);
+      assert.deepEqual(await tooWide(page), [], name);
+      assert.deepEqual(await tooSmall(page), [], name);
+    };
+    ({ page } = nell);
+    await page.route(/\.js$/, (route) => route.abort());
+    await page.goto(nell.at);
+    await page.getByLabel('Your name').fill('nell');
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await nell.titled('general');
+    await look('sent');
+    const access = (await nell.context.cookies()).find(({ name, httpOnly }) => httpOnly && !name.endsWith('-refresh'));
+    await nell.context.clearCookies({ name: access.name });
+    await page.reload();
+    await page.locator('#subtitle', { hasText: '…' }).waitFor();
+    await look('frame');
+    await nell.context.close();
+  }
+  ({ page } = alice);
 });
 
 test('nothing was left undecided', () => {

@@ -144,6 +144,22 @@ test('each day has a heading, in the same words from server and script, and mess
   await alice.page.locator('#messages .day', { hasText: 'Today' }).waitFor();
 });
 
+test('at midnight today becomes yesterday, in a page that nobody touches', async () => {
+  const mia = await w.person('mia', { timezoneId: 'UTC' });
+  const { page } = mia;
+  await page.clock.install();
+  await mia.logIn('?room=days');
+  await mia.message('and today').waitFor();
+  const last = page.locator('#messages .day').last();
+  assert.equal(await last.textContent(), 'Today');
+  assert.match(await mia.entry('days').locator('.when').textContent(), /^\d\d:\d\d$/);
+  mia.outage = true; // for the page's clock nobody has said anything for a long time
+  await page.clock.fastForward(DAY - Date.now() % DAY + 61_000);
+  await last.filter({ hasText: 'Yesterday' }).waitFor();
+  await mia.entry('days').locator('.when', { hasText: /[A-Z]/ }).waitFor();
+  await mia.context.close();
+});
+
 test('scrolling up goes through the whole room, and nothing moves under the eyes', async () => {
   await alice.page.goto(alice.at + '?room=long');
   await alice.connected();
@@ -200,10 +216,21 @@ test('on a tall screen, too, history comes for who scrolls, and stops with them'
       assert.ok(asked - before <= 4, `${asked - before} pages for one turn`);
     }
     assert.ok(asked > before, 'more comes');
+    const missing = await tall.messages.last().evaluate((m) => document.getElementById('log').getBoundingClientRect().bottom - m.getBoundingClientRect().bottom);
+    assert.ok(missing < 20, `${missing} px of what is in view have been let go`);
   }
   assert.ok(await tall.messages.count() < 400, `${await tall.messages.count()}`);
   await tall.context.close();
 });
+
+// rest waits until the wheel has come to rest, and gives what is at the top then.
+async function rest() {
+  for (let was, now; ; was = now) {
+    await frames(alice);
+    now = await top(alice);
+    if (was?.y === now.y && was.seq === now.seq) return now;
+  }
+}
 
 test('and down again, to the end', async () => {
   await alice.page.locator('#newer', { hasText: 'To the end' }).click();
@@ -218,16 +245,12 @@ test('who reads further up is told of new messages, and not moved', async () => 
   await alice.scroll(-900);
   await until(async () => await bottom(alice) > 500, 'scrolled up');
   await until(async () => await log.getAttribute('aria-live') === 'off', 'what comes is not read out');
-  let before, was;
-  do { // until the wheel has come to rest
-    was = before?.y;
-    await frames(alice);
-    before = await top(alice);
-  } while (was !== before.y);
+  const before = await rest();
   await saidBy(bob, 'long', 'one more', 'two more');
   const pill = page.getByRole('button', { name: '2 new messages, go to the end' });
   await pill.waitFor();
   assert.equal(await pill.textContent(), '2 new ↓');
+  await page.locator('#status', { hasText: /^[12] new messages? below$/ }).waitFor({ state: 'attached' }); // 2, or 1 and nothing more for a while
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 700))); // for half a second it is quiet anyhow
   assert.equal(await log.getAttribute('aria-live'), 'off', 'what comes below is not read out');
   const y = await yOf(alice, before.seq);
@@ -305,8 +328,7 @@ test('what nobody looks at does not pile up, and nothing of it is missed', async
   // The same, with the reader further up, who stays where they are.
   await alice.scroll(-900);
   await until(async () => await bottom(alice) > 500, 'scrolled up');
-  await frames(alice);
-  const before = await top(alice);
+  const before = await rest();
   await undrawn();
   await saidBy(bob, 'random', ...lines(1_201, 1_800));
   await alice.entry('random').locator('.preview', { hasText: 'line 1800 of many' }).waitFor();

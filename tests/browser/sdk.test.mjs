@@ -70,6 +70,9 @@ const said = [];
 
 test('a page of 60 lines without any build chats', async (t) => {
   const { wire, context, other } = await world(t);
+  const source = await (await fetch(new URL('/?user=alice', wire.url))).text();
+  assert.ok(source.trimEnd().split('\n').length <= 60, source);
+  assert.deepEqual([...source.matchAll(/\bsrc="/g)], [], 'all of it');
   const alice = await open(context, wire.url, 'alice');
   const bob = await open(other, wire.url, 'bob');
   await alice.fill('#text', 'h');

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { shot, until, world } from './chat.mjs';
+import { saidBy, shot, until, world } from './chat.mjs';
 
 let w, alice, bob;
 
@@ -157,6 +157,75 @@ test('two tabs log out together; another browser of the same user stays', async 
   await elsewhere.say('still here');
   await elsewhere.saved('still here');
   await elsewhere.context.close();
+});
+
+test('notifications are for who asked for them, while nobody looks', async () => {
+  const nora = await w.person('nora');
+  const { page } = nora;
+  await page.addInitScript(() => {
+    window.asked = 0;
+    window.told = [];
+    window.Notification = class {
+      static permission = 'default';
+      static requestPermission() {
+        window.asked++;
+        return Promise.resolve(this.permission = 'granted');
+      }
+      constructor(title, { body, tag }) {
+        window.told.push({ title, body, tag });
+        this.close = () => {
+          window.told = window.told.filter((n) => n.tag !== tag);
+          this.onclose?.();
+        };
+      }
+    };
+    for (const [name, of] of [['hidden', () => !!window.away], ['visibilityState', () => (window.away ? 'hidden' : 'visible')]]) Object.defineProperty(document, name, { get: of });
+  });
+  await nora.logIn();
+  const look = (away) => page.evaluate((away) => {
+    window.away = away;
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, away);
+  const told = () => page.evaluate(() => window.told.map(({ title, body }) => `${title}: ${body}`));
+  const bot = await w.bot('nick');
+  // says waits until the page has what somebody says.
+  const says = async (room, text) => {
+    await saidBy(bot, room, text);
+    await nora.entry(room).locator('.preview', { hasText: text }).waitFor();
+  };
+  const ask = async () => {
+    await page.locator('#open-settings').click();
+    await page.locator('#notify-ask').click();
+    await page.locator('#notify-state').filter({ hasText: /You are notified|Notifications are off/ }).waitFor();
+    await page.keyboard.press('Escape');
+  };
+
+  await look(true);
+  await says('general', 'before anybody asked');
+  assert.deepEqual(await told(), []);
+  assert.equal(await page.evaluate(() => window.asked), 0, 'nobody is asked unasked');
+  await page.evaluate(() => (Notification.permission = 'granted')); // to another user of this browser
+  await says('general', 'to another user');
+  assert.deepEqual(await told(), []);
+  await page.evaluate(() => (Notification.permission = 'default'));
+  await look(false);
+  await ask();
+  assert.equal(await page.evaluate(() => window.asked), 1);
+
+  await says('general', 'while she reads');
+  await says('random', 'beside what she reads');
+  assert.deepEqual(await told(), []);
+  await look(true);
+  await says('general', 'and now');
+  await says('random', 'over there, too');
+  assert.deepEqual(await told(), ['nick in #general: and now', 'nick in #random: over there, too']);
+  await look(false);
+  await until(async () => String(await told()) === 'nick in #random: over there, too', 'what is read is gone');
+  await ask();
+  await look(true);
+  await says('general', 'after all');
+  assert.deepEqual(await told(), ['nick in #random: over there, too'], 'they are turned off');
+  await nora.context.close();
 });
 
 // left is what a browser keeps of a user's words.

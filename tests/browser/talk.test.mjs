@@ -262,6 +262,41 @@ for (const [closed, shown] of [[['general'], 'random'], [['general', 'random'], 
   });
 }
 
+for (const [why, count] of [['that is too large to be listed', 1_500], ['that does not tell who is there', 3]]) {
+  test(`a room ${why} has its own count and people, not those of the room before`, async () => {
+    const hans = await w.person('hans');
+    const gate = await hans.gate();
+    const asked = [];
+    gate.out = (frame) => {
+      if (frame.type !== 'presence') return true;
+      asked.push(frame.room);
+      if (frame.room !== 'random') return true;
+      gate.say({ type: 'error', ref: frame.ref, room: frame.room, code: 'forbidden', message: 'no' });
+      return false;
+    };
+    gate.back = (frame) => {
+      if (frame.room !== 'random' || !['joined', 'members'].includes(frame.type) || frame.members === count) return true;
+      if (frame.type === 'joined') gate.say({ ...frame, members: count });
+      return false;
+    };
+    await hans.logIn();
+    await hans.member('alice').and(hans.page.locator(':not(.away)')).waitFor();
+    await hans.open('random');
+    await hans.page.locator('#subtitle', { hasText: `${count.toLocaleString('en')} people here` }).waitFor();
+    assert.equal(await hans.page.locator('#count').textContent(), count.toLocaleString('en'));
+    await saidBy(await w.bot('ida'), 'random', 'who is here?');
+    await hans.member('ida').waitFor();
+    const listed = await hans.page.locator('#members .person').evaluateAll((all) => all.map((e) => e.dataset.user));
+    assert.ok(listed[0] === 'hans' && !listed.includes('alice'), `${listed}: oneself, and who wrote here`);
+    await hans.member('ida').locator('.avatar:not(.dot)').waitFor(); // nobody knows whether she is there
+    assert.equal(await hans.page.locator('#members .away').count(), 0);
+    assert.equal(asked.includes('random'), count < 1_000, 'nobody asks for a list without an end');
+    await hans.open('general');
+    await hans.member('alice').and(hans.page.locator(':not(.away)')).waitFor();
+    await hans.context.close();
+  });
+}
+
 test('slash commands: rewritten, answered, taken elsewhere', async () => {
   await alice.open('general');
   await bob.open('general');

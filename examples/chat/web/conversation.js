@@ -21,7 +21,9 @@ export const directWith = (me, user) => `@${[me, user].sort().join(',')}`;
 export class Conversation {
   timeline = new Timeline();
   marks = new Map(); // user → {delivered, seen}
-  members = new Set();
+  members = new Set(); // who is there,
+  complete = false; // if that is known;
+  many = false; // there are too many to be listed
   names = new Map(); // what the server calls them
   typing = [];
   seen = 0; // seq up to which we have read
@@ -32,6 +34,8 @@ export class Conversation {
   #begun = false; // the newest page is here
   #primed = undefined;
   #loading = undefined;
+  #asking = undefined; // for who is there
+  #over = false;
 
   // reading tells whether a new message is read as it comes.
   constructor(client, name, me, reading) {
@@ -52,11 +56,12 @@ export class Conversation {
         this.typing = users.filter((user) => user !== me);
         emit('typing', this);
       }),
-      room.on('joined', () => this.loadPeople()),
+      room.on('joined', () => emit('joined', this)),
       room.on('members', ({ joined, left, count }) => {
+        if (!this.complete && !(this.many && count <= PEOPLE)) return emit('people', this);
         for (const user of joined) this.members.add(user);
         for (const user of left) this.members.delete(user);
-        if (count !== this.members.size && count <= PEOPLE) this.loadPeople();
+        if (count !== this.members.size) this.loadPeople();
         else emit('people', this);
       }),
     ];
@@ -64,6 +69,7 @@ export class Conversation {
 
   // end has it hear nothing more: the room is left.
   end() {
+    this.#over = true;
     for (const undo of this.undo) undo();
   }
 
@@ -77,7 +83,7 @@ export class Conversation {
 
   // online tells whether the other one of a direct room is there.
   get online() {
-    return this.members.has(this.other) || (this.other !== this.me && this.room.joined && this.room.members > 1);
+    return this.other !== this.me && this.room.joined && this.count > 1;
   }
 
   #message(message) {
@@ -85,7 +91,7 @@ export class Conversation {
     this.timeline.live({ ...message });
     this.note(message);
     if (message.sender !== this.me) {
-      if (this.other !== undefined) this.room.delivered();
+      if (this.other !== undefined && message.seq > this.seen) this.room.delivered(); // else it has been told more than that
       if (this.counted && this.unread === 1 && !this.reading(this)) this.divider = this.seen || undefined;
       if (!known) emit('message', this, message);
       emit('unread', this);
@@ -170,7 +176,7 @@ export class Conversation {
 
   async #begin() {
     const first = this.timeline.first?.seq ?? Infinity;
-    const page = await this.room.history({ limit: FIRST });
+    const page = await this.#ask('history', { limit: FIRST });
     if (this.timeline.newer) return; // its end is not on screen any more
     this.#take(page);
     if ((page.messages[0]?.seq ?? 0) <= first) this.timeline.more = page.more;
@@ -193,7 +199,7 @@ export class Conversation {
   #load(bounds, fits, then) {
     this.#loading ??= (async () => {
       try {
-        const page = await this.room.history({ limit: PAGE, ...bounds });
+        const page = await this.#ask('history', { limit: PAGE, ...bounds });
         if (!fits()) return;
         this.#take(page);
         then(page);
@@ -257,15 +263,40 @@ export class Conversation {
     }
   }
 
+  // loadPeople asks who is there. Of the answers that are on their way the newest counts.
   async loadPeople() {
-    if (this.count > PEOPLE) return emit('people', this);
+    if (this.count > PEOPLE) return this.forgetPeople(true);
+    const asking = (this.#asking = this.#ask('presence'));
     try {
-      const { users } = await this.room.presence();
+      const { users } = await asking;
+      if (asking !== this.#asking) return;
       this.members = new Set(users.map(({ user }) => user));
+      Object.assign(this, { complete: true, many: false });
       for (const { user, name } of users) this.names.set(user, name);
     } catch {
-      return; // left
+      // The room is left, or it is not for us to know.
     }
     emit('people', this);
+  }
+
+  // forgetPeople is for where nobody looks: members who come and go are not told apart from those who have come back.
+  forgetPeople(many = false) {
+    this.#asking = undefined;
+    this.members.clear();
+    Object.assign(this, { complete: false, many });
+    emit('people', this);
+  }
+
+  // #ask asks the server, and again where it has too much to do; but not once the room is left, for that would join it.
+  async #ask(what, options) {
+    for (;;) {
+      try {
+        return await this.room[what](options);
+      } catch (err) {
+        if (err.retryMs === undefined || this.#over) throw err;
+        await new Promise((resolve) => setTimeout(resolve, err.retryMs));
+        if (this.#over) throw err;
+      }
+    }
   }
 }

@@ -3,6 +3,7 @@
 //   message  (conversation, message)  one of others has just come
 //   changed  (conversation)           its messages are others than before
 //   marks    (conversation)           somebody has got further in reading
+//   joined   (conversation)           on this connection
 //   people   (conversation)           who is there
 //   typing   (conversation)
 //   unread   (conversation)           how many are unread, up to where is read

@@ -34,6 +34,18 @@ export const dateAndTime = (ms) => full.format(ms);
 
 // midnight is the beginning of a day of the reader's.
 export const midnight = (ms) => new Date(ms).setHours(0, 0, 0, 0);
+
+// atMidnight has work done whenever another day has begun. A machine that has slept is late.
+export function atMidnight(work) {
+  const tomorrow = new Date().setHours(24, 0, 0, 0);
+  const look = () => {
+    if (Date.now() < tomorrow) return setTimeout(look, Math.min(tomorrow - Date.now(), 60_000));
+    work();
+    atMidnight(work);
+  };
+  look();
+}
+
 const daysAgo = (ms) => Math.round((midnight(Date.now()) - midnight(ms)) / 86_400_000);
 
 // day is the heading of a day in the log.

@@ -4,7 +4,7 @@
 import { mostHere } from './conversation.js';
 import { $, arrange, frame, fromTemplate, oncePerFrame, rove, setText } from './dom.js';
 import { on } from './events.js';
-import { boot, dateAndTime, day, t } from './i18n.js';
+import { atMidnight, boot, dateAndTime, day, t } from './i18n.js';
 import { dayOf, isNotice, paint, paintOnce, stateOf, timeOf } from './message.js';
 import * as scroll from './scroll.js';
 
@@ -51,6 +51,7 @@ export function startLog() {
       redraw();
     });
   }
+  atMidnight(() => days.forEach(nameDay)); // what was today is yesterday
   scroll.startScroll();
 }
 
@@ -166,8 +167,12 @@ function elementsOf(conversation, messages) {
 function dayHeading(midnight) {
   let e = days.get(midnight);
   if (!e) days.set(midnight, (e = fromTemplate('day')));
+  nameDay(e, midnight);
+  return e;
+}
+
+function nameDay(e, midnight) {
   const heading = e.querySelector('time');
   heading.dateTime = new Date(midnight - 60_000 * new Date(midnight).getTimezoneOffset()).toISOString().slice(0, 10);
   setText(heading, day(midnight));
-  return e;
 }

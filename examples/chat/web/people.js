@@ -9,6 +9,8 @@ import { all, openDirect, roomUrl } from './rooms.js';
 
 const items = new Map(); // user → element
 let stop;
+let listed; // whose people are in the list
+let rendered; // the same, as long as it is the server's
 
 export function startPeople() {
   stop = rove($('members'), 'a', { vertical: true });
@@ -21,28 +23,44 @@ export function startPeople() {
   });
   on('people', repaint);
   on('changed', (c) => c === conversation() && repaint());
-  on('open', (c, before) => c !== before && repaint());
+  on('open', (c, before) => {
+    if (!before) listed = rendered = c;
+    if (c !== before) repaint();
+    if (c !== before && c.room.joined && !c.complete) c.loadPeople();
+  });
+  on('joined', (c) => (isWatched(c) ? c.loadPeople() : c.forgetPeople()));
   on('typing', paintTyping);
   on('open', paintTyping);
 }
+
+// isWatched tells of which rooms we want to know who is there: with a question for each of them a page that opens, or a
+// connection that comes back, would be beyond the limit of frames. In the first room is everybody to whom it is open.
+const isWatched = (c) => c === conversation() || c.name === boot.presets[0];
 
 const isOnline = (user) => [...all.values()].some((c) => c.members.has(user) || (c.other === user && c.online));
 
 const repaint = oncePerFrame(() => {
   const c = conversation();
   if (!c) return;
-  const here = [...c.members].sort();
-  if (here.length === 0) return; // nobody has told us yet
-  const gone = new Set(c.timeline.messages.map((m) => m.sender));
-  if (c.other !== undefined) gone.add(c.other);
-  for (const user of here) gone.delete(user);
-  arrange($('members'), [...here.map((user) => paint(c, user, true)), ...[...gone].sort().map((user) => paint(c, user, isOnline(user)))]);
-  for (const user of items.keys()) if (!c.members.has(user) && !gone.has(user)) items.delete(user);
+  const { joined } = c.room;
+  if (joined || c !== listed) {
+    setText($('count'), joined ? number(c.count) : '');
+    setText($('subtitle'), !joined ? '…' : c.other === undefined ? t('room.people', { n: c.count }) : isOnline(c.other) ? t('presence.online') : t('presence.away'));
+  }
+  if (c === rendered && !c.complete && !c.many) return; // it is being asked for
+  rendered = undefined;
+  listed = c;
+  const here = c.complete ? [...c.members].sort() : [c.me];
+  const others = new Set(c.timeline.messages.map((m) => m.sender));
+  if (c.other !== undefined) others.add(c.other);
+  for (const user of here) others.delete(user);
+  const isHere = (user) => isOnline(user) || (c.complete ? false : undefined);
+  arrange($('members'), [...here.map((user) => paint(c, user, true)), ...[...others].sort().map((user) => paint(c, user, isHere(user)))]);
+  for (const user of items.keys()) if (!here.includes(user) && !others.has(user)) items.delete(user);
   stop();
-  setText($('count'), number(c.count));
-  setText($('subtitle'), c.other === undefined ? t('room.people', { n: c.count }) : isOnline(c.other) ? t('presence.online') : t('presence.away'));
 });
 
+// online: undefined where nobody knows.
 function paint(c, user, online) {
   let e = items.get(user);
   if (!e) {
@@ -57,9 +75,10 @@ function paint(c, user, online) {
   const name = e.querySelector('.name');
   setText(name, c.names.get(user) || user);
   name.title = name.textContent; // it may be cut
-  setText(e.querySelector('.presence'), online ? t('people.online') : t('people.away'));
-  e.classList.toggle('away', !online);
-  e.querySelector('.avatar').classList.toggle('online', online);
+  setText(e.querySelector('.presence'), online === undefined ? '' : online ? t('people.online') : t('people.away'));
+  e.classList.toggle('away', online === false);
+  e.querySelector('.avatar').classList.toggle('dot', online !== undefined);
+  e.querySelector('.avatar').classList.toggle('online', online === true);
   return e;
 }
 

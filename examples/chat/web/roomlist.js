@@ -2,7 +2,7 @@
 
 import { $, element, fromTemplate, paintAvatar, rove, setText, soon } from './dom.js';
 import { on } from './events.js';
-import { boot, t, when } from './i18n.js';
+import { atMidnight, boot, t, when } from './i18n.js';
 import { isTold, wordsOf } from './message.js';
 import { all, isPreset, open, roomUrl, upTo } from './rooms.js';
 
@@ -21,6 +21,7 @@ export function startList() {
   on('changed', paintSoon);
   on('unread', paintSoon);
   on('people', () => all.forEach(paintSoon));
+  atMidnight(() => all.forEach(paintHead));
   on('open', (c, before) => {
     before?.item.querySelector('a').removeAttribute('aria-current');
     const link = c.item.querySelector('a');
@@ -41,8 +42,7 @@ export function add(c) {
   c.parts = { avatar: part('avatar'), name: part('name'), badge: part('badge'), unread: part('unread'), preview: part('preview') };
   c.parts.when = element('time', 'when soft small');
   c.parts.name.after(c.parts.when);
-  const head = Number(c.item.dataset.head);
-  if (head) paintWhen(c, head);
+  paintHead(c);
   if (found) return;
   c.item.dataset.room = c.name;
   c.item.querySelector('a').href = roomUrl(c.name);
@@ -89,6 +89,11 @@ function paint(c) {
   setText(parts.unread, unread ? t('rooms.unread', { n: unread }) : '');
   c.item.classList.toggle('has-unread', unread > 0);
   if (c.other !== undefined) parts.avatar.classList.toggle('online', c.online);
+}
+
+function paintHead(c) {
+  const head = Number(c.item.dataset.head);
+  if (head) paintWhen(c, head);
 }
 
 function paintWhen({ parts }, seq) {

@@ -2,12 +2,13 @@
 // stay by themselves, and negative above. Whoever reads further up keeps the line they read, whatever comes or goes.
 // Read first, then write: the browser lays out once a frame.
 
-import { $, setText } from './dom.js';
+import { $, announce, setText } from './dom.js';
 import { on } from './events.js';
 import { t } from './i18n.js';
 import { conversation, isPartial } from './log.js';
 
 const NEAR = 48; // px to the end that count as being there
+const CALM = 10_000; // ms between two times that a reader further up is told of new messages below
 const log = $('log');
 const list = $('messages');
 
@@ -130,11 +131,26 @@ function paintPill() {
   if (!c) return;
   const away = !atEnd && (c.unread > 0 || c.timeline.newer || distance() > 2 * log.clientHeight);
   $('newer').hidden = !away;
+  const n = away ? c.unread : 0;
+  tell(c, n);
   if (!away) return;
-  const n = c.unread;
   setText($('newer'), n ? t('log.newer', { n }) : t('log.bottom'));
   if (n) $('newer').setAttribute('aria-label', t('log.newer.label', { n }));
   else $('newer').removeAttribute('aria-label');
+}
+
+// tell says aloud that there are more new messages below: not each of them, for they are not what is being read.
+let told = { n: 0 };
+let calm = 0;
+function tell(c, n) {
+  if (c !== told.of || n < told.n) told = { of: c, n: 0 };
+  if (n <= told.n || calm) return;
+  told.n = n;
+  announce(t('log.newer.told', { n }), 'newer');
+  calm = setTimeout(() => {
+    calm = 0;
+    paintPill();
+  }, CALM);
 }
 
 // quiet has nothing read out for a moment: whole pages come.
