@@ -187,7 +187,7 @@ func (a *Authenticator) Verify(ctx context.Context, token string) (gohub.Identit
 	if refusal != nil {
 		return gohub.Identity{}, refusal
 	}
-	who, err := a.identity(claims)
+	who, err := a.identity(ctx, claims)
 	if err != nil {
 		return gohub.Identity{}, err
 	}

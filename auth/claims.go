@@ -34,7 +34,7 @@ func (n ClaimNames) resolve() ClaimNames {
 }
 
 // identity makes an identity of a good token's claims.
-func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) {
+func (a *Authenticator) identity(ctx context.Context, claims map[string]any) (gohub.Identity, error) {
 	n, who := a.cfg.Claims, gohub.Identity{}
 	for _, f := range []struct {
 		claim string
@@ -54,7 +54,7 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 		// a user would be one of another tenant.
 		s, ok := v.(string)
 		if !ok {
-			a.warn("a claim is no string", "claim", f.claim)
+			a.warn(ctx, "a claim is no string", "claim", f.claim)
 			return who, errClaims
 		}
 		*f.to = s
@@ -62,7 +62,7 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 	if v, has := claims[n.Rooms]; has && n.Rooms != "" {
 		rooms, ok := stringsOf(v)
 		if !ok {
-			a.warn("a claim is no list of strings", "claim", n.Rooms)
+			a.warn(ctx, "a claim is no list of strings", "claim", n.Rooms)
 			return who, errClaims
 		}
 		who.Rooms = rooms
@@ -80,12 +80,12 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 			if e, ok := errors.AsType[*gohub.Error](err); ok && e != nil {
 				return who, e
 			}
-			a.warn("Config.Map has refused it", "err", err)
+			a.warn(ctx, "Config.Map has refused it", "err", err)
 			return who, errClaims
 		}
 	}
 	if !wire.ValidUser(who.User) {
-		a.warn("its user id cannot be: 1-63 of A-Z a-z 0-9 . _ : - are allowed, so Config.Map must make one", "claim", n.User)
+		a.warn(ctx, "its user id cannot be: 1-63 of A-Z a-z 0-9 . _ : - are allowed, so Config.Map must make one", "claim", n.User)
 		return who, errUser
 	}
 	return who, nil
@@ -93,9 +93,9 @@ func (a *Authenticator) identity(claims map[string]any) (gohub.Identity, error) 
 
 // warn tells of a good token that cannot be used. Who has one can bring it as
 // often as they like, so it is a warning once a second, and else for debugging.
-func (a *Authenticator) warn(why string, args ...any) {
+func (a *Authenticator) warn(ctx context.Context, why string, args ...any) {
 	args = append([]any{"why", why}, args...)
-	a.cfg.Logger.Log(context.Background(), a.warned.At(slog.LevelWarn), "a good token cannot be used", args...)
+	a.cfg.Logger.Log(ctx, a.warned.At(slog.LevelWarn), "a good token cannot be used", args...)
 }
 
 func stringsOf(v any) ([]string, bool) {

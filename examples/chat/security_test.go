@@ -47,7 +47,7 @@ func TestSlowAndLargeHeaders(t *testing.T) {
 		assert.LessOrEqual(t, server.ReadHeaderTimeout, 10*time.Second)
 		server.ReadHeaderTimeout /= 100
 		_, err := dial(server, says).Read(make([]byte, 1))
-		assert.ErrorIs(t, err, io.EOF)
+		require.ErrorIs(t, err, io.EOF)
 	}
 	large := dial(testApp(t, config{}).server(nil), begins+strings.Repeat("x", 32<<10)+"\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(large), nil)
