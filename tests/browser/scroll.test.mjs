@@ -20,5 +20,5 @@ test(`${MESSAGES} messages scroll nearly as lightly as a page without a script, 
   assert.ok(ours.added > 0 && ours.added <= 10, `${ours.added} elements at once: a page comes in parts\n${figures}`);
   assert.ok(ours.mine > 0, 'own messages, which have more in them, are among them');
   assert.equal(ours.layers, 0, 'elements in messages that are layers of their own, which every frame goes through');
-  assert.ok(ours.longest <= 3 * Math.max(floor.longest, 50), figures);
+  assert.ok(ours.longest <= 2 * Math.max(floor.longest, 50), figures);
 });
