@@ -235,6 +235,7 @@ func (c *Client) hangUp(err error) {
 // may take its time.
 func (c *Client) end() {
 	c.ended.Store(true)
+	pace.Yield() // many may end at once
 	c.mu.Lock()
 	rooms := c.rooms
 	c.rooms = nil
