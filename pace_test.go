@@ -3,7 +3,9 @@ package gohub_test
 import (
 	"fmt"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,4 +30,32 @@ func TestFanOutMakesRoom(t *testing.T) {
 	}
 	// What is read late is read after 10 ms by the runtime itself, which a busy machine may take.
 	assert.True(t, pacetest.Heard(t, func() { gohub.FanOut(hub, gohub.RoomID{Name: "large"}) }))
+}
+
+// Nor until many sessions have ended.
+func TestEndsMakeRoom(t *testing.T) {
+	const many, tries = 50, 9 // as often as Heard tries
+	var closed sync.WaitGroup
+	hub, err := gohub.New(gohub.Config{
+		Authenticator: gohub.AuthenticatorFunc(byQuery),
+		Observer: gohub.Observer{SessionClosed: func(*gohub.Client, gohub.SessionEnd) {
+			for began := time.Now(); time.Since(began) < 50*time.Microsecond; {
+			}
+			closed.Done()
+		}},
+	})
+	require.NoError(t, err)
+	srv := httptest.NewServer(hub.Handler())
+	defer srv.Close()
+	defer func() { require.NoError(t, hub.Shutdown(t.Context())) }()
+	for i := range many * tries {
+		defer rawDial(t, srv.Listener.Addr().String(), fmt.Sprintf("u%d", i/many)).Close()
+	}
+	next := 0
+	assert.True(t, pacetest.Heard(t, func() {
+		closed.Add(many)
+		hub.Kick("", fmt.Sprintf("u%d", next), "")
+		next++
+		closed.Wait()
+	}))
 }
