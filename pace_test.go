@@ -22,7 +22,7 @@ func TestFanOutMakesRoom(t *testing.T) {
 	srv := httptest.NewServer(hub.Handler())
 	defer srv.Close()
 	defer func() { require.NoError(t, hub.Shutdown(t.Context())) }()
-	for i := range 200 {
+	for i := range 600 {
 		c := rawDial(t, srv.Listener.Addr().String(), fmt.Sprintf("u%d", i))
 		defer c.Close()
 		rawSend(t, c, []byte(`{"type":"join","room":"large"}`))
