@@ -46,6 +46,8 @@ type settings struct {
 	report    string
 	account   string
 	resume    bool
+	anew      bool
+	quick     bool
 	within    time.Duration // 0: as long as it takes
 	began     time.Time
 	window    time.Duration
@@ -63,6 +65,7 @@ type record struct {
 	Noise    float64    `json:"noise"`        // share of the machine that others used
 	Noisy    bool       `json:"noisy"`        // above the limit in every attempt; the quietest is kept
 	Error    string     `json:"error,omitempty"`
+	Failed   []string   `json:"failed,omitempty"` // what earlier attempts failed with
 	Run      result.Run `json:"run"`
 }
 
@@ -82,7 +85,7 @@ func parse() settings {
 	scenarios := flag.String("scenario", strings.Join(names(floorPlans), ","), "which, in order; \"peers\": "+strings.Join(names(peerPlans), ","))
 	only := flag.String("servers", "", "only these, in order; default: each scenario's own")
 	flag.IntVar(&s.rounds, "rounds", 5, "rounds of every server in turn")
-	quick := flag.Bool("quick", false, "one short round: does it run at all")
+	flag.BoolVar(&s.quick, "quick", false, "one short round: does it run at all")
 	flag.IntVar(&s.retries, "retries", 3, "times a noisy run is repeated")
 	flag.Float64Var(&s.noise, "noise", 0.10, "share of the machine's CPU that others may use in a window")
 	flag.DurationVar(&s.patience, "patience", 20*time.Second, "wait before each run for the machine to fall quiet, at most")
@@ -102,6 +105,7 @@ func parse() settings {
 	flag.StringVar(&s.account, "account", "", "directory for an account of how far gohub is from the floor and why, a table and flame graphs; nothing else is run, and the profiles are kept only where -profile says")
 	flag.StringVar(&s.out, "o", "", "file for all results as JSON; rounds that are in it already are kept, and these come after them")
 	flag.BoolVar(&s.resume, "resume", false, "the rounds in -o count among -rounds: the same command goes on where it was stopped, with the same build of gohub")
+	flag.BoolVar(&s.anew, "anew", false, "the rounds in -o of the scenarios that are run are dropped first")
 	flag.StringVar(&s.report, "report", "", "directory for tables and charts of what is in the file -o; with -scenario \"\" nothing is run first")
 	flag.DurationVar(&s.window, "window", 0, "measured window; default: the scenario's")
 	flag.DurationVar(&s.warm, "warm", 0, "traffic before it; default: the scenario's")
@@ -129,7 +133,7 @@ func parse() settings {
 			s.scenarios = append(s.scenarios, a.plan)
 		}
 	}
-	if *quick {
+	if s.quick {
 		s.rounds, s.retries, s.patience, s.window, s.warm = 1, 0, 0, 2*time.Second, time.Second
 	}
 	return s
@@ -144,7 +148,8 @@ func run(ctx context.Context, s settings) error {
 	if s.account != "" && s.profile == "" {
 		s.profile = filepath.Join(dir, "profiles")
 	}
-	b := &runner{settings: s, dir: dir, programs: map[string]string{}}
+	b := &runner{settings: s, dir: dir, programs: map[string]string{}, here: machine.Describe()}
+	b.here.Quick = s.quick
 	var ran []record // of this invocation: there are profiles of these
 	if err := b.restore(); err != nil {
 		return err
@@ -163,15 +168,15 @@ func run(ctx context.Context, s settings) error {
 		if len(s.loadArgs) > 0 {
 			p.title += " — changed by " + strings.Join(s.loadArgs, " ")
 		}
-		if err := b.prepare(ctx, p); err != nil {
+		if err := errors.Join(b.fits(p), b.prepare(ctx, p)); err != nil {
 			return err
 		}
 		records, err := b.scenario(ctx, p)
-		b.Records, ran = append(b.Records, records...), append(ran, records...)
+		ran = append(ran, records...)
 		if len(records) > 0 {
 			fmt.Print(table(p, records))
 		}
-		if err := errors.Join(err, b.save()); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -199,7 +204,8 @@ type runner struct {
 	dir      string
 	programs map[string]string // package to built program
 	document
-	described bool // this invocation is in document
+	here      machine.Description // this invocation
+	described bool                // it is in document
 }
 
 // document is what -o holds.
@@ -222,6 +228,25 @@ func (b *runner) restore() error {
 	}
 	if err != nil {
 		return fmt.Errorf("-o %s: %w", b.out, err)
+	}
+	return nil
+}
+
+// fits drops a scenario's rounds in -o, where that is asked for; else those that come now
+// must be of the same commit, and as long, to be in one median with them.
+func (b *runner) fits(p plan) error {
+	if b.anew {
+		b.Records = slices.DeleteFunc(b.Records, func(r record) bool { return r.Scenario == p.name })
+		return nil
+	}
+	for _, r := range of(b.Records, p.name) {
+		if r.Of == 0 {
+			continue
+		}
+		if m := b.Machines[r.Of-1]; m.Commit != b.here.Commit || m.Quick != b.quick {
+			return fmt.Errorf("-o %s: its rounds of %s are of commit %s (quick: %t) and not of %s (quick: %t): name another file, or drop them with -anew",
+				b.out, p.name, m.Commit, m.Quick, b.here.Commit, b.quick)
+		}
 	}
 	return nil
 }
@@ -255,10 +280,10 @@ func (b *runner) prepare(ctx context.Context, p plan) error {
 	return nil
 }
 
-// scenario runs the servers in turns: A B C A B C. A round that is cut short is
+// scenario runs the servers in turns: A B C, B C A, C A B. A round that is cut short is
 // left out.
 func (b *runner) scenario(ctx context.Context, p plan) (records []record, err error) {
-	frame, first := 0, 0 // of the first server, for the floors to copy; the round
+	frame, first := 0, 0 // of the plan's first server, for the floors to copy; the round
 	for _, r := range b.Records {
 		if r.Scenario == p.name {
 			first = max(first, r.Round+1)
@@ -276,17 +301,22 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 			break
 		}
 		b.describe()
-		whole := len(records)
-		for _, name := range p.servers {
+		var turn []record
+		for i := range p.servers {
+			name := p.servers[(i+round-first)%len(p.servers)] // nobody always comes after the same one
 			r := b.quiet(ctx, p, name, round, frame)
-			if frame == 0 && !strings.HasPrefix(name, "floor") {
+			if frame == 0 && name == p.servers[0] {
 				frame = r.Run.FrameBytes
 			}
 			if err := ctx.Err(); err != nil {
-				return records[:whole], err
+				return records, err
 			}
 			r.Of = len(b.Machines)
-			records = append(records, r)
+			turn = append(turn, r)
+		}
+		records, b.Records = append(records, turn...), append(b.Records, turn...)
+		if err := b.save(); err != nil {
+			return records, err
 		}
 		longest = max(longest, time.Since(began))
 	}
@@ -297,13 +327,14 @@ func (b *runner) scenario(ctx context.Context, p plan) (records []record, err er
 func (b *runner) describe() {
 	if !b.described {
 		b.described = true
-		b.Machines = append(b.Machines, machine.Describe())
+		b.Machines = append(b.Machines, b.here)
 	}
 }
 
 // quiet repeats a run that others disturbed and keeps the quietest.
 func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame int) record {
 	var best record
+	var failed []string
 	for attempt := range b.retries + 1 {
 		r := record{Scenario: p.name, Server: name, Round: round}
 		began := time.Now()
@@ -316,6 +347,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 		r.Run = run
 		if err != nil {
 			r.Error = err.Error()
+			failed = append(failed, r.Error)
 		}
 		if run.Seconds > 0 {
 			r.Noise = run.OtherCPU / (max(run.Seconds, run.Elapsed) * float64(max(run.Cores, 1)))
@@ -346,7 +378,7 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 		if profile != "" {
 			_ = os.Remove(profile + fresh) // if it has not got its name
 		}
-		best.Attempts = attempt + 1
+		best.Attempts, best.Failed = attempt+1, failed
 		if best.Error == "" && !best.Noisy || ctx.Err() != nil {
 			break
 		}
@@ -354,7 +386,8 @@ func (b *runner) quiet(ctx context.Context, p plan, name string, round, frame in
 	return best
 }
 
-// fresh ends the name of a profile whose run may not be the quietest.
+// fresh ends the name of a file that may not be whole, or of a profile whose run
+// may not be the quietest.
 const fresh = ".new"
 
 // places are where a plan's server and load run.
@@ -373,6 +406,10 @@ func (b *runner) once(ctx context.Context, p plan, name, profile string, frame i
 		argv = []string{b.programs[s.pkg]}
 	}
 	server, client := b.places(p)
+	procs := b.procs
+	if server.CPU != "" {
+		procs = 1 // as Go's runtime sets it there by itself
+	}
 	k, err := keep(cmp.Or(s.store, p.store), b.dir) //nolint:contextcheck // the database ends with remove
 	if err != nil {
 		return result.Run{}, err
@@ -388,14 +425,14 @@ func (b *runner) once(ctx context.Context, p plan, name, profile string, frame i
 		}
 		k.args = append(k.args, "-cert", cert, "-key", key)
 	}
-	j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
+	j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), procs, server)
 	if err != nil {
 		return result.Run{}, err
 	}
 	defer j.Stop()
 	args := []string{"-scenario", cmp.Or(p.load, p.name), "-dialect", cmp.Or(s.dialect, "gohub"), "-addr", j.Addr, "-debug", j.Debug, "-frame", fmt.Sprint(frame), "-store", fmt.Sprint(k.pid), "-redis", fmt.Sprint(k.redis)}
 	for range k.nodes - 1 {
-		j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), b.procs, server)
+		j, err := process.Start(ctx, slices.Concat(argv, s.args, k.args), procs, server)
 		if err != nil {
 			return result.Run{}, err
 		}
@@ -438,7 +475,10 @@ func (b *runner) save() error {
 	if err := os.MkdirAll(filepath.Dir(b.out), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(b.out, doc.Bytes(), 0o644)
+	if err := os.WriteFile(b.out+fresh, doc.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(b.out+fresh, b.out)
 }
 
 // linewise writes values one a line, so that a diff of the file can be read.

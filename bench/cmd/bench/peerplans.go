@@ -64,7 +64,7 @@ var (
 		{name: "after GC", of: idle((*result.Idle).PerConnGC), ratio: true},
 		{name: "peak RSS MB", of: idle(func(i *result.Idle) float64 { return given(i.Connected.RSSPeak) / 1e6 })},
 		{name: "goroutines each", of: idle(func(i *result.Idle) float64 {
-			return float64(i.Collected.Goroutines-i.Base.Goroutines) / float64(i.Conns)
+			return given(int64(i.Collected.Goroutines-i.Base.Goroutines)) / float64(i.Conns)
 		}), digits: 2},
 	}
 	slowOnes = []metric{
@@ -155,7 +155,7 @@ var peerPlans = append([]plan{
 	{
 		name: "slow-1", floor: "gohub", load: "stalled",
 		title:   "1 % slow: 2 of 200 members stop reading, 100 broadcasts of 8 KiB a second",
-		servers: []string{"gohub", "centrifuge", "gws"}, metrics: slowOnes,
+		servers: []string{"gohub", "centrifuge", "gws"}, metrics: slowOnes, chart: slowOnes[4:5],
 		notes: []string{"The others are in slow-10."},
 	},
 	{
@@ -195,7 +195,7 @@ var peerPlans = append([]plan{
 		name: "stored", floor: "gohub", load: "paced", flags: short("-warm", "1s", "-window", "4s"), store: inPostgres,
 		title:   "durable: acks after Postgres (gohub) and from memory (memory), 1,000 rooms × 1, 10,000 publishes a second",
 		servers: []string{"gohub", "memory"},
-		metrics: []metric{{name: "ack p50 ms", of: ackP50, digits: 2}, {name: "ack p99 ms", of: ackP99, digits: 2}, median, tail, perMessage},
+		metrics: []metric{{name: "ack p50 ms", of: ackP50, digits: 2, ratio: true}, {name: "ack p99 ms", of: ackP99, digits: 2}, median, tail, perMessage},
 		notes:   []string{"No peer stores in a database of one's own."},
 	},
 }, growth...)

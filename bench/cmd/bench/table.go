@@ -175,11 +175,11 @@ func spread(v []float64, digits int) string {
 func cores(records []record, server string) string {
 	var s, d, l, o []float64
 	for _, r := range good(records, server) {
-		if r.Run.Seconds > 0 {
-			s = append(s, r.Run.ServerCPU/r.Run.Seconds)
-			d = append(d, r.Run.StoreCPU/r.Run.Seconds)
-			l = append(l, r.Run.LoadCPU/r.Run.Seconds)
-			o = append(o, r.Run.OtherCPU/r.Run.Seconds)
+		if t := max(r.Run.Seconds, r.Run.Elapsed); t > 0 {
+			s = append(s, r.Run.ServerCPU/t)
+			d = append(d, (r.Run.StoreCPU+r.Run.RedisCPU)/t)
+			l = append(l, r.Run.LoadCPU/t)
+			o = append(o, r.Run.OtherCPU/t)
 		}
 	}
 	if len(s) == 0 {
@@ -201,6 +201,11 @@ func remarks(p plan, records []record) string {
 	}
 	for _, r := range records {
 		at := fmt.Sprintf("- %s, round %d: ", r.Server, r.Round+1)
+		for _, f := range r.Failed {
+			if r.Error == "" {
+				b.WriteString(at + "repeated, an attempt failed: " + f + "\n")
+			}
+		}
 		if r.Error != "" {
 			b.WriteString(at + "failed: " + r.Error + "\n")
 			continue
@@ -211,6 +216,9 @@ func remarks(p plan, records []record) string {
 			}
 			if r.Run.Acked > 0 && w.Acked != w.Sent {
 				fmt.Fprintf(&b, "%s%d acks of %d publishes\n", at, w.Acked, w.Sent)
+			}
+			if w.Amiss > 0 {
+				fmt.Fprintf(&b, "%s%d connections with more or fewer messages than were sent in their room\n", at, w.Amiss)
 			}
 			if w.Closed > 0 {
 				fmt.Fprintf(&b, "%s%d connections closed by the server\n", at, w.Closed)

@@ -182,7 +182,7 @@ func (b *bench) finish(t *traffic) error {
 	}
 	w := &result.Whole{
 		Sent: t.sent, Expected: t.sent * t.members, Delivered: t.delivered(),
-		Acked: l.count.acks, Closed: int(l.count.closed),
+		Acked: l.count.acks, Closed: int(l.count.closed), Amiss: t.amiss(l.conns),
 	}
 	b.run.Whole = w
 	for _, c := range l.conns {

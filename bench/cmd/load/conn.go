@@ -31,6 +31,7 @@ type conn struct {
 	stage   int   // see open.go
 	began   int64 // when it dialled, nanoseconds of the loop's clock
 	got     int   // messages
+	sent    int   // publishes
 	tls     *tls.Conn
 	shaking bool // in TLS' handshake
 

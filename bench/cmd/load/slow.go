@@ -54,6 +54,7 @@ func (b *bench) stall(w *watcher) error {
 	}
 	before := w.look()
 	s.RSSBefore = before.RSS
+	w.anew()
 	if err := l.ignore(b.victim()); err != nil {
 		return err
 	}
@@ -170,6 +171,13 @@ func (w *watcher) look() debug.Glance {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.last
+}
+
+// anew forgets the peak.
+func (w *watcher) anew() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.max = w.last.RSS
 }
 
 // peak is the largest RSS seen, in bytes.

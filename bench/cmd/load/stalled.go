@@ -42,6 +42,7 @@ func (b *bench) stalled() error {
 	}
 	before := w.look()
 	s.RSSBefore = before.RSS
+	w.anew()
 	for _, c := range l.conns[len(l.conns)-b.Stalled:] {
 		if err := l.ignore(c); err != nil {
 			return err
@@ -70,6 +71,12 @@ func (b *bench) stalled() error {
 	}
 	s.OtherCPU = from.others(to)
 	t.stop()
+	if err := l.runFor(settle); err != nil { // what is on its way to those that read
+		return err
+	}
+	if n := t.amiss(l.conns[:len(l.conns)-b.Stalled]); n > 0 {
+		b.run.Notes = append(b.run.Notes, fmt.Sprintf("%d connections that did read got more or fewer messages than were sent", n))
+	}
 	if n := l.count.closed; n > 0 {
 		b.run.Notes = append(b.run.Notes, fmt.Sprintf("%d connections that did read were closed", n))
 	}

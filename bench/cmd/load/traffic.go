@@ -40,6 +40,9 @@ func newTraffic(l *loop, s scenario, senders []*conn, fromSend bool) *traffic {
 // begin sends what starts a closed loop; an open one has its clock set.
 func (t *traffic) begin() {
 	t.before = t.loop.count.messages
+	for _, c := range t.loop.conns {
+		c.got, c.sent = 0, 0
+	}
 	t.first = t.loop.clock()
 	if t.interval == 0 && t.window == 0 {
 		for range t.each {
@@ -65,6 +68,21 @@ func (t *traffic) drained() bool {
 	return t.delivered() >= t.sent*t.members
 }
 
+// amiss is how many of these connections have got more or fewer messages than were
+// sent in their room.
+func (t *traffic) amiss(of []*conn) (n int) {
+	sent := map[int]int{}
+	for _, c := range t.senders {
+		sent[c.room] += c.sent
+	}
+	for _, c := range of {
+		if !c.closed && c.got != sent[c.room] {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *traffic) delivered() int64 { return t.loop.count.messages - t.before }
 
 func (t *traffic) publish(c *conn) { t.publishFrom(c, t.loop.clock()) }
@@ -77,6 +95,7 @@ func (t *traffic) publishFrom(c *conn, from int64) {
 	l := t.loop
 	b := t.pub.frame(c, t.sent, from)
 	t.sent++
+	c.sent++
 	l.count.sent++
 	if len(c.unacked) == maxUnacked {
 		c.unacked, c.noAcks = nil, true

@@ -105,6 +105,7 @@ type Description struct {
 	Kernel string    `json:"kernel"`
 	Go     string    `json:"go"`
 	Commit string    `json:"commit"` // empty outside a repository; "+" where files were changed
+	Quick  bool      `json:"quick,omitempty"`
 }
 
 // Describe describes this machine, this toolchain and the repository around

@@ -29,8 +29,8 @@ func Build(ctx context.Context, dir, pkg string) (string, error) {
 // Packages installs what a directory's package-lock.json names, unless that has
 // been done. Nothing that the packages bring is run.
 func Packages(ctx context.Context, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
-		return nil
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err == nil {
+		return nil // npm writes it last
 	}
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	cmd.Dir = dir

@@ -32,7 +32,7 @@ type Run struct {
 	RedisCPU   float64 `json:"redis_cpu_s,omitempty"` // the Redis, where there is one
 	OtherCPU   float64 `json:"other_cpu_s"`           // everyone else on this machine, stolen time included
 	Cores      int     `json:"cores"`
-	Elapsed    float64 `json:"elapsed_s,omitempty"` // that OtherCPU was used in, where it is not Seconds
+	Elapsed    float64 `json:"elapsed_s,omitempty"` // that the CPU was used in, where it is not Seconds
 
 	// Resident bytes of the server at the end of the window, and its peak until then.
 	RSS     int64 `json:"rss,omitempty"`
@@ -68,6 +68,7 @@ type Whole struct {
 	Delivered int64 `json:"delivered"`
 	Acked     int64 `json:"acked"`
 	Closed    int   `json:"closed"` // connections the server ended
+	Amiss     int   `json:"amiss"`  // others that got more or fewer messages than were sent in their room
 }
 
 // Idle is memory with connections that do nothing.

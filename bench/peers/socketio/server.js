@@ -77,9 +77,12 @@ const options = { transports: ["websocket"] };
 if (flags.recovery) options.connectionStateRecovery = { maxDisconnectionDuration: 2 * 60 * 1000, skipMiddlewares: true };
 const io = new Server(server, options);
 
+// Its documentation on memory usage lets go of the first request like this.
+io.engine.on("connection", (socket) => {
+	socket.request = null;
+});
+
 io.on("connection", (socket) => {
-	// Its documentation on memory advises to let go of the first request.
-	delete socket.conn.request;
 	socket.on("join", (room, answer) => {
 		socket.join(room);
 		answer();
