@@ -20,9 +20,9 @@ leftovers() {
 	done
 }
 
-# Processes that were told to stop get a few seconds to do it.
+# Processes that were told to stop get half a minute to do it: a busy machine may need some of that.
 wait_for_leftovers() {
-	for _ in {1..50}; do
+	for _ in {1..300}; do
 		[ -n "$(leftovers)" ] || return 0
 		sleep 0.1
 	done

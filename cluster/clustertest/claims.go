@@ -160,14 +160,14 @@ var claimCases = []claimCase{
 		r.wantLost("of a session that was claimed three times", r.B, []gohub.Claim{first})
 	}},
 	{"Since", func(r *claimRun) {
-		before := r.claim(r.A, r.session("phone"))
-		time.Sleep(50 * time.Millisecond)
+		// Minutes apart: what goes by until a claim arrives makes it as much younger.
+		now := time.Now()
+		before := r.session("phone")
+		before.Gen = now.Add(-30 * time.Minute).UnixMicro()
 		late := r.session("phone")
-		late.Since = time.Now()
-		time.Sleep(50 * time.Millisecond)
+		late.Since = now.Add(-20 * time.Minute)
 		later := r.session("phone")
-		later.Since = time.Now()
-		time.Sleep(50 * time.Millisecond)
+		later.Since = now.Add(-10 * time.Minute)
 		r.wantLost("before a late claim", r.B, []gohub.Claim{before})
 		late = r.claim(r.B, late)
 		r.wantLost("after a late claim", r.A, []gohub.Claim{before, late}, before)

@@ -39,8 +39,14 @@ func RunNodes(t *testing.T, open OpenDirectory) {
 			for _, d := range ds {
 				wantNodes(t, d, want...)
 			}
-			if a, b := ds[0].Nodes(), ds[0].Nodes(); &a[0] != &b[0] {
-				t.Error("Nodes gives another slice though nothing has changed")
+			same := func() bool {
+				a, b := ds[0].Nodes(), ds[0].Nodes()
+				return len(a) > 0 && len(b) > 0 && &a[0] == &b[0]
+			}
+			for end := time.Now().Add(directoryPatience); !same(); time.Sleep(time.Millisecond) { // one may be missed for a moment
+				if time.Now().After(end) {
+					t.Fatal("Nodes gives another slice though nothing has changed")
+				}
 			}
 		}},
 		{"SelfAlone", func(t *testing.T, join func() gohub.Directory) {
@@ -60,13 +66,14 @@ func RunNodes(t *testing.T, open OpenDirectory) {
 			ds, want := serveAll(join, 3)
 			wantNodes(t, ds[1], want...)
 			old := ds[1].Nodes()
+			was := slices.Clone(old)
 			away := want[0]
 			away.Leaving = true
 			ds[0].serve(away)
 			for _, d := range ds {
 				wantNodes(t, d, want[1:]...)
 			}
-			if !slices.Equal(old, want) {
+			if !slices.Equal(old, was) {
 				t.Error("a slice that Nodes has given has changed")
 			}
 			ds[0].serve(want[0]) // it was not ready, and is again

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
-const patience = 20 * time.Second
+// patience is how long a test waits for what must come.
+const patience = time.Minute
 
 // connect gives a client as a hub has it.
 func connect(tb testing.TB, s *redistest.Server) rueidis.Client {
@@ -44,7 +45,8 @@ func quiet() *slog.Logger {
 }
 
 // broker makes one on a client of its own, as a process has it. When Redis has
-// forgotten it waits for other nodes only for a moment: see patient.
+// forgotten it waits for other nodes only for a moment, and no call fails because
+// the machine is busy: see patient.
 func broker(tb testing.TB, s *redistest.Server, prefix string) *Broker {
 	tb.Helper()
 	return brokerOn(tb, connect(tb, s), prefix)
@@ -54,14 +56,15 @@ func brokerOn(tb testing.TB, client rueidis.Client, prefix string) *Broker {
 	tb.Helper()
 	b, err := New(context.Background(), client, Options{Prefix: prefix, Logger: quiet()})
 	require.NoError(tb, err)
-	b.t.grace, b.t.hold = 100*time.Millisecond, 200*time.Millisecond
+	b.t.grace, b.t.hold, b.o.Timeout = 100*time.Millisecond, 200*time.Millisecond, 10*time.Second
 	return b
 }
 
-// patient makes bs wait for other nodes as long as they do outside tests.
+// patient makes bs wait for other nodes, and for answers, as long as they do outside
+// tests.
 func patient(bs ...*Broker) {
 	for _, b := range bs {
-		b.t.grace, b.t.hold = defaultTiming.grace, defaultTiming.hold
+		b.t.grace, b.t.hold, b.o.Timeout = defaultTiming.grace, defaultTiming.hold, 2*time.Second
 	}
 }
 
@@ -74,6 +77,18 @@ func isLeased(b *Broker) bool {
 
 // the gives the part of a server alone.
 func the(b *Broker) *part { return b.node.parts[0] }
+
+// beatsOn returns when b has beaten after seq: what it publishes now is another
+// beat's than what had seq.
+func beatsOn(tb testing.TB, b *Broker, seq int64) {
+	tb.Helper()
+	o := the(b).owed
+	require.Eventually(tb, func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.now.beat > seq
+	}, patience, time.Millisecond)
+}
 
 // runs runs r on b until the test ends, or stop is called, and waits until it
 // is served.

@@ -41,6 +41,7 @@ func twoHubs(t *testing.T, s *redistest.Server, store gohub.Store) (a, b *hubtes
 	p := prefix()
 	a = hubtest.New(t, gohub.Config{Node: "a", Store: store, Broker: broker(t, s, p)})
 	b = hubtest.New(t, gohub.Config{Node: "b", Store: store, Broker: broker(t, s, p)})
+	a.Patience, b.Patience = patience, patience
 	return a, b
 }
 

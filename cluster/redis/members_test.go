@@ -32,7 +32,7 @@ type process struct {
 
 // quick shortens what a test would wait for.
 func quick(b *Broker) {
-	b.t.beat, b.t.linger, b.t.silent, b.t.stale = 50*time.Millisecond, time.Second, 700*time.Millisecond, 400*time.Millisecond
+	b.t.beat, b.t.linger, b.t.silent, b.t.stale = 50*time.Millisecond, time.Second, 2*time.Second, 1500*time.Millisecond
 }
 
 func processes(t *testing.T, s *redistest.Server, n int, tune func(*Broker)) []process {
@@ -51,8 +51,10 @@ func draining(t *testing.T, s *redistest.Server, n int, drain time.Duration, tun
 		t.Cleanup(c.Close)
 		b, err := New(t.Context(), c, Options{Prefix: p, Logger: quiet()})
 		require.NoError(t, err)
+		b.o.Timeout = 10 * time.Second
 		tune(b)
 		out[i] = process{hubtest.New(t, gohub.Config{Node: fmt.Sprint("n", i), Store: store, Broker: b, DrainTime: drain}), b, w}
+		out[i].Patience = patience
 	}
 	return out
 }
@@ -88,13 +90,17 @@ func (v *view) until(n int, joined, left []string) {
 }
 
 // nothing has nobody else come or go for a while: what must not be told comes
-// before what is.
-func (v *view) nothing(d time.Duration, at process) {
+// before what is. meanwhile is called while one more is there: others may not be told
+// of who has gone by then.
+func (v *view) nothing(d time.Duration, at process, meanwhile ...func()) {
 	v.t.Helper()
 	time.Sleep(d)
 	n := v.count
 	c := at.as("sentinel")
 	v.until(n+1, []string{"sentinel"}, nil)
+	for _, f := range meanwhile {
+		f()
+	}
 	c.Leave("general")
 	v.until(n, nil, []string{"sentinel"})
 }
@@ -239,13 +245,14 @@ func TestAPausedNodeAnnouncesItsUsersAgain(t *testing.T) {
 		v.until(1, nil, []string{"a", "b"})
 		p[1].wire.mend()
 		v.until(3, []string{"a", "b"}, nil)
-		v.nothing(2*p[0].b.t.linger, p[1])
-		for told := false; !told; { // its own clients may have missed anything but the end
-			f := paused.c.Expect("members")
-			if told = slices.Contains(f.Joined, "sentinel"); told {
-				assert.Equal(t, 4, f.Count)
+		v.nothing(2*p[0].b.t.linger, p[1], func() {
+			for told := false; !told; { // its own clients may have missed anything but the end
+				f := paused.c.Expect("members")
+				if told = slices.Contains(f.Joined, "sentinel"); told {
+					assert.Equal(t, 4, f.Count)
+				}
 			}
-		}
+		})
 		paused.c.Expect("members", "count", 3)
 		presentOn(t, p[0], "a", "b", "watcher")
 	}
@@ -253,9 +260,9 @@ func TestAPausedNodeAnnouncesItsUsersAgain(t *testing.T) {
 
 // A rolling restart: who is back within the grace is not seen to leave.
 func TestARestartDoesNotFlap(t *testing.T) {
-	const drain = 2 * time.Second
+	const drain, linger = 2 * time.Second, 2 * time.Second
 	s := redistest.New(t)
-	p := draining(t, s, 3, drain, quick)
+	p := draining(t, s, 3, drain, func(b *Broker) { quick(b); b.t.linger = linger })
 	v := &view{t: t, c: p[0].as("watcher")}
 	v.until(1, []string{"watcher"}, nil)
 	moves := p[1].as("moves")
@@ -263,20 +270,21 @@ func TestARestartDoesNotFlap(t *testing.T) {
 	p[1].as("goes")
 	v.until(4, []string{"goes", "moves", "stays"}, nil)
 	dead := &Broker{node: p[1].b.node}
-	ended := make(chan time.Time, 1)
+	ended := make(chan struct{})
+	began := time.Now()
 	go func() { // ends with the drain
+		defer close(ended)
 		assert.NoError(t, p[1].Shutdown(context.Background()))
-		ended <- time.Now()
 	}()
 	moves.Expect("goaway")
 	moves.Cut() // before its time: it is no leave all the same
 	time.Sleep(drain / 4)
 	p[2].as("moves")
-	end := <-ended
-	time.Sleep(p[0].b.t.linger / 2)
+	<-ended
+	time.Sleep(linger / 4)
 	p[2].as("stays")
 	v.until(3, nil, []string{"goes"})
-	assert.GreaterOrEqual(t, time.Since(end), p[0].b.t.linger-100*time.Millisecond)
+	assert.GreaterOrEqual(t, time.Since(began), drain/2+linger, "who has not gone by half of the drain is closed then")
 	v.nothing(200*time.Millisecond, p[2])
 	leavesNothing(t, s, p[0].b, dead)
 }
@@ -312,8 +320,7 @@ func TestMembersAfterRedisForgot(t *testing.T) {
 			dave.Cut()
 			a.until(2, nil, []string{"carol", "dave"})
 			b.until(2, nil, []string{"carol", "dave"})
-			a.nothing(rosterSettle+time.Second, p[1])
-			b.until(3, []string{"sentinel"}, nil)
+			a.nothing(rosterSettle+time.Second, p[1], func() { b.until(3, []string{"sentinel"}, nil) })
 			b.until(2, nil, []string{"sentinel"})
 			for _, x := range p {
 				presentOn(t, x, "alice", "bob")

@@ -103,8 +103,9 @@ func TestALostConnectionMakesRoomsSuspect(t *testing.T) {
 // A connection that looks well and brings nothing is found out, since a node
 // does not hear its own beats on it.
 func TestProbe(t *testing.T) {
-	b := broker(t, redistest.New(t), prefix())
-	b.t.beat, b.t.probe = 20*time.Millisecond, 300*time.Millisecond
+	s := redistest.New(t)
+	b := broker(t, s, prefix())
+	b.t.beat = 20 * time.Millisecond
 	r := new(recorder)
 	runs(t, b, r)
 	require.NoError(t, b.Subscribe(t.Context(), r, lobby))
@@ -113,10 +114,18 @@ func TestProbe(t *testing.T) {
 	subs.dropped = append(subs.dropped, subs.p.keys.room(roomKey(lobby)), subs.self)
 	subs.wake()
 	subs.mu.Unlock()
+	require.Eventually(t, func() bool {
+		channels, err := s.Do("PUBSUB", "SHARDCHANNELS", subs.self)
+		return err == nil && channels == "*0"
+	}, patience, time.Millisecond)
+	subs.heard.Store(clock() - int64(b.t.probe)) // or it takes as long as that
 	require.Eventually(t, func() bool { return r.suspected(lobby) == 1 }, patience, time.Millisecond)
 	publish(t, b, 0, message("1"))
 	require.Eventually(t, func() bool { return r.delivered() == 1 }, patience, time.Millisecond)
-	time.Sleep(2 * b.t.probe)
+	for range 3 { // not by connecting again and again
+		last := subs.heard.Load()
+		require.Eventually(t, func() bool { return subs.heard.Load() > last }, patience, time.Millisecond)
+	}
 	assert.Equal(t, 1, r.suspected(lobby), "it hears itself again")
 }
 
@@ -124,14 +133,28 @@ func TestUnknownOutcome(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
 	b.o.Timeout = 200 * time.Millisecond
+	b.t.beat = time.Hour // the first one that is not answered says that Redis is away
 	runs(t, b, new(recorder))
 	require.NoError(t, s.Freeze())
 	m, cut := message("1"), message("2")
 	require.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnknown)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	o := the(b).owed
+	underWay := func() int {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return o.now.count
+	}
+	before := underWay()
+	go func() { // ends when the publish has begun
+		for underWay() == before {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
 	require.ErrorIs(t, b.Publish(ctx, 0, cut)[0].Err, gohub.ErrUnknown)
-	assert.False(t, the(b).owed.clear())
+	assert.False(t, o.clear())
 	require.NoError(t, s.Thaw())
 	for _, m := range []gohub.Message{m, cut} {
 		var o gohub.Ordered
@@ -139,9 +162,14 @@ func TestUnknownOutcome(t *testing.T) {
 		m.Seq = o.Seq
 		b.Stored(m)
 	}
-	ms, _ := readLog(t, b)
+	var ms []gohub.Message
+	require.Eventually(t, func() bool {
+		var err error
+		ms, _, err = b.Log(t.Context(), lobby, 0, 1000)
+		return err == nil
+	}, patience, 10*time.Millisecond)
 	assert.Len(t, ms, 2)
-	assert.True(t, the(b).owed.clear())
+	assert.True(t, o.clear())
 
 	require.NoError(t, s.Kill9())
 	require.Eventually(t, func() bool {
@@ -222,6 +250,8 @@ func TestANewGenerationIsAboveAll(t *testing.T) {
 	runs(t, b, new(recorder))
 	ahead := publish(t, a, time.Now().Add(time.Hour).UnixMicro(), message("ahead"))
 	require.NoError(t, s.FlushAll())
+	a.poke() // at its next beat, for which grace has hardly time enough
+	require.Eventually(t, func() bool { return !isLeased(a) }, patience, time.Millisecond)
 	require.Eventually(t, func() bool { return errors.Is(b.Publish(t.Context(), 0, message(""))[0].Err, gohub.ErrUnavailable) }, patience, time.Millisecond)
 	time.Sleep(a.t.grace + a.t.hold)
 	assert.False(t, isLeased(b), "a has not stored all")
@@ -343,10 +373,11 @@ func TestLogsLetGoOfWhatAllHaveStored(t *testing.T) {
 func TestIdleRoomsGo(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
-	b.t.beat, b.t.idle = 10*time.Millisecond, 200*time.Millisecond
+	b.t.beat, b.t.idle = 10*time.Millisecond, 2*time.Second
 	runs(t, b, new(recorder))
-	b.Stored(publish(t, b, 0, message("stored")))
-	time.Sleep(5 * b.t.beat) // what comes now is another beat's
+	stored := publish(t, b, 0, message("stored"))
+	b.Stored(stored)
+	beatsOn(t, b, stored.Seq)
 	kept := message("unstored")
 	kept.Room.Name = "other"
 	kept = publish(t, b, 0, kept)
@@ -358,6 +389,7 @@ func TestIdleRoomsGo(t *testing.T) {
 	}
 	require.Equal(t, ":1", exists(lobby))
 	require.Eventually(t, func() bool { return exists(lobby) == ":0" }, patience, 10*time.Millisecond)
+	beatsOn(t, b, kept.Seq+b.t.idle.Microseconds())
 	assert.Equal(t, ":1", exists(kept.Room))
 	b.Stored(kept)
 	require.Eventually(t, func() bool { return exists(kept.Room) == ":0" }, patience, 10*time.Millisecond)
@@ -367,24 +399,32 @@ func TestIdleRoomsGo(t *testing.T) {
 // it publishes could be taken for stored.
 func TestASilentNodeIsRefused(t *testing.T) {
 	b := broker(t, redistest.New(t), prefix())
-	b.t.beat, b.t.stale = time.Hour, 300*time.Millisecond
+	b.t.beat = time.Hour
 	runs(t, b, new(recorder))
 	publish(t, b, 0, message("1"))
-	time.Sleep(2 * b.t.stale)
+	silent := func() { // its last beat was long ago
+		l := *the(b).lease.Load()
+		l.beat -= 2 * b.t.stale.Microseconds()
+		the(b).lease.Store(&l)
+	}
 	m := message("2")
-	require.ErrorIs(t, b.Publish(t.Context(), 0, m)[0].Err, gohub.ErrUnavailable)
-	require.Eventually(t, func() bool { return b.Publish(t.Context(), 0, m)[0].Err == nil }, patience, time.Millisecond)
+	call := func() error { return b.Publish(t.Context(), 0, m)[0].Err }
+	silent()
+	require.ErrorIs(t, call(), gohub.ErrUnavailable)
+	require.Eventually(t, func() bool { return call() == nil }, patience, time.Millisecond)
 	ms, _ := readLog(t, b)
 	assert.Len(t, ms, 2)
 
 	// Nor does it say who is there, whom somebody may be taking out.
-	time.Sleep(2 * b.t.stale)
-	announce := func() error {
+	call = func() error {
 		_, err := b.Announce(t.Context(), lobby, []gohub.PresentUser{{User: "alice", Sessions: 1}}, false)
 		return err
 	}
-	require.ErrorIs(t, announce(), gohub.ErrUnavailable)
-	require.Eventually(t, func() bool { return announce() == nil }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { // one more beat may have been asked for above
+		silent()
+		return errors.Is(call(), gohub.ErrUnavailable)
+	}, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return call() == nil }, patience, time.Millisecond)
 }
 
 // The clock of the server that serves now is behind that of the one before: what
@@ -412,28 +452,47 @@ func TestOrphans(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
-	for _, x := range []*Broker{a, b} {
-		x.t.beat, x.t.silent = 10*time.Millisecond, 500*time.Millisecond
-	}
+	a.t.beat, b.t.beat = 20*time.Millisecond, 20*time.Millisecond
 	stop := runs(t, a, new(recorder))
 	runs(t, b, new(recorder))
-	a.Stored(publish(t, a, 0, message("stored")))
-	time.Sleep(5 * a.t.beat)
+	stored := publish(t, a, 0, message("stored"))
+	a.Stored(stored)
+	beatsOn(t, a, stored.Seq)
 	want := publish(t, a, 0, message("not stored"))
+	beatsOn(t, a, want.Seq)
+	w, name := &the(b).watch, the(a).n.name
+	silent := func(more time.Duration) time.Duration { // for how long b has not heard of a, and that as if it were more
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		is, there := w.seen[name]
+		if !there {
+			return 0
+		}
+		is.since = is.since.Add(-more)
+		w.seen[name] = is
+		return time.Since(is.since)
+	}
 	var got []gohub.Message
 	failing := errors.New("the store fails")
 	orphans := func(err error) error {
 		return b.Orphans(t.Context(), func(ms []gohub.Message) error { got = append(got, ms...); return err })
 	}
-	time.Sleep(2 * b.t.silent)
+	require.Eventually(t, func() bool { return silent(time.Hour) > time.Hour }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return silent(0) < time.Minute }, patience, time.Millisecond)
 	require.NoError(t, orphans(nil))
 	assert.Empty(t, got, "a lives")
 	stop()
 	require.NoError(t, orphans(nil))
 	assert.Empty(t, got, "nor is it dead at once")
-	require.Eventually(t, func() bool { return errors.Is(orphans(failing), failing) }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		silent(time.Hour) // each time: b begins anew when it has been away for a moment
+		return errors.Is(orphans(failing), failing)
+	}, patience, time.Millisecond)
 	got = nil
-	require.NoError(t, orphans(nil), "again after a failure")
+	require.Eventually(t, func() bool {
+		silent(time.Hour)
+		return orphans(nil) == nil && len(got) > 0
+	}, patience, time.Millisecond, "again after a failure")
 	assert.Equal(t, []gohub.Message{want}, got)
 	got = nil
 	require.NoError(t, orphans(nil))
@@ -449,16 +508,28 @@ func TestAnOutageKillsNobody(t *testing.T) {
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
 	for _, x := range []*Broker{a, b} {
-		x.t.beat, x.t.silent = 50*time.Millisecond, 400*time.Millisecond
+		x.t.beat, x.t.silent = 50*time.Millisecond, 1500*time.Millisecond
 	}
 	runs(t, a, new(recorder))
 	runs(t, b, new(recorder))
 	publish(t, a, 0, message("not stored"))
-	time.Sleep(4 * b.t.beat)
+	w, name := &the(b).watch, the(a).n.name
+	require.Eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.seen[name].beats > 0
+	}, patience, time.Millisecond)
 	require.NoError(t, s.Freeze())
-	time.Sleep(3 * b.t.silent)
+	time.Sleep(b.t.silent + 6*b.t.beat)
 	require.NoError(t, s.Thaw())
-	for began := time.Now(); time.Since(began) < 2*b.t.silent; time.Sleep(time.Millisecond) {
+	back := time.Now()
+	heard := func() bool { // some more beats
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.last.After(back.Add(6 * b.t.beat))
+	}
+	for ; !heard(); time.Sleep(time.Millisecond) {
+		require.Less(t, time.Since(back), patience)
 		err := b.Orphans(t.Context(), func(ms []gohub.Message) error {
 			t.Errorf("%d messages of a node that lives", len(ms))
 			return nil
@@ -502,14 +573,15 @@ func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
 	for _, x := range []*Broker{a, b} {
-		x.t.beat, x.t.silent = 50*time.Millisecond, 500*time.Millisecond
+		x.t.beat, x.t.silent = 50*time.Millisecond, 2*time.Second
 	}
 	shared := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
-	failing := hubtest.Faulty(shared)
+	failing, waiting := hubtest.Faulty(shared), hubtest.Faulty(shared)
+	waiting.Hold() // until it is known that nobody has stored it before
 	dying, err := gohub.New(hubtest.Config(t, gohub.Config{Node: "a", Store: failing, Broker: a}))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return isLeased(a) }, patience, time.Millisecond)
-	survivor := hubtest.New(t, gohub.Config{Node: "b", Store: shared, Broker: b})
+	survivor := hubtest.New(t, gohub.Config{Node: "b", Store: waiting, Broker: b})
 	alice, bob := hubtest.Serve(t, dying.Handler()).Dial("alice"), survivor.Dial("bob")
 	alice.Join("general")
 	bob.Join("general")
@@ -522,6 +594,7 @@ func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
 	_, found, err := shared.Lookup(t.Context(), gohub.RoomID{Name: "general"}, id)
 	require.NoError(t, err)
 	require.False(t, found)
+	waiting.Release()
 	require.Eventually(t, func() bool {
 		_, found, err := shared.Lookup(t.Context(), gohub.RoomID{Name: "general"}, id)
 		return err == nil && found

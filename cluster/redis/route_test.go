@@ -31,7 +31,9 @@ type routed struct {
 	client  *http.Client
 }
 
-func threeHubs(t *testing.T, s *redistest.Server) *routed {
+// threeHubs has them take each other for absent after a while. Until then nobody's
+// sessions belong elsewhere because one has been kept from its beats.
+func threeHubs(t *testing.T, s *redistest.Server, absent time.Duration) *routed {
 	t.Helper()
 	c := &routed{t: t, client: &http.Client{Transport: &http.Transport{}}}
 	p, store := prefix(), gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
@@ -39,6 +41,7 @@ func threeHubs(t *testing.T, s *redistest.Server) *routed {
 		srv := httptest.NewUnstartedServer(nil)
 		url := "ws://" + srv.Listener.Addr().String() + "/"
 		b := quickly(t, s, p)
+		b.t.absent, b.t.silent = absent, 20*time.Second
 		hub, err := gohub.New(hubtest.Config(t, gohub.Config{
 			Node: fmt.Sprint("n", i), URL: url, Broker: b, Store: store, CloseTimeout: time.Second,
 			DrainTime: []time.Duration{-1, 3 * time.Second, -1}[i],
@@ -119,7 +122,7 @@ func (c *routed) negotiate(at int, query string) (url, ticket string) {
 }
 
 func TestRouting(t *testing.T) {
-	c := threeHubs(t, redistest.New(t))
+	c := threeHubs(t, redistest.New(t), 10*time.Second)
 	t.Run("the owner's clients", func(t *testing.T) {
 		for owner := range 3 {
 			user := c.userOf(owner, 0, 1, 2)
@@ -209,7 +212,7 @@ func TestRouting(t *testing.T) {
 // that it gave itself.
 func TestRoutingWithoutRedis(t *testing.T) {
 	s := redistest.New(t)
-	c := threeHubs(t, s)
+	c := threeHubs(t, s, 2*time.Second)
 	user := c.userOf(1, 0, 1, 2)
 	lentURL, lent := c.negotiate(0, "user="+user)
 	require.Equal(t, c.url[1], lentURL)

@@ -25,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gohub/gohub/internal/freeport"
 	"github.com/gohub/gohub/internal/pgtest"
 	"github.com/gohub/gohub/internal/redistest"
 )
@@ -75,7 +76,7 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	said := &lines{out: out}
 	addrs, origins := make([]string, nodes), make([]string, nodes)
 	for i := range addrs {
-		if addrs[i], err = address(ctx, port, i); err != nil {
+		if addrs[i], err = address(port, i); err != nil {
 			return err
 		}
 		origins[i] = "http://" + addrs[i]
@@ -119,15 +120,12 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 func quoted(args []string) string { return "'" + strings.Join(args, "' '") + "'" }
 
 // address is that of the i-th node.
-func address(ctx context.Context, port, i int) (string, error) {
+func address(port, i int) (string, error) {
 	if port > 0 {
 		return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i)), nil
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	free, err := freeport.Pick()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(free)), err
 }
 
 // lines writes whole lines of several processes.

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -30,6 +29,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gohub/gohub/internal/freeport"
 )
 
 // patience is how long starting and stopping may take on a loaded machine.
@@ -173,7 +174,7 @@ func Launch(settings ...string) (*Server, error) {
 	s := &Server{bin: bin}
 	err := s.create(settings)
 	for tries := 0; err == nil; tries++ {
-		if s.port, err = freePort(); err == nil {
+		if s.port, err = freeport.Pick(); err == nil {
 			err = s.Start()
 		}
 		if err == nil {
@@ -232,7 +233,7 @@ if [ -n "$pid" ] && [ "/proc/$pid/cwd" -ef "$1/data" ]; then
 	kill -KILL $all 2>/dev/null
 	while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.1; done
 fi
-rm -rf "$1" || { sleep 1; rm -rf "$1"; }`
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && break; sleep 1; done`
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("pgtest: %w", err)
@@ -249,15 +250,6 @@ rm -rf "$1" || { sleep 1; rm -rf "$1"; }`
 	}
 	s.alive = w
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("pgtest: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
@@ -293,7 +285,9 @@ func (s *Server) Start() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
-		ready := s.program(ctx, "pg_isready", "-q", "-h", "127.0.0.1", "-p", strconv.Itoa(s.port))
+		// By its own directory: at the port somebody else's server may answer, who
+		// has had it a moment earlier.
+		ready := s.program(ctx, "pg_isready", "-q", "-h", s.dir, "-p", strconv.Itoa(s.port))
 		if ready.Run() == nil {
 			return nil
 		}
@@ -322,7 +316,7 @@ func (s *Server) Stop(immediate bool) error {
 func (s *Server) Kill9() error {
 	return s.end(func() error {
 		// Stopped first, so that it does not start new ones meanwhile.
-		if err := s.signal(syscall.SIGSTOP); err != nil {
+		if err := s.halt(); err != nil {
 			return err
 		}
 		children := s.children()
@@ -333,13 +327,26 @@ func (s *Server) Kill9() error {
 			return err
 		}
 		// A new server is refused while one of them holds the shared memory.
-		for deadline := time.Now().Add(patience); slices.ContainsFunc(children, runs); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				return errors.New("a process of the server does not end")
-			}
-		}
-		return nil
+		return until("a process of the server does not end", func() bool { return !slices.ContainsFunc(children, runs) })
 	})
+}
+
+// halt stops the server's first process, and returns when that has happened: what
+// it was doing until then may have been to start another one.
+func (s *Server) halt() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return until("the server does not stop", func() bool { return strings.ContainsAny(state(s.PID()), "TZX") })
+}
+
+func until(or string, done func() bool) error {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("pgtest: " + or)
+		}
+	}
+	return nil
 }
 
 func (s *Server) end(how func() error) error {
@@ -361,7 +368,7 @@ func (s *Server) end(how func() error) error {
 // Freeze stops all processes of the server where they are: its connections
 // stay open, and nothing answers.
 func (s *Server) Freeze() error {
-	if err := s.signal(syscall.SIGSTOP); err != nil {
+	if err := s.halt(); err != nil {
 		return err
 	}
 	for _, pid := range s.children() {
@@ -405,13 +412,17 @@ func (s *Server) children() (pids []int) {
 
 // runs tells whether a process is there, dead ones that nobody has waited for
 // aside.
-func runs(pid int) bool {
+func runs(pid int) bool { return !strings.ContainsAny(state(pid), "ZX") }
+
+// state is the letter that Linux has for what a process does, such as T if it is
+// stopped; X also if there is none.
+func state(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return false
+	_, fields, found := strings.Cut(string(b), ") ")
+	if err != nil || !found {
+		return "X"
 	}
-	_, state, _ := bytes.Cut(b, []byte(") "))
-	return !bytes.HasPrefix(state, []byte("Z")) && !bytes.HasPrefix(state, []byte("X"))
+	return fields[:1]
 }
 
 // Close stops the server if it runs, and has the guard remove its files.

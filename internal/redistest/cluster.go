@@ -64,12 +64,17 @@ func (c *Cluster) join() error {
 			return err
 		}
 	}
-	for _, s := range all[1:] {
-		if err := all[0].each([]string{"CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.port), strconv.Itoa(s.bus)}); err != nil {
-			return err
+	var met time.Time
+	if err := until(func() bool {
+		// A server gives up one that has not answered in a second, and does not try again.
+		if time.Since(met) > 3*time.Second {
+			for _, s := range all[1:] {
+				_ = all[0].each([]string{"CLUSTER", "MEET", "127.0.0.1", strconv.Itoa(s.port), strconv.Itoa(s.bus)})
+			}
+			met = time.Now()
 		}
-	}
-	if err := until(func() bool { return c.agrees(fmt.Sprint("cluster_known_nodes:", len(all))) }); err != nil {
+		return c.agrees(fmt.Sprint("cluster_known_nodes:", len(all)))
+	}); err != nil {
 		return err
 	}
 	for i, s := range c.Replicas {

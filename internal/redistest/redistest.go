@@ -25,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gohub/gohub/internal/freeport"
 )
 
 // patience is how long starting and stopping may take on a loaded machine.
@@ -98,9 +100,9 @@ func Launch(settings ...string) (*Server, error) {
 	s := &Server{dir: dir, settings: append([]string{bin}, settings...)}
 	err = s.watch()
 	for tries := 0; err == nil; tries++ {
-		s.port, err = freePort()
+		s.port, err = freeport.Pick()
 		if err == nil && slices.Contains(settings, clusterEnabled) {
-			s.bus, err = freePort()
+			s.bus, err = freeport.Pick()
 		}
 		if err == nil {
 			err = s.Start()
@@ -115,15 +117,6 @@ func Launch(settings ...string) (*Server, error) {
 	return nil, errors.Join(err, s.Close())
 }
 
-func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("redistest: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // watch starts the guard. It waits until the pipe that we hold is closed, by
 // us or by our end, and leaves nothing behind.
 func (s *Server) watch() error {
@@ -134,7 +127,7 @@ if [ -n "$pid" ] && [ "/proc/$pid/cwd" -ef "$1" ]; then
 	kill -KILL "$pid" 2>/dev/null
 	while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status"; do sleep 0.1; done
 fi
-rm -rf "$1" || { sleep 1; rm -rf "$1"; }`
+for _ in 1 2 3 4 5 6 7 8 9 10; do rm -rf "$1" && break; sleep 1; done`
 	r, w, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("redistest: %w", err)
@@ -193,7 +186,7 @@ func (s *Server) Start() error {
 		return fmt.Errorf("redistest: %w", err)
 	}
 	for deadline := time.Now().Add(patience); ; {
-		if answer, err := s.Do("PING"); err == nil && answer == "+PONG" {
+		if answer, err := s.Do("PING"); err == nil && answer == "+PONG" && s.isIt() {
 			return nil
 		}
 		select {
@@ -206,6 +199,13 @@ func (s *Server) Start() error {
 			return fmt.Errorf("redistest: the server does not answer:\n%s", s.Log())
 		}
 	}
+}
+
+// isIt reports whether it is this server that answers, and not somebody else's who
+// has had the port a moment earlier.
+func (s *Server) isIt() bool {
+	info, err := s.Text("INFO", "server")
+	return err == nil && strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.PID()))
 }
 
 // Kill9 kills the server, as a machine's end does.
@@ -279,7 +279,7 @@ func (s *Server) list(words ...string) ([]string, error) {
 // ask gives the first line of the answer and, if that is a text or a list of
 // texts, those.
 func (s *Server) ask(words []string) (line string, texts []string, err error) {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", s.Addr())
+	conn, err := (&net.Dialer{Timeout: patience / 3}).DialContext(context.Background(), "tcp", s.Addr())
 	if err != nil {
 		return "", nil, fmt.Errorf("redistest: %w", err)
 	}
