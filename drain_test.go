@@ -218,11 +218,11 @@ func TestDrainOfDeadPeersOverTCP(t *testing.T) {
 	for range 20 {
 		w.bare("user=dead")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	start := time.Now()
 	require.NoError(t, w.hub.Shutdown(ctx))
-	require.Less(t, time.Since(start), 10*time.Second, "of thirty")
+	require.Less(t, time.Since(start), 25*time.Second, "of half a minute for goodbyes")
 }
 
 func TestShutdownSaysWhatWasLost(t *testing.T) {
