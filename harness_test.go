@@ -71,7 +71,7 @@ func start(t *testing.T, cfg gohub.Config) *world {
 	t.Helper()
 	hub, err := gohub.New(forTests(cfg))
 	require.NoError(t, err)
-	ready(t, cfg)
+	ready(t, hub, cfg.Broker)
 	srv := httptest.NewServer(hub.Handler())
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(func() {
