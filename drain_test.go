@@ -77,6 +77,7 @@ func TestDrainIsPaced(t *testing.T) {
 		for _, u := range users {
 			u.closes(gohub.CloseRestart)
 		}
+		synctest.Wait() // "members" are due in this moment, and whoever tells them forgets the room
 		require.Zero(t, w.hub.Stats())
 	})
 }
