@@ -61,10 +61,13 @@ func (d *slowDoor) giveUp(query string) {
 	require.NoError(d.t, nc.Close())
 }
 
-// opens shows that so many sessions have begun, and no more do.
-func (d *slowDoor) opens(n int64) {
+// opened shows that so many sessions have begun. They do so once the handshake
+// has been dealt with; no more can when the hub has ended.
+func (d *slowDoor) opened(n int64) {
 	d.t.Helper()
-	time.Sleep(20 * time.Millisecond) // they begin once the handshake has been dealt with
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	require.NoError(d.t, d.hub.Shutdown(ctx))
 	require.Equal(d.t, n, d.hub.Totals().SessionsOpened)
 }
 
@@ -87,7 +90,7 @@ func TestAbandonedHandshake(t *testing.T) {
 		}
 		alice.sync()
 		bob.sync()
-		d.opens(2)
+		d.opened(2)
 	})
 	t.Run("two hubs", func(t *testing.T) {
 		t.Parallel()
@@ -98,7 +101,7 @@ func TestAbandonedHandshake(t *testing.T) {
 		<-hubs[0].handled
 		alice.sync()
 		dirs[0].set(func() { require.Zero(t, dirs[0].asked, "it is not even claimed") })
-		hubs[0].opens(0)
+		hubs[0].opened(0)
 	})
 	// The client gives up while its session is claimed, which fails.
 	t.Run("during the claim", func(t *testing.T) {
@@ -116,7 +119,7 @@ func TestAbandonedHandshake(t *testing.T) {
 		close(g)
 		<-hubs[0].handled
 		alice.sync()
-		hubs[0].opens(0)
+		hubs[0].opened(0)
 	})
 }
 

@@ -131,15 +131,16 @@ func TestFramesBehindTheRequest(t *testing.T) {
 	id := gohub.NewID()
 	b := request("user=carol", behind(id))
 	require.Equal(t, http.StatusSwitchingProtocols, b.answer())
-	for _, want := range []string{"welcome", "joined", "message", "ack", "pong"} {
+	var came []any
+	for len(came) < 5 {
 		f, err := b.frame()
 		require.NoError(t, err)
-		if f["type"] == "members" {
-			f, err = b.frame()
-			require.NoError(t, err)
+		if f["type"] != "members" {
+			came = append(came, f["type"])
 		}
-		require.Equal(t, want, f["type"])
 	}
+	require.Equal(t, []any{"welcome", "joined"}, came[:2])
+	require.ElementsMatch(t, []any{"message", "ack", "pong"}, came[2:]) // who is writing "members" writes the message, too
 	bob.expect("message", "id", id)
 	require.NoError(t, b.nc.Close())
 

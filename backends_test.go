@@ -61,15 +61,28 @@ func plain(cfg gohub.Config) gohub.Config {
 	return cfg
 }
 
-// ready waits for the Broker: one of no known kind may take a moment.
-func ready(t *testing.T, cfg gohub.Config) {
+// ready waits until the hub runs on its Broker: one of no known kind may take a
+// moment.
+func ready(t *testing.T, hub *gohub.Hub, b gohub.Broker) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); cfg.Broker != nil; runtime.Gosched() {
-		if _, _, err := cfg.Broker.Log(t.Context(), gohub.RoomID{Name: "any"}, 0, 1); err == nil {
-			return
-		}
+	for deadline := time.Now().Add(patience); b != nil && !runs(hub, b); runtime.Gosched() {
 		require.True(t, time.Now().Before(deadline), "the broker does not run")
 	}
+}
+
+// runs reports whether the hub does, where others may on the same Broker; or
+// one of them.
+func runs(hub *gohub.Hub, b gohub.Broker) bool {
+	switch b := b.(type) {
+	case plainBroker:
+		return runs(hub, b.Broker)
+	case *lateBroker:
+		return runs(hub, b.Broker)
+	case *gohub.MemoryBroker:
+		return gohub.RunsOn(b, hub)
+	}
+	_, _, err := b.Log(context.Background(), gohub.RoomID{Name: "any"}, 0, 1)
+	return err == nil
 }
 
 // A pausingStore stops once, after it has read a page of history that paused

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -97,11 +98,12 @@ func (b *faultyBroker) Log(ctx context.Context, room gohub.RoomID, after int64, 
 	return ms, base, err
 }
 
-func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
+// startFaulty starts a hub on a faultyBroker, by start or startVirtual.
+func startFaulty(t *testing.T, begin func(*testing.T, gohub.Config) *world, cfg gohub.Config) (*world, *faultyBroker) {
 	t.Helper()
 	b := &faultyBroker{MemoryBroker: gohub.NewMemoryBroker()}
 	cfg.Broker = b
-	w := start(t, cfg)
+	w := begin(t, cfg)
 	// Run connects in the background.
 	require.Eventually(t, func() bool {
 		_, err := w.hub.Publish(t.Context(), gohub.Message{Room: gohub.RoomID{Name: "ready"}, Sender: "test", Body: []byte("1")})
@@ -111,88 +113,96 @@ func startFaulty(t *testing.T, cfg gohub.Config) (*world, *faultyBroker) {
 }
 
 func TestUnknownOutcomeIsResolvedBeforeAnythingElse(t *testing.T) {
-	for _, before := range []bool{true, false} {
-		w, b := startFaulty(t, gohub.Config{})
-		alice, bob := w.as("alice", "r"), w.as("bob", "r")
-		b.mu.Lock()
-		b.before, b.answers = before, []error{gohub.ErrUnknown, gohub.ErrUnknown}
-		b.mu.Unlock()
-		first := alice.publish("r", 1)
-		second := alice.publish("r", 2)
-		alice.expect("ack", "id", first)
-		alice.expect("ack", "id", second)
-		require.Equal(t, first, bob.expect("message")["id"], "the second did not overtake")
-		require.Equal(t, second, bob.expect("message")["id"])
-		bob.sync()
-		require.Empty(t, bob.messages("r"))
-		require.Zero(t, w.hub.Stats().Uncommitted)
-	}
+	virtual(t, func(t *testing.T) { // a session waits for two seconds, and no longer
+		for _, before := range []bool{true, false} {
+			w, b := startFaulty(t, startVirtual, gohub.Config{})
+			alice, bob := w.as("alice", "r"), w.as("bob", "r")
+			b.mu.Lock()
+			b.before, b.answers = before, []error{gohub.ErrUnknown, gohub.ErrUnknown}
+			b.mu.Unlock()
+			first := alice.publish("r", 1)
+			second := alice.publish("r", 2)
+			alice.expect("ack", "id", first)
+			alice.expect("ack", "id", second)
+			require.Equal(t, first, bob.expect("message")["id"], "the second did not overtake")
+			require.Equal(t, second, bob.expect("message")["id"])
+			bob.sync()
+			require.Empty(t, bob.messages("r"))
+			require.Zero(t, w.hub.Stats().Uncommitted)
+		}
+	})
 }
 
 // While a Broker is away for long a session is not kept waiting, nor told nothing
 // at all; and still nothing overtakes what may have been ordered.
 func TestUnknownOutcomeHoldsNobodyUpForLong(t *testing.T) {
-	for _, before := range []bool{true, false} {
-		w, b := startFaulty(t, gohub.Config{})
-		alice, bob := w.as("alice", "r"), w.as("bob", "r")
-		b.mu.Lock()
-		b.before, b.answers = before, slices.Repeat([]error{gohub.ErrUnknown}, 10_000)
-		b.mu.Unlock()
-		began := time.Now()
-		first := alice.publish("r", 1)
-		second := alice.publish("r", 2)
-		for _, id := range []string{first, second} {
-			e := alice.expect("error", "id", id)
-			require.Equal(t, "unavailable", e["code"])
-			require.Positive(t, e.num("retry_ms"))
-		}
-		alice.sync()
-		require.Less(t, time.Since(began), 5*time.Second)
-		if before {
-			require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
+	virtual(t, func(t *testing.T) {
+		for _, before := range []bool{true, false} {
+			w, b := startFaulty(t, startVirtual, gohub.Config{})
+			alice, bob := w.as("alice", "r"), w.as("bob", "r")
 			b.mu.Lock()
-			b.answers = []error{gohub.ErrUnavailable} // of a repetition this says nothing
+			b.before, b.answers = before, slices.Repeat([]error{gohub.ErrUnknown}, 10_000)
 			b.mu.Unlock()
-		} else {
-			require.Equal(t, first, bob.expect("message")["id"])
-			b.mu.Lock()
-			b.answers = nil
-			b.mu.Unlock()
+			began := time.Now()
+			first := alice.publish("r", 1)
+			second := alice.publish("r", 2)
+			for _, id := range []string{first, second} {
+				e := alice.expect("error", "id", id)
+				require.Equal(t, "unavailable", e["code"])
+				require.Positive(t, e.num("retry_ms"))
+			}
+			alice.sync()
+			require.Less(t, time.Since(began), 5*time.Second)
+			if before {
+				require.EqualValues(t, 1, w.hub.Stats().Uncommitted)
+				b.mu.Lock()
+				b.answers = []error{gohub.ErrUnavailable} // of a repetition this says nothing
+				b.mu.Unlock()
+			} else {
+				require.Equal(t, first, bob.expect("message")["id"])
+				b.mu.Lock()
+				b.answers = nil
+				b.mu.Unlock()
+			}
+			pass(5 * time.Second) // the pauses between attempts are shorter
+			require.Zero(t, w.hub.Stats().Uncommitted, "it is stored without its sender")
+			if before {
+				require.Equal(t, first, bob.expect("message")["id"])
+			}
+			again := func(id string, body int) frame {
+				require.Equal(t, id, alice.publish("r", body, "id", id, "retry", true))
+				return alice.expect("ack", "id", id)
+			}
+			require.Equal(t, true, again(first, 1)["duplicate"])
+			require.Nil(t, again(second, 2)["duplicate"])
+			require.Equal(t, second, bob.expect("message")["id"])
+			bob.sync()
+			require.Empty(t, bob.messages("r"))
 		}
-		require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6, "it is stored without its sender")
-		if before {
-			require.Equal(t, first, bob.expect("message")["id"])
-		}
-		again := func(id string, body int) frame {
-			require.Equal(t, id, alice.publish("r", body, "id", id, "retry", true))
-			return alice.expect("ack", "id", id)
-		}
-		require.Equal(t, true, again(first, 1)["duplicate"])
-		require.Nil(t, again(second, 2)["duplicate"])
-		require.Equal(t, second, bob.expect("message")["id"])
-		bob.sync()
-		require.Empty(t, bob.messages("r"))
-	}
+	})
 }
 
 // What this hub may have ordered is stored, though nobody can say now who was
 // the first: a Broker that has forgotten waits for it.
 func TestUnknownOutcomeIsStoredWithoutTheLog(t *testing.T) {
-	store := newSlowStore()
-	w, b := startFaulty(t, gohub.Config{Store: store})
-	alice, bob := w.as("alice", "r"), w.as("bob", "r")
-	b.logless.Store(true)
-	b.mu.Lock()
-	b.answers = []error{gohub.ErrUnknown}
-	b.mu.Unlock()
-	id := alice.publish("r", "x")
-	ack := alice.expect("ack", "id", id)
-	require.Equal(t, bob.expect("message", "id", id).num("seq"), ack.num("seq"))
-	require.Eventually(t, func() bool { return w.hub.Stats().Uncommitted == 0 }, patience, 1e6)
+	virtual(t, func(t *testing.T) {
+		store := newSlowStore()
+		w, b := startFaulty(t, startVirtual, gohub.Config{Store: store})
+		alice, bob := w.as("alice", "r"), w.as("bob", "r")
+		b.logless.Store(true)
+		b.mu.Lock()
+		b.answers = []error{gohub.ErrUnknown}
+		b.mu.Unlock()
+		id := alice.publish("r", "x")
+		ack := alice.expect("ack", "id", id)
+		require.Equal(t, bob.expect("message", "id", id).num("seq"), ack.num("seq"))
+		synctest.Wait()
+		require.Zero(t, w.hub.Stats().Uncommitted)
+	})
 }
 
 func TestUnavailableBrokerRefusesAndForgets(t *testing.T) {
-	w, b := startFaulty(t, gohub.Config{MaxPending: 4})
+	w, b := startFaulty(t, start, gohub.Config{MaxPending: 4})
 	alice := w.as("alice", "r")
 	for range 20 { // more than could be reserved if a refusal kept its place
 		b.mu.Lock()
@@ -208,7 +218,7 @@ func TestUnavailableBrokerRefusesAndForgets(t *testing.T) {
 
 func TestLostDeliveriesAreReadFromTheLog(t *testing.T) {
 	store := newSlowStore()
-	w, b := startFaulty(t, gohub.Config{Store: store})
+	w, b := startFaulty(t, start, gohub.Config{Store: store})
 	alice, bob := w.as("alice", "r"), w.as("bob", "r")
 	var want []string
 	for i := range 60 {
@@ -244,7 +254,7 @@ func TestARepairReadsToTheEnd(t *testing.T) {
 		"all frames were lost":                 {page: 300, lose: messages},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, b := startFaulty(t, gohub.Config{ReplayLimit: c.page})
+			w, b := startFaulty(t, start, gohub.Config{ReplayLimit: c.page})
 			bob := w.as("bob", "r")
 			id := gohub.RoomID{Name: "r"}
 			b.logless.Store(true)
@@ -272,7 +282,7 @@ func TestARepairReadsToTheEnd(t *testing.T) {
 // A cluster's log may hold more than one hub may have unstored.
 func TestALogIsReadToTheEnd(t *testing.T) {
 	const messages = 20
-	w, b := startFaulty(t, gohub.Config{MaxPending: 4, JoinReplay: 3})
+	w, b := startFaulty(t, start, gohub.Config{MaxPending: 4, JoinReplay: 3})
 	bob := w.as("bob", "r")
 	id := gohub.RoomID{Name: "r"}
 	b.to.mu.Lock()
@@ -298,7 +308,7 @@ func TestALogIsReadToTheEnd(t *testing.T) {
 // A client that was with another hub is not shown again what it had there and
 // what this one has yet to get.
 func TestResumeAheadOfTheHub(t *testing.T) {
-	w, b := startFaulty(t, gohub.Config{})
+	w, b := startFaulty(t, start, gohub.Config{})
 	carol := w.as("carol", "r")
 	id := gohub.RoomID{Name: "r"}
 	b.to.mu.Lock()
@@ -331,7 +341,7 @@ func TestWhatIsMissedDuringARepairIsReadAgain(t *testing.T) {
 		"more than is held": {300, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, b := startFaulty(t, gohub.Config{})
+			w, b := startFaulty(t, start, gohub.Config{})
 			bob := w.as("bob", "r")
 			id := gohub.RoomID{Name: "r"}
 			_, err := w.hub.Publish(t.Context(), gohub.Message{Room: id, Sender: "alice", Body: []byte("-1")}) // from here on the log is asked

@@ -46,7 +46,7 @@ func memBroker(t testing.TB, r gohub.Receiver) *gohub.MemoryBroker {
 	wg.Go(func() { assert.NoError(t, b.Run(t.Context(), r)) })
 	t.Cleanup(wg.Wait)
 	probe := gohub.RoomID{Name: "probe"}
-	require.Eventually(t, func() bool { return b.Subscribe(t.Context(), r, probe) == nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.Subscribe(t.Context(), r, probe) == nil }, patience, time.Millisecond)
 	b.Unsubscribe(r, probe)
 	return b
 }

@@ -90,8 +90,10 @@ func (c *Client) call(cmd *wire.Command) error {
 	again := wire.Command{Type: wire.Call, Ref: append([]byte(nil), cmd.Ref...)}
 	body := append([]byte(nil), cmd.Body...)
 	c.hub.run(func() { // ends when f returns
-		defer c.endCall()
-		out, err := f(ctx, c, body)
+		out, err := func() ([]byte, error) {
+			defer c.endCall() // before the answer: who has that may call again
+			return f(ctx, c, body)
+		}()
 		if err != nil {
 			c.fail(&again, err)
 			return

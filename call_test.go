@@ -111,6 +111,24 @@ func TestCallsDoNotHoldUpTheSession(t *testing.T) {
 	require.EqualValues(t, 9, u.ask(frame{"type": "call", "name": "wait", "body": 9}, "result")["body"], "there is room again")
 }
 
+// Who has an answer may make the next call, though it is one of as many as there may be.
+func TestAnAnsweredCallIsOver(t *testing.T) {
+	t.Parallel()
+	w := start(t, gohub.Config{})
+	gohub.Handle(w.hub, "wait", func(ctx context.Context, _ *gohub.Client, _ any) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	gohub.Handle(w.hub, "add", func(_ context.Context, _ *gohub.Client, n int) (int, error) { return n + 1, nil })
+	u := w.as("alice")
+	for range 7 {
+		u.send(frame{"type": "call", "name": "wait"})
+	}
+	for i := range 1000 {
+		require.EqualValues(t, i+1, u.ask(frame{"type": "call", "name": "add", "body": i}, "result")["body"])
+	}
+}
+
 func TestCallEndsWithItsSession(t *testing.T) {
 	t.Parallel()
 	w := start(t, gohub.Config{})

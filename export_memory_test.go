@@ -76,6 +76,9 @@ func MemoryBrokerRooms(b *MemoryBroker) (n int) {
 	return n
 }
 
+// RunsOn reports whether h runs on b.
+func RunsOn(b *MemoryBroker, h *Hub) bool { return b.runs(receiver{h}) }
+
 // SetClock replaces the clock of b, in µs since the Unix epoch.
 func SetClock(b *MemoryBroker, clock func() int64) { b.clock = clock }
 

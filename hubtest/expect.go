@@ -114,7 +114,8 @@ func (c *Client) ExpectClose(code int) {
 // covers what the clients of this server have sent, and what became of it in
 // their hub; not what the program does on goroutines of its own, what a call
 // does, what is on its way between two hubs, and what the hub gathers for a
-// moment first: members and receipts.
+// moment first: members and receipts, and a message that comes in the very
+// instant in which it tells them.
 func (c *Client) ExpectNo(typ string, fields ...any) {
 	c.t.Helper()
 	fits := c.fits(typ, fields)

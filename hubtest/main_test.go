@@ -8,11 +8,23 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(atRest{m}) }
+
+// atRest gives goroutines time to end before goleak looks, which is done after
+// less than half a second: what holds up one at its end may take longer.
+type atRest struct{ *testing.M }
+
+func (m atRest) Run() int {
+	code := m.M.Run()
+	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
+	}
+	return code
+}
 
 // both runs f in real time and in virtual time.
 func both(t *testing.T, f func(t *testing.T)) {
