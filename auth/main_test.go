@@ -38,7 +38,10 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	code := m.Run()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		err := goleak.Find() // which looks for less than half a second
+		for until := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(until); err = goleak.Find() {
+		}
+		if err != nil {
 			println(err.Error())
 			code = 1
 		}

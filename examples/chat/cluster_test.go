@@ -35,6 +35,9 @@ func TestTwoNodesOnARedisCluster(t *testing.T) {
 	twoNodes(t, "redis://"+addrs[0]+"?addr="+addrs[1]+"&addr="+addrs[2])
 }
 
+// patient is how long a test waits for a cluster, which beats every 5 s.
+const patient = time.Minute
+
 func twoNodes(t *testing.T, redis string) {
 	t.Helper()
 	database := pgtest.New(t).Database(t)
@@ -69,7 +72,7 @@ func twoNodes(t *testing.T, redis string) {
 					return false
 				}
 			}
-		}, 10*time.Second, 100*time.Millisecond)
+		}, patient, 100*time.Millisecond)
 		t.Cleanup(func() { _ = conn.CloseNow() })
 		return conn
 	}
@@ -93,7 +96,7 @@ func twoNodes(t *testing.T, redis string) {
 		var v ringView
 		return json.NewDecoder(res.Body).Decode(&v) == nil && v.Node == "two" && len(v.Nodes) == 2 && v.Nodes[0].Name == "one" &&
 			v.Nodes[0].Sessions == 1 && v.Nodes[1].Sessions == 1 && len(v.Ring) == ringSlices
-	}, 15*time.Second, 100*time.Millisecond)
+	}, patient, 100*time.Millisecond)
 	res, err = http.Get(two + "cluster.json")
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())

@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // asProgram, when set, makes the test binary the program itself.
 const asProgram = "EMBED_AS_PROGRAM"
@@ -39,7 +39,18 @@ func TestMain(m *testing.M) {
 		return
 	}
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait")) // half a second, after what it refuses
+	goleak.VerifyTestMain(atRest{m})
+}
+
+// atRest gives goroutines time to end before goleak looks, which is done after
+// less than half a second: what holds up one at its end may take longer.
+type atRest struct{ *testing.M }
+
+func (m atRest) Run() int {
+	code := m.M.Run()
+	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
+	}
+	return code
 }
 
 // start runs the service until the test ends or calls stop; ended then gives
@@ -319,7 +330,8 @@ func TestSlowAndLargeHeadersOfAService(t *testing.T) {
 		require.LessOrEqual(t, server.ReadHeaderTimeout, 5*time.Second)
 		server.ReadHeaderTimeout /= 100
 		_, err := dial(server, says).Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
+		require.Error(t, err) // EOF, or a reset where it has not read all
+		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 	}
 	large := dial(newServer(newService().handler()), begins+strings.Repeat("x", 32<<10)+"\r\n\r\n")
 	res, err := http.ReadResponse(bufio.NewReader(large), nil)

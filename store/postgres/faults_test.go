@@ -27,9 +27,9 @@ import (
 )
 
 // recovery is how soon after the server's return there are acks again. The hub
-// tries at least once a second; the rest is for connecting, and slack is for a
-// machine that runs all tests at once under the race detector.
-const recovery, slack = 2 * time.Second, time.Second
+// tries at least once a second, and connects; the rest is for a machine that runs
+// all tests at once. What only Options.Timeout ends, 15 s, takes longer.
+const recovery = 10 * time.Second
 
 // A publisher publishes as clients do: with ids of its own, each repeated
 // until it is answered for good.
@@ -132,8 +132,9 @@ func TestServerFails(t *testing.T) {
 				_, err := admin.Exec(t.Context(), "begin; lock table gohub.messages in access exclusive mode")
 				must(t, err)
 			},
-			heal: func(t *testing.T, _ *pgtest.Server, admin *pgx.Conn) {
+			heal: func(t *testing.T, s *pgtest.Server, admin *pgx.Conn) {
 				t.Helper()
+				s.SQL(t, "alter role app reset statement_timeout") // of new connections, such as those that read in the end
 				_, err := admin.Exec(t.Context(), "rollback")
 				must(t, err)
 			},
@@ -162,8 +163,8 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			name: "frozen for longer than it is waited for",
 			fail: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Freeze()) },
 			heal: func(t *testing.T, s *pgtest.Server, _ *pgx.Conn) { t.Helper(); must(t, s.Thaw()) },
-			slow: 2 * time.Second,
-			o:    postgres.Options{Timeout: 400 * time.Millisecond},
+			slow: 4 * time.Second,
+			o:    postgres.Options{Timeout: 2 * time.Second}, // more than joins take before, and History in the end
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -220,13 +221,14 @@ create trigger disk_is_full before insert on gohub.messages for each statement e
 			back := time.Now()
 			acked(1)
 			t.Logf("acks again %v after its return", time.Since(back).Round(time.Millisecond))
-			require.Less(t, time.Since(back), recovery+slack)
+			require.Less(t, time.Since(back), recovery)
 			alice.ExpectAck(live)
 			t.Logf("the message of the meantime is acked %v after its return", time.Since(back).Round(time.Millisecond))
-			require.Less(t, time.Since(back), recovery+slack)
+			require.Less(t, time.Since(back), recovery)
 			acked(200)
 			p.stop.Store(true)
 			p.wg.Wait()
+			pool.Reset() // a connection that nobody has used since may be dead, or have a time limit
 
 			require.Empty(t, p.bad)
 			p.acked[live] = 0
@@ -329,7 +331,12 @@ func TestMemoryWhileServerIsAway(t *testing.T) { // alone: it looks at the heap
 
 	require.NoError(t, server.Start())
 	queued.Wait()
-	require.NoError(t, publish(t.Context(), 0))
+	var err error
+	require.Eventually(t, func() bool { // a place is free a moment after its ack
+		err = publish(t.Context(), 0)
+		return !busy(err)
+	}, patience, time.Millisecond)
+	require.NoError(t, err)
 }
 
 // A cutter is a proxy in front of the server. A connection that carries its

@@ -19,7 +19,7 @@ func TestOpenLoopCountsFromWhenAPublishWasDue(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _, _ = unix.Close(fds[0]), unix.Close(fds[1]) }()
-			l := &loop{dialect: dialects["gohub"], recording: true, late: make([]int64, 0, 100), start: time.Now().Add(-time.Hour)}
+			l := &loop{dialect: dialects["gohub"], recording: true, late: make([]int64, 0, maxUnacked), start: time.Now().Add(-time.Hour)}
 			c := &conn{fd: fds[0]}
 			tr := newTraffic(l, scenario{Rate: 1000, Members: 1, Body: 128}, []*conn{c}, fromSend)
 			const stall = int64(50 * time.Millisecond)
