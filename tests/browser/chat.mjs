@@ -130,6 +130,40 @@ export class Person {
     return this.is('connected');
   }
 
+  // losing does what ends the connection, and waits until the page has noticed, however soon it is back.
+  async losing(act) {
+    await this.page.evaluate(() => {
+      const { documentElement } = document;
+      window.lost = false;
+      new MutationObserver(() => (window.lost ||= documentElement.dataset.connection !== 'connected')).observe(documentElement, { attributes: true });
+    });
+    act();
+    await this.page.waitForFunction(() => window.lost);
+  }
+
+  // reconnects presses "Try now" for as long as there is no connection.
+  async reconnects() {
+    await until(async () => {
+      if (await this.page.locator('html[data-connection=connected]').count()) return true;
+      await this.page.locator('#banner-try').click({ timeout: 500 }).catch(() => {});
+      return false;
+    }, `${this.name} is connected again`);
+  }
+
+  // listens remembers what #status says from now on: each text is there for a moment only.
+  listens() {
+    return this.page.evaluate(() => {
+      const status = document.getElementById('status');
+      window.heard = [];
+      new MutationObserver(() => window.heard.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
+    });
+  }
+
+  // heard waits until #status has said something, a regular expression, since listens.
+  heard(words) {
+    return this.page.waitForFunction((words) => window.heard.some((text) => text.match(words)), words);
+  }
+
   get log() { return this.page.getByRole('log'); }
   get box() { return this.page.locator('#text'); }
   get title() { return this.page.locator('#title'); }
