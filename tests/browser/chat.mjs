@@ -12,7 +12,7 @@ import WebSocket from 'ws';
 import { createClient } from '../../clients/js/dist/gohub.js';
 import { browserOptions, build, compile, Server, tempDir } from './server.mjs';
 
-export const WAIT = 15_000; // ms
+export const WAIT = 30_000; // ms; what does not come within this time does not come
 
 // world starts a server and a browser. args: further flags of the server; past: messages that are in its history.
 export async function world({ args = ['-rate', '0'], past } = {}) {
