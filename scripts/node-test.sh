@@ -26,7 +26,7 @@ export GOCACHE GOENV XDG_CONFIG_HOME=$own/config XDG_CACHE_HOME=$own/cache
 concurrency=$(node -p "require('./package.json').config?.concurrency ?? 1")
 
 # `timeout` ends the runner and everything it started that shares its process group.
-FORCE_COLOR=0 timeout -k 10 "${NODE_TEST_TIMEOUT:-600}" node --test --test-concurrency="$concurrency" --test-reporter=spec 2>&1 | tee "$log"
+FORCE_COLOR=0 timeout -k 10 "${NODE_TEST_TIMEOUT:-1200}" node --test --test-concurrency="$concurrency" --test-reporter=spec 2>&1 | tee "$log"
 
 # The runner closes with lines like "ℹ tests 12" and "ℹ skipped 0".
 count() { sed -nE "s/^[^ ]+ $1 ([0-9]+)\$/\1/p" "$log" | tail -n 1; }

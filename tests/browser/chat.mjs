@@ -12,7 +12,7 @@ import WebSocket from 'ws';
 import { createClient } from '../../clients/js/dist/gohub.js';
 import { browserOptions, build, compile, Server, tempDir } from './server.mjs';
 
-export const WAIT = 15_000; // ms
+export const WAIT = 30_000; // ms; what does not come within this time does not come
 
 // world starts a server and a browser. args: further flags of the server; past: messages that are in its history.
 export async function world({ args = ['-rate', '0'], past } = {}) {
@@ -128,6 +128,40 @@ export class Person {
 
   connected() {
     return this.is('connected');
+  }
+
+  // losing does what ends the connection, and waits until the page has noticed, however soon it is back.
+  async losing(act) {
+    await this.page.evaluate(() => {
+      const { documentElement } = document;
+      window.lost = false;
+      new MutationObserver(() => (window.lost ||= documentElement.dataset.connection !== 'connected')).observe(documentElement, { attributes: true });
+    });
+    act();
+    await this.page.waitForFunction(() => window.lost);
+  }
+
+  // reconnects presses "Try now" for as long as there is no connection.
+  async reconnects() {
+    await until(async () => {
+      if (await this.page.locator('html[data-connection=connected]').count()) return true;
+      await this.page.locator('#banner-try').click({ timeout: 500 }).catch(() => {});
+      return false;
+    }, `${this.name} is connected again`);
+  }
+
+  // listens remembers what #status says from now on: each text is there for a moment only.
+  listens() {
+    return this.page.evaluate(() => {
+      const status = document.getElementById('status');
+      window.heard = [];
+      new MutationObserver(() => window.heard.push(status.textContent)).observe(status, { childList: true, characterData: true, subtree: true });
+    });
+  }
+
+  // heard waits until #status has said something, a regular expression, since listens.
+  heard(words) {
+    return this.page.waitForFunction((words) => window.heard.some((text) => text.match(words)), words);
   }
 
   get log() { return this.page.getByRole('log'); }

@@ -64,7 +64,7 @@ async function tabTo(is, what, key = 'Tab') {
 
 test('logging in', async () => {
   await page.goto(alice.at);
-  assert.equal((await where()).id, 'user', 'the field has the focus');
+  await until(async () => (await where()).id === 'user', 'the field has the focus');
   await page.keyboard.type('alice');
   await tabTo((at) => at.tag === 'BUTTON' && at.name === 'Log in', 'the button');
   await page.keyboard.press('Enter');

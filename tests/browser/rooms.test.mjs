@@ -53,8 +53,7 @@ test('a page in 90 rooms opens within the limit, comes back, and goes from room 
   assert.deepEqual(errors, [], 'what the server refuses');
 
   alice.outage = true;
-  wire.cut();
-  await alice.page.locator('html:not([data-connection=connected])').waitFor({ state: 'attached' });
+  await alice.losing(() => wire.cut());
   await alice.connected();
   alice.outage = false;
   await whole();

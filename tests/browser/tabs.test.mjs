@@ -352,7 +352,7 @@ for (const lang of ['en', 'de']) {
     const tina = await (await w.person('tina', { locale: lang })).logIn();
     const old = await tokenOf(tina);
     for (let i = 0; i < 2; i++) assert.equal(await tina.page.evaluate(async () => (await fetch('/refresh', { method: 'POST' })).status), 200);
-    const out = tina.page.waitForResponse((res) => res.url().endsWith('/refresh'));
+    const out = tina.page.waitForResponse((res) => res.url().endsWith('/refresh') && res.status() === 401);
     tina.outage = true; // the browser reports the 401
     assert.equal(await refreshed(old), 'token_reused');
     const alarm = tina.page.getByRole('dialog', { name: title });

@@ -110,6 +110,7 @@ test('ticks say how far a message is, in words', async () => {
   gate.pass(published); // under the same id: what has come is told again
   await reads('saved');
   const room = eve.room(directRoom('dora', 'eve'));
+  await until(() => room.last > 0, 'eve has it');
   room.delivered();
   await reads('delivered');
   room.seen();
@@ -169,7 +170,7 @@ test('a whisper has been read when the one whom it is for has read it', async ()
   }, seq);
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   assert.equal(await ticks.textContent(), 'saved', 'it is nothing to bob');
-  carl.seen();
+  carl.seen(seq);
   await ticks.filter({ hasText: /^seen$/ }).waitFor();
   await alice.reload();
   await ticks.filter({ hasText: /^seen$/ }).waitFor();
@@ -182,7 +183,7 @@ test('a direct message arrives through an invite', async () => {
   await alice.say('between us');
   await alice.saved('between us');
   await bob.unread('@alice', 1);
-  assert.match(await bob.page.title(), /^\(1\)/);
+  await bob.page.waitForFunction(() => document.title.startsWith('(1)'));
   await bob.open('@alice');
   await bob.message('between us').waitFor();
   await alice.message('between us').locator('.ticks', { hasText: /^seen$/ }).waitFor();

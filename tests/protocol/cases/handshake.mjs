@@ -114,10 +114,10 @@ describe('handshake', () => {
 
   test('a session ends with its authentication (4001), unless refreshed', async t => {
     const world = new World(t)
-    const short = await world.connect('alice', { who: { ttl_ms: 1_000 } })
-    const long = await world.connect('alice', { who: { ttl_ms: 1_000 } })
     const { ticket } = await (await world.negotiate({ user: 'alice', ttl_ms: 60_000 })).json()
+    const long = await world.connect('alice', { who: { ttl_ms: 3_000 } })
     const refreshed = await long.request({ type: 'refresh', ticket }, 'refreshed')
+    const short = await world.connect('alice', { who: { ttl_ms: 3_000 } }) // ends when the other one would have
     assert.ok(Math.abs(refreshed.expires - Date.now() - 60_000) < 5_000, `expires ${refreshed.expires}`)
     await assert.rejects(long.request({ type: 'refresh', ticket }, 'refreshed'), { code: 'unauthorized' }, 'a ticket works once')
     const { ticket: bobs } = await (await world.negotiate({ user: 'bob' })).json()

@@ -218,19 +218,25 @@ describe('rates', () => {
   test('rate_limited with retry_ms and the ref or id; 4002 after 100 refusals', async t => {
     const server = await Server.start('-rate', '10')
     t.after(() => server.stop())
+    const started = Date.now()
     const alice = await Client.connect(server.ws, { user: 'alice' })
     await alice.join('lobby')
-    for (let i = 0; i < 30; i++) alice.send({ type: 'ping', ref: `p${i}` })
+    // All at once, and more than one: a machine that pauses brings ten a second of them through.
+    const ids = Array.from({ length: 30 }, () => uuid7())
+    for (let i = 0; i < 60; i++) alice.send({ type: 'ping', ref: `p${i}` })
+    for (const id of ids) alice.send({ type: 'publish', id, room: 'lobby', body: 1 })
     const err = await alice.wait(f => f.type === 'error', 'a refusal')
     assert.equal(err.code, 'rate_limited')
     assert.match(err.ref, /^p\d+$/)
     assert.ok(err.retry_ms > 0, `retry_ms ${err.retry_ms}`)
-    const pongs = () => alice.frames.filter(f => f.type === 'pong').length
-    await alice.until(() => alice.frames.some(f => f.ref === 'p29'), 'the answer to the last')
-    assert.ok(pongs() >= 15 && pongs() <= 22, `${pongs()} pongs: the burst is 20`)
+    const answers = await Promise.all(ids.map(id => alice.answered(id).catch(err => err.frame ?? Promise.reject(err))))
+    const seconds = (Date.now() - started) / 1000
+    const refused = answers.filter(f => f.type === 'error')
+    assert.ok(refused.length > 0, 'no publish was refused')
+    for (const f of refused) assert.ok(f.code === 'rate_limited' && f.retry_ms > 0, JSON.stringify(f))
+    const passed = 1 + alice.frames.filter(f => f.type === 'pong').length + answers.length - refused.length
+    assert.ok(passed >= 20 && passed <= 20 + 10 * seconds, `${passed} passed in ${seconds} s: the burst is 20`)
 
-    const id = uuid7()
-    await assert.rejects(alice.publish('lobby', 1, { id }), e => e.code === 'rate_limited' && e.frame.id === id && e.frame.retry_ms > 0)
     for (let i = 0; i < 150; i++) alice.send({ type: 'ping' })
     assert.equal((await alice.gone()).code, 4002)
     const refusals = alice.frames.filter(f => f.code === 'rate_limited').length
@@ -240,20 +246,20 @@ describe('rates', () => {
 
 describe('connections', () => {
   test('a silent one is pinged after ping_ms and closed with 4003 after twice that', async t => {
-    const server = await Server.start('-ping', '400ms')
+    const server = await Server.start('-ping', '1500ms')
     let mute
     t.after(() => { mute?.destroy(); return server.stop() })
     const healthy = await Client.connect(server.ws, { user: 'alice' }) // answers pings by itself
-    assert.equal(healthy.welcome.ping_ms, 400)
+    assert.equal(healthy.welcome.ping_ms, 1500)
+    const started = Date.now()
     mute = await RawSocket.open(server.ws, { user: 'bob' })
     await mute.skipTo(TEXT)
-    const started = Date.now()
     await mute.skipTo(9)
     const pinged = Date.now() - started
     assert.equal(await mute.closeCode(), 4003)
     const closed = Date.now() - started
-    assert.ok(pinged >= 300 && pinged < 2_400, `pinged after ${pinged} ms`)
-    assert.ok(closed >= 700 && closed < 4_000, `closed after ${closed} ms`)
+    assert.ok(pinged >= 1_200, `pinged after ${pinged} ms`) // the server's clock is an eighth coarse
+    assert.ok(closed >= 2_700, `closed after ${closed} ms`)
     await healthy.ping()
   })
 
@@ -263,7 +269,7 @@ describe('connections', () => {
     const start = await alice.publish('lobby', 'start')
     await slow.message('lobby', start.id)
     slow.ws.pause()
-    const left = bob.wait(f => f.type === 'members' && f.left.includes('slow'), 'slow to be cut off', { timeout: 20_000 })
+    const left = bob.wait(f => f.type === 'members' && f.left.includes('slow'), 'slow to be cut off', { timeout: 60_000 })
     let gone = false
     left.then(() => { gone = true }, () => {})
     const body = 'x'.repeat(60_000)

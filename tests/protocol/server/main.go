@@ -30,6 +30,7 @@ func run() error {
 	addr := flag.String("addr", "127.0.0.1:0", "where to listen; the first line of stdout tells the result")
 	rate := flag.Float64("rate", 100_000, "frames a second that a session may send")
 	ping := flag.Duration("ping", 0, "how long a session may be silent; 0: the default")
+	drain := flag.Duration("drain", 5*time.Second, "how long a shutdown may take")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
@@ -80,7 +81,7 @@ func run() error {
 		return err
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), *drain)
 	defer cancel()
 	return errors.Join(hub.Shutdown(ctx), server.Shutdown(ctx))
 }
