@@ -119,7 +119,7 @@ export function createClient(options: ClientOptions): Client {
       if (err) {
         connected.reject(err)
         connected = deferred()
-        for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err)
+        for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err, err)
         outbox._close()
       }
       emit('state', state)
@@ -160,12 +160,7 @@ export function createClient(options: ClientOptions): Client {
     _hide() { for (const room of rooms.values()) room._hide() }
   })
 
-  const outbox = createOutbox(storage, clock, user, {
-    _need: (name, wish) => (client.room(name) as OwnRoom)._need(wish),
-    _rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
-    _changed: message => (client.room(message.room) as OwnRoom)._changed(message),
-    _failed: err => emit('error', err)
-  })
+  const outbox = createOutbox(storage, clock, user, name => client.room(name) as OwnRoom, err => emit('error', err))
 
   const core: Core = {
     clock, fill, _outbox: outbox,

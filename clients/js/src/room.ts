@@ -4,7 +4,7 @@ import { deferred, unheard } from './deferred.js'
 import { createEmitter, type Emitter } from './emitter.js'
 import { GohubError } from './errors.js'
 import type { Link } from './link.js'
-import type { Outgoing, SendOptions } from './outbox.js'
+import type { Outgoing, OutboxRoom, SendOptions } from './outbox.js'
 import { createStream, type Stream } from './stream.js'
 import { fromPage, type Frame } from './wire.js'
 
@@ -128,17 +128,13 @@ export interface Room extends Emitter<RoomEvents> {
 }
 
 /** What the client does with a room. */
-export interface OwnRoom extends Room {
+export interface OwnRoom extends Room, OutboxRoom {
   /** The link on which the room is joined; its messages come from there alone. */
   _link?: Link
   /** Joins on the connection in use, if that is wanted and not done. */
   _resume(): void
-  /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
-  _need(wish?: boolean): Link | undefined
-  /** The server says that link is not in the room. */
-  _rejoin(link: Link): void
-  /** Nobody shall wait any more; the room is joined again if the client connects again. */
-  _closed(err?: GohubError): void
+  /** Whoever waits does so in vain, for that reason; who comes later waits anew. Streams end, with err if there is one. */
+  _closed(err: GohubError | undefined, reason: GohubError): void
   /** The page may be about to end: what is gathered goes now. */
   _hide(): void
   /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
@@ -148,7 +144,6 @@ export interface OwnRoom extends Room {
   _listed(head: number, unread: number): void
   /** A message after seq is there to be read; tells whether that is news. */
   _invited(seq: number): boolean
-  _changed(message: Outgoing): void
 }
 
 export function createRoom(core: Core, name: string): OwnRoom {
@@ -237,21 +232,9 @@ export function createRoom(core: Core, name: string): OwnRoom {
     const was = wanted
     wanted = false
     room._link = joining = held = undefined
-    end(err, err ?? new GohubError('not_joined'))
+    room._closed(err, err ?? new GohubError('not_joined'))
     if (err) core._outbox._refuse(name, err)
     if (was) emit('left', err)
-  }
-
-  // Whoever waits does so in vain; who comes later waits anew.
-  function end(err: GohubError | undefined, reason: GohubError): void {
-    ready.reject(reason)
-    ready = deferred()
-    for (const stream of [...streams]) stream.end(err)
-  }
-
-  function unlink(): void {
-    room._link = undefined
-    ready = deferred()
   }
 
   async function ask(frame: Frame, signal?: AbortSignal): Promise<Frame> {
@@ -317,7 +300,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
       })
       streams.add(stream)
       signal?.addEventListener('abort', abort)
-      room.join({ since, signal }).catch(err => stream.end(err))
+      room.join({ since, signal }).catch(stream.end)
       return stream
     },
 
@@ -385,7 +368,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     _rejoin(link) {
-      if (room._link === link) unlink()
+      room._down(link)
       room._resume()
     },
 
@@ -395,13 +378,17 @@ export function createRoom(core: Core, name: string): OwnRoom {
       if (marks.seen || marks.delivered) marking ??= clock.setTimeout(tell, RECEIPTS + ms)
     },
 
-    _closed(err) { end(err, err ?? new GohubError('closed')) },
+    _closed(err, reason) {
+      ready.reject(reason)
+      ready = deferred()
+      for (const stream of [...streams]) stream.end(err)
+    },
 
     _down(link) {
       if (joining === link) joining = undefined
       if (room._link !== link) return
-      unlink()
-      held = undefined
+      room._link = held = undefined
+      ready = deferred()
       typed = 0
       for (const user of typists.keys()) types(user, false)
     },

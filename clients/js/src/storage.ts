@@ -53,7 +53,7 @@ export function indexedDbStorage(name: string): OutboxStorage {
     const transaction = (await open()).transaction('outbox', 'readwrite')
     act(transaction.objectStore('outbox'))
     return new Promise((resolve, reject) => {
-      transaction.oncomplete = () => resolve()
+      transaction.oncomplete = resolve as () => void
       transaction.onabort = () => reject(transaction.error)
     })
   }

@@ -10,8 +10,7 @@ export function pack(frame: Frame): string | Uint8Array<ArrayBuffer> {
   const { body, ...header } = frame
   const json = new TextEncoder().encode(JSON.stringify(header))
   const out = new Uint8Array(3 + json.length + body.length)
-  out.set([1, json.length >> 8, json.length & 0xff])
-  out.set(json, 3)
+  out.set([1, json.length >> 8, json.length, ...json]) // each modulo 256
   out.set(body, 3 + json.length)
   return out
 }
