@@ -17,7 +17,7 @@ export function pack(frame: Frame): string | Uint8Array<ArrayBuffer> {
 
 /** The frame that a WebSocket message is; throws if it is none. */
 export function unpack(data: string | ArrayBuffer): Frame {
-  if (typeof data === 'string') return JSON.parse(data)
+  if (typeof data === 'string') return JSON.parse(data) ?? {} // what is "null" has no type either
   const bytes = new Uint8Array(data)
   const end = 3 + (bytes[1] << 8 | bytes[2])
   if (bytes[0] !== 1 || end > bytes.length) throw Error()
