@@ -190,7 +190,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
       if (!link) return // the next connection is authenticated anyway
       const { ticket, node } = await dialer._negotiate(true)
       if (link !== connector._link) return
-      if (node !== link.welcome!.node) return dial() // the ticket is for there: move
+      if (node !== link.welcome!.node) return dialing ? undefined : dial() // the ticket is for there: move
       dialer._expires = (await link._request({ type: 'refresh', ticket })).expires
       if (link === connector._link) planRefresh()
     }

@@ -394,6 +394,23 @@ describe('token', () => {
     await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
     assert.deepEqual([w.client.state.name, w.client.welcome.node], ['connected', 'n3'])
   })
+
+  test('but not while another move is under way', async () => {
+    const w = world({ token: 't' })
+    w.answers.push({ ...ticket, node: 'n1' }, { ...ticket, node: 'n3' }, { ...ticket, node: 'n3' }, { ...ticket, node: 'n3' })
+    w.client.connect()
+    await settle()
+    await w.socket.welcome()
+    await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
+    await w.socket.say({ type: 'goaway', reconnect_ms: 0, deadline_ms: 10_000 })
+    await w.clock.pass(0)
+    await w.client.refresh()
+    await settle()
+    assert.equal(w.sockets.length, 2)
+    await w.socket.welcome({ node: 'n3' })
+    await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
+    assert.deepEqual([w.client.state.name, w.client.welcome.node, w.sockets.map(s => s.closed)], ['connected', 'n3', [true, false]])
+  })
 })
 
 describe('goaway', () => {
