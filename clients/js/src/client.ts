@@ -128,7 +128,7 @@ export function createClient(options: ClientOptions): Client {
     _up(link) {
       user = link.welcome!.user
       for (const room of rooms.values()) room._resume()
-      void outbox._welcome(user)
+      void outbox._welcome(user).then(() => core._closed && outbox._close()) // it may have taken something over since
       list(link).then(rooms => emit('rooms', rooms), err => { if (link._alive) emit('error', err) })
     },
 

@@ -34,16 +34,15 @@ export function indexedDbStorage(name: string): OutboxStorage {
   const locks = globalThis.navigator?.locks
   const owner = uuid7(Date.now())
   const lockOf = (owner: string) => `${name} ${owner}`
-  let release = () => {}
+  let held: Promise<((_: void) => void) | void> | undefined
   let opened: Promise<IDBDatabase> | undefined
 
-  const hold = () => locks && new Promise<void>((resolve, reject) => {
-    locks.request(lockOf(owner), () => {
-      resolve()
-      return new Promise<void>(end => { release = end })
-    }).catch(reject)
+  // Once the lock is ours, brings what lets go of it.
+  const hold = () => held = new Promise((resolve, reject) => {
+    if (locks) locks.request(lockOf(owner), () => new Promise<void>(resolve)).catch(reject)
+    else resolve()
   })
-  const open = () => opened ??= Promise.resolve(hold()).then(() => new Promise((resolve, reject) => {
+  const open = () => opened ??= hold().then(() => new Promise((resolve, reject) => {
     const request = indexedDB.open(name, 1)
     request.onupgradeneeded = () => request.result.createObjectStore('outbox', { keyPath: 'id' })
     request.onsuccess = () => resolve(request.result)
@@ -79,8 +78,8 @@ export function indexedDbStorage(name: string): OutboxStorage {
       return locks ? locks.request(name, take) : take() // one page at a time
     },
     release() {
-      release()
-      opened = undefined // with the next use comes the next lock
+      held?.then(end => end?.(), () => {})
+      held = opened = undefined // with the next use comes the next lock
     }
   }
 }
