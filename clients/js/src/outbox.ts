@@ -179,10 +179,20 @@ export function createOutbox(
 
   function put({ id, room, body, to, kind, _user: user, error: err }: OwnOutgoing): void {
     const error = err && { code: err.code, message: err.message }
-    if (user) storage?.put({ id, room, body, to, kind, user, error }).catch(failed)
+    // A listener may have taken it back while it was told of the message.
+    if (user && all.has(id)) void keeping(() => storage?.put({ id, room, body, to, kind, user, error }))
   }
 
-  function forget({ id }: Outgoing): void { storage?.delete(id).catch(failed) }
+  function forget({ id }: Outgoing): void { void keeping(() => storage?.delete(id)) }
+
+  // The storage fails when it likes, also before there is a promise.
+  async function keeping(act: () => unknown): Promise<void> {
+    try {
+      await act()
+    } catch (err) {
+      failed(err)
+    }
+  }
 
   const outbox: Outbox = {
     _add(room, body, { to, kind }) {
@@ -206,14 +216,12 @@ export function createOutbox(
         put(message)
       }
       const late = clock.setTimeout(ready, LOADING)
-      try {
-        for (const stored of await storage?.adopt(user) ?? []) {
+      await keeping(async () => {
+        for (const stored of await storage?.adopt(name) ?? []) {
           if (!all.has(stored.id)) keep(stored, true)
         }
-        limit()
-      } catch (err) {
-        failed(err)
-      }
+      })
+      limit()
       clock.clearTimeout(late)
       ready()
     },
