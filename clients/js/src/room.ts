@@ -85,6 +85,7 @@ const TYPING = 3_000 // ms between two "still typing"
 const TYPED = 10_000 // ms without news until somebody is believed to have stopped
 const RECEIPTS = 500 // ms for which watermarks are gathered
 const COPIES = 1_000 // messages among which a second copy is recognised
+const REPLAY = 10_000 // ms within which a replay begins, if there is one
 
 /** A room: where its stream stands, and what may be done in it. */
 export interface Room extends Emitter<RoomEvents> {
@@ -154,6 +155,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
   const typists = new Map<string, unknown>() // who types → timer
   const marks: Partial<Watermark> = {}
   let last: number | undefined
+  let base = 0 // head when the room was joined
+  let begun = 0 // when that was
   let members = 0
   let unread = 0
   let listed = 0 // head of the list that unread is from
@@ -174,6 +177,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
     joining = held = undefined
     // Nothing is there: whatever comes is new. If there is something, it follows and says where the stream stands.
     if (!head) last ??= 0
+    base = head
+    begun = clock.now()
     members = count
     if (truncated && last !== undefined) void fill(link)
     const event = { head, members }
@@ -387,6 +392,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
     _down(link) {
       if (joining === link) joining = undefined
       if (room._link !== link) return
+      // The server replays nothing (Config.JoinReplay): the stream has begun after what was there.
+      if (clock.now() > begun + REPLAY) last ??= base
       room._link = held = undefined
       ready = deferred()
       typed = 0

@@ -37,6 +37,21 @@ describe('the stream', () => {
     }
   })
 
+  test('where nothing is replayed the stream begins with the join, and what a cut keeps back still comes', async () => {
+    const w = world()
+    const { room, got } = await w.inRoom('lobby', { head: 5 })
+    await w.clock.pass(20_000)
+    await reconnect(w)
+    assert.deepEqual(w.socket.take('join').map(f => f.since), [5])
+    await w.socket.say({ type: 'joined', ref: 1, room: 'lobby', head: 7, truncated: false, members: 1 })
+    await w.socket.drop() // before what was missed has come
+    await w.clock.pass(30_000)
+    await w.socket.welcome()
+    assert.deepEqual(w.socket.take('join').map(f => f.since), [5])
+    await w.socket.say({ type: 'joined', ref: 1, room: 'lobby', head: 7, truncated: false, members: 1 }, message(6), message(7))
+    assert.deepEqual([seqs(got), room.last], [[6, 7], 7])
+  })
+
   test('since: 0 begins with the first message', async () => {
     const w = world()
     w.client.room('lobby').join({ since: 0 })
