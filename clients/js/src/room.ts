@@ -105,7 +105,10 @@ export interface Room extends Emitter<RoomEvents> {
    * first message), without it with the last 20 messages; on later connections where it had got to.
    */
   join(options?: JoinOptions): Promise<Joined>
-  /** Leaves the room for good. What is unsent is sent when it is joined again. */
+  /**
+   * Leaves the room for good. What is unsent is sent when it is joined again. Rejects if it stays on the user's list:
+   * with `disconnected` where the server cannot be told, with `not_joined` where this session was not in.
+   */
   leave(): Promise<unknown>
   /** The messages from now on, joining the room if need be, until it is left: `for await (const m of room.messages())`. */
   messages(options?: JoinOptions): AsyncIterableIterator<Message>
@@ -292,9 +295,9 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     leave() {
-      const link = room._link ?? joining
+      const link = room._link ?? joining ?? core._link
       out()
-      return unheard(Promise.resolve(link?._request({ type: 'leave', room: name })))
+      return unheard(link ? link._request({ type: 'leave', room: name }) : Promise.reject(new GohubError('disconnected')))
     },
 
     messages({ since, signal } = {}) {

@@ -79,6 +79,19 @@ describe('the stream', () => {
     assert.deepEqual([got, left, w.socket.take('join')], [[], [undefined], []])
   })
 
+  test('that it is left is known to the server, or leave() rejects', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    await socket.drop()
+    await assert.rejects(room.leave(), { code: 'disconnected' })
+    await w.clock.pass(30_000)
+    await w.socket.welcome()
+    assert.deepEqual([room.joined, w.socket.take('join')], [false, []])
+    const again = room.leave()
+    await w.socket.answer('leave', { type: 'error', code: 'not_joined', message: '' })
+    await assert.rejects(again, { code: 'not_joined' })
+  })
+
   test('a room that is left before it is joined is not joined, and may be joined again', async () => {
     const w = world()
     const socket = await w.connect()
