@@ -291,6 +291,17 @@ describe('for await', () => {
     await ended
   })
 
+  test('who asks for several at once gets them, in order, and the end', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const messages = room.messages()
+    const asked = [messages.next(), messages.next(), messages.next()]
+    await socket.say(message(1))
+    await socket.say(message(2))
+    room.leave()
+    assert.deepEqual((await Promise.all(asked)).map(r => r.value?.seq), [1, 2, undefined])
+  })
+
   test('a client that has to stay away ends it with an error', async () => {
     const w = world()
     const { room, socket } = await w.inRoom()
