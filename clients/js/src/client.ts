@@ -157,7 +157,7 @@ export function createClient(options: ClientOptions): Client {
 
     _done: old => old._quiet() && !outbox._uses(old) && [...rooms.values()].every(room => room._link !== old),
 
-    _hide() { for (const room of rooms.values()) room._hide() }
+    _hide: hide
   })
 
   const outbox = createOutbox(storage, clock, user, name => client.room(name) as OwnRoom, err => emit('error', err))
@@ -173,6 +173,8 @@ export function createClient(options: ClientOptions): Client {
     joined: room => emit('joined', room),
     start() { if (connector.state.name === 'idle') connector.start() }
   }
+
+  function hide(): void { for (const room of rooms.values()) room._hide() }
 
   async function ready(signal?: AbortSignal): Promise<Link> {
     core.start()
@@ -201,7 +203,10 @@ export function createClient(options: ClientOptions): Client {
       return unheard(ready(signal))
     },
 
-    close() { connector.stop(1000, '') },
+    close() {
+      hide()
+      connector.stop(1000, '')
+    },
 
     room(name) {
       let room = rooms.get(name)

@@ -139,7 +139,7 @@ export interface OwnRoom extends Room, OutboxRoom {
   _resume(): void
   /** Whoever waits does so in vain, for that reason; who comes later waits anew. Streams end, with err if there is one. */
   _closed(err: GohubError | undefined, reason: GohubError): void
-  /** The page may be about to end: what is gathered goes now. */
+  /** This may be the last of it: what is gathered goes now. */
   _hide(): void
   /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
   _gather(ms?: number): void
@@ -296,6 +296,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
 
     leave() {
       const link = room._link ?? joining ?? core._link
+      room._hide()
       out()
       return unheard(link ? link._request({ type: 'leave', room: name }) : Promise.reject(new GohubError('disconnected')))
     },

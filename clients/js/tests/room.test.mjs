@@ -436,6 +436,17 @@ describe('receipts and unread', () => {
     assert.deepEqual(w.socket.take('receipt'), [{ type: 'receipt', ref: 'lobby', room: 'lobby', delivered: 6, seen: 5 }])
   })
 
+  test('what is gathered goes before the room is left, and before the client is closed', async () => {
+    for (const [end, said] of [[w => w.client.room('lobby').leave(), ['receipt', 'leave']], [w => w.client.close(), ['receipt']]]) {
+      const w = world()
+      const { room, socket } = await w.inRoom()
+      room.seen(5)
+      end(w)
+      await w.clock.pass(5_000)
+      assert.deepEqual(socket.sent.map(f => f.type), said)
+    }
+  })
+
   test('one that is refused for now is said again, as it is by then', async () => {
     const w = world()
     const { room, socket } = await w.inRoom()
