@@ -20,7 +20,7 @@ export interface Sent {
 
 /**
  * `queued`: waits for its turn or a connection. `sending`: it may have arrived. `saved`: stored for good.
- * `failed`: refused for good, see error; retry() tries again. `cancelled`: never sent.
+ * `failed`: refused for good, see error; retry() tries again. `cancelled`: taken back.
  */
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
 
@@ -46,11 +46,14 @@ export interface Outgoing {
   readonly status: Status
   /** Why it failed. */
   readonly error?: GohubError
-  /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
+  /**
+   * Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one.
+   * A client that is closed leaves it open: another page may send the message, or this one when it connects again.
+   */
   readonly sent: Promise<Sent>
   /** Sends a failed message again, under the same id; joins the room if need be. */
   retry(): void
-  /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
+  /** Takes the message back, if it is `failed`, or `queued` and was never on its way; tells whether it did. */
   cancel(): boolean
 }
 
