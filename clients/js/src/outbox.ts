@@ -24,6 +24,8 @@ export interface Sent {
  */
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
 
+const older = (a: Outgoing, b: Outgoing) => a.id < b.id ? -1 : 1 // ids ascend with time
+
 const LOADING = 2_000 // ms to wait for the storage, that older messages may go first
 const FAILED = 100 // messages of a user that are kept although they were refused
 
@@ -144,7 +146,7 @@ export function createOutbox(
     lanes.set(message.room, lane)
     all.set(message.id, message)
     lane._queue.push(message)
-    if (tried) lane._queue.sort((a, b) => a.id < b.id ? -1 : 1) // ids ascend with time
+    if (tried) lane._queue.sort(older)
     roomOf(message.room)._changed(message)
     return message
   }
@@ -166,8 +168,8 @@ export function createOutbox(
 
   // The oldest of too many failed messages are taken back.
   function limit(): void {
-    const ids = [...all.values()].filter(m => m.status === 'failed' && m._user === user).map(m => m.id)
-    for (const id of ids.sort().slice(0, -FAILED)) all.get(id)!.cancel()
+    const refused = [...all.values()].filter(m => m.status === 'failed' && m._user === user)
+    for (const message of refused.sort(older).slice(0, -FAILED)) message.cancel()
   }
 
   function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {

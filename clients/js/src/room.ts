@@ -195,14 +195,14 @@ export function createRoom(core: Core, name: string): OwnRoom {
   // The next message of the stream.
   function show(message: Message): void {
     const { sender, id, seq } = message
-    if (seq <= (last ?? -1)) return // had it
+    if (seq <= last!) return // had it
     last = seq
     const key = sender + ' ' + id
     if (copies.has(key)) message.replaces = copies.get(key)
     copies.set(key, seq)
     if (copies.size > COPIES) copies.delete(copies.keys().next().value!)
     if (sender !== core.user && seq > listed) unread++
-    types(sender, false)
+    types(sender)
     emit('message', message)
     for (const stream of streams) stream.push(message)
   }
@@ -258,17 +258,18 @@ export function createRoom(core: Core, name: string): OwnRoom {
     }
   }
 
-  function types(user: string, active: boolean): void {
+  function types(user: string, active = false): void {
     clock.clearTimeout(typists.get(user))
     const known = typists.delete(user)
-    if (active) typists.set(user, clock.setTimeout(() => types(user, false), TYPED))
+    if (active) typists.set(user, clock.setTimeout(() => types(user), TYPED))
     if (active !== known) emit('typing', [...typists.keys()])
   }
 
-  function mark(kind: keyof Watermark, seq = 0): void {
-    if (seq <= (marks[kind] ?? 0)) return
-    marks[kind] = seq
-    room._gather()
+  function mark(kind: keyof Watermark, seq: number | undefined): void {
+    if (seq! > (marks[kind] ?? 0)) {
+      marks[kind] = seq
+      room._gather()
+    }
   }
 
   function tell(): void {
@@ -302,14 +303,13 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     messages({ since, signal } = {}) {
-      const abort = () => stream.end(signal!.reason)
+      const closed = deferred<void>()
       const stream = createStream<Message>(() => {
         streams.delete(stream)
-        signal?.removeEventListener('abort', abort)
+        closed.resolve()
       })
       streams.add(stream)
-      signal?.addEventListener('abort', abort)
-      room.join({ since, signal }).catch(stream.end)
+      abortable(Promise.all([room.join({ since }), closed.promise]), signal).catch(stream.end)
       return stream
     },
 
@@ -401,7 +401,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
       room._link = held = undefined
       ready = deferred()
       typed = 0
-      for (const user of typists.keys()) types(user, false)
+      for (const user of typists.keys()) types(user)
     },
 
     _listed(head, count) {
