@@ -501,6 +501,19 @@ describe('goaway', () => {
     assert.equal(w.sockets.length, 1)
   })
 
+  test('close() ends both connections', async () => {
+    const w = world()
+    const { socket: old } = await w.inRoom()
+    w.client.call('slow').catch(() => {}) // keeps the old one
+    await settle()
+    await old.say({ ...goaway, reconnect_ms: 0 })
+    await w.clock.pass(0)
+    await w.socket.welcome()
+    assert.deepEqual(w.sockets.map(s => s.closed), [false, false])
+    w.client.close()
+    assert.deepEqual(w.sockets.map(s => s.closed), [true, true])
+  })
+
   test('a close before its time does not bring the client back early', async () => {
     const w = world()
     await w.connect()
