@@ -111,6 +111,25 @@ test('what is unsent outlives a reload, and goes out once, in its order', async 
   assert.deepEqual(alice.problems, []);
 });
 
+test('a message whose ack is lost does not say for ever that it is being sent', async (t) => {
+  const { wire, context } = await world(t);
+  await context.addInitScript(() => {
+    window.WebSocket = class extends WebSocket {
+      set onmessage(take) { super.onmessage = (e) => { if (!window.deaf || !e.data.includes('"ack"')) take(e); }; }
+    };
+  });
+  const alice = await open(context, wire.url, 'alice');
+  await alice.evaluate(() => { window.deaf = true; });
+  await say(alice, 'five');
+  said.push('alice: five');
+  await reads(alice, said); // its own copy has come
+  await alice.evaluate(() => { window.deaf = false; });
+  wire.cut();
+  await say(alice, 'six'); // goes when that before has its ack
+  said.push('alice: six');
+  await reads(alice, said);
+});
+
 test('one page takes over what a closed one left, and none what a living one cares for', async (t) => {
   const { wire, context, other } = await world(t);
   const bob = await open(other, `http://127.0.0.1:${port}`, 'bob');

@@ -119,7 +119,7 @@ export function createClient(options: ClientOptions): Client {
       if (err) {
         connected.reject(err)
         connected = deferred()
-        for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err)
+        for (const room of rooms.values()) room._closed((state as any).code === 1000 ? undefined : err, err)
         outbox._close()
       }
       emit('state', state)
@@ -128,7 +128,7 @@ export function createClient(options: ClientOptions): Client {
     _up(link) {
       user = link.welcome!.user
       for (const room of rooms.values()) room._resume()
-      void outbox._welcome(user)
+      void outbox._welcome(user).then(() => core._closed && outbox._close()) // it may have taken something over since
       list(link).then(rooms => emit('rooms', rooms), err => { if (link._alive) emit('error', err) })
     },
 
@@ -157,15 +157,10 @@ export function createClient(options: ClientOptions): Client {
 
     _done: old => old._quiet() && !outbox._uses(old) && [...rooms.values()].every(room => room._link !== old),
 
-    _hide() { for (const room of rooms.values()) room._hide() }
+    _hide: hide
   })
 
-  const outbox = createOutbox(storage, clock, user, {
-    _need: (name, wish) => (client.room(name) as OwnRoom)._need(wish),
-    _rejoin: (name, link) => (client.room(name) as OwnRoom)._rejoin(link),
-    _changed: message => (client.room(message.room) as OwnRoom)._changed(message),
-    _failed: err => emit('error', err)
-  })
+  const outbox = createOutbox(storage, clock, user, name => client.room(name) as OwnRoom, err => emit('error', err))
 
   const core: Core = {
     clock, fill, _outbox: outbox,
@@ -178,6 +173,8 @@ export function createClient(options: ClientOptions): Client {
     joined: room => emit('joined', room),
     start() { if (connector.state.name === 'idle') connector.start() }
   }
+
+  function hide(): void { for (const room of rooms.values()) room._hide() }
 
   async function ready(signal?: AbortSignal): Promise<Link> {
     core.start()
@@ -206,7 +203,10 @@ export function createClient(options: ClientOptions): Client {
       return unheard(ready(signal))
     },
 
-    close() { connector.stop(1000, '') },
+    close() {
+      hide()
+      connector.stop(1000, '')
+    },
 
     room(name) {
       let room = rooms.get(name)

@@ -129,8 +129,10 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
   function plan(ms?: number, named = false, url?: string): void {
     clock.clearTimeout(timer)
     patient = named
-    retryAt = ms === undefined ? 0 : clock.now() + ms
-    if (ms !== undefined) timer = clock.setTimeout(() => void dial(url), ms)
+    retryAt = 0
+    if (ms === undefined) return
+    retryAt = clock.now() + ms
+    timer = clock.setTimeout(() => void dial(url), ms)
   }
 
   function rest(end = ended): void {
@@ -171,14 +173,15 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
     },
 
     stop(code, reason) {
-      const links = [connector._link, old]
+      const link = connector._link
       plan()
       clock.clearTimeout(refreshing)
       unwatch?.()
       unwatch = connector._link = undefined
       dialing?.abort()
       dialing = undefined
-      for (const link of links) link?.end()
+      old?.end() // first: without a link in use, whichever ends is taken for it
+      link?.end()
       set({ name: 'closed', code, reason })
     },
 
@@ -187,7 +190,7 @@ export function createConnector(options: Omit<DialOptions, 'owner'>, random: () 
       if (!link) return // the next connection is authenticated anyway
       const { ticket, node } = await dialer._negotiate(true)
       if (link !== connector._link) return
-      if (node !== link.welcome!.node) return dial() // the ticket is for there: move
+      if (node !== link.welcome!.node) return dialing ? undefined : dial() // the ticket is for there: move
       dialer._expires = (await link._request({ type: 'refresh', ticket })).expires
       if (link === connector._link) planRefresh()
     }

@@ -68,17 +68,17 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
 
   const open = (url: URL, signal: AbortSignal) => new Promise<void>((resolve, reject) => {
     if (signal.aborted) throw failure(1000, '')
-    let down = (code: number, reason: string) => reject(failure(code, reason))
+    let down: LinkOwner['_down'] = (_, code, reason) => reject(failure(code, reason))
     const stop = () => link.end()
     const link = openLink(new WebSocket(url.href, ['gohub.v1']), clock, {
       _up() {
         signal.removeEventListener('abort', stop)
-        down = (code, reason) => owner._down(link, code, reason)
+        down = owner._down
         resolve()
         owner._up(link)
       },
-      _frame: (_, frame) => owner._frame(link, frame),
-      _down: (_, code, reason) => down(code, reason)
+      _frame: owner._frame,
+      _down: (...end) => down(...end)
     })
     signal.addEventListener('abort', stop)
   })

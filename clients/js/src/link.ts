@@ -54,9 +54,9 @@ export interface Link {
 export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner): Link {
   const pending = new Map<number, Deferred<Frame>>()
   let ref = 0
-  let heard = clock.now() // when the last frame came
-  let asked = heard // when something was asked for that nothing answered yet; 0: nothing was
-  let patience = HANDSHAKE // ms from asked on
+  let since = clock.now() // when the last frame came, or was asked for
+  let asked = true // whether it is waited for
+  let patience = HANDSHAKE // ms that it may take
   let again = false // it is asked a second time, because the timer came late
   let timer: unknown
 
@@ -97,21 +97,21 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
 
   function take(data: string | ArrayBuffer): void {
     if (!link._alive) return // a late frame of a socket that was given up
-    heard = clock.now()
     let frame
     try {
       frame = unpack(data)
     } catch {
       return // of a later protocol
     }
-    if (frame.type === 'welcome') {
-      link.welcome = frame as unknown as Welcome
-      asked = 0
+    const welcome = frame.type === 'welcome'
+    if (welcome) link.welcome = frame as unknown as Welcome
+    if (!link.welcome) return
+    since = clock.now()
+    asked = false
+    if (welcome) {
       watch()
       return owner._up(link)
     }
-    if (!link.welcome) return
-    asked = 0
     const waiting = pending.get(frame.ref)
     pending.delete(frame.ref)
     owner._frame(link, frame) // at once: a promise would let the next frame pass
@@ -120,28 +120,29 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
   }
 
   function ask(): void {
-    asked = clock.now()
+    again = asked
+    asked = true
+    since = clock.now()
     patience = PONG
     socket.send('{"type":"ping"}')
   }
 
+  const due = () => since + (asked ? patience : link.welcome!.ping_ms)
+
   // Wakes up when the silence has lasted long enough to ask, or the answer is due. The timer is not moved with each
   // frame: it looks how things are when it fires.
   function watch(): void {
-    const due = asked ? asked + patience : heard + link.welcome!.ping_ms
+    const planned = due()
     clock.clearTimeout(timer)
     timer = clock.setTimeout(() => {
       const now = clock.now()
-      if (!asked) {
-        again = false
-        if (now - heard >= link.welcome!.ping_ms) ask()
-      } else if (now >= asked + patience) {
-        if (!link.welcome || again || now < due + LATE) return link.end(1006, 'no answer')
-        again = true
+      since = Math.min(since, now) // the clock may have been set back
+      if (now >= due()) {
+        if (asked && (!link.welcome || again || now < planned + LATE)) return link.end(1006, 'no answer')
         ask()
       }
       watch()
-    }, due - clock.now())
+    }, planned - clock.now())
   }
 
   socket.binaryType = 'arraybuffer'

@@ -20,20 +20,22 @@ export interface Sent {
 
 /**
  * `queued`: waits for its turn or a connection. `sending`: it may have arrived. `saved`: stored for good.
- * `failed`: refused for good, see error; retry() tries again. `cancelled`: never sent.
+ * `failed`: refused for good, see error; retry() tries again. `cancelled`: taken back.
  */
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled'
+
+const older = (a: Outgoing, b: Outgoing) => a.id < b.id ? -1 : 1 // ids ascend with time
 
 const LOADING = 2_000 // ms to wait for the storage, that older messages may go first
 const FAILED = 100 // messages of a user that are kept although they were refused
 
-/** What the outbox asks of the client. */
-export interface OutboxOwner {
-  /** Where the room is joined. If nobody has left it, or by somebody's wish, sees to it that it is. */
-  _need(room: string, wish?: boolean): Link | undefined
-  _rejoin(room: string, link: Link): void
+/** What the outbox asks of a room. */
+export interface OutboxRoom {
+  /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
+  _need(wish?: boolean): Link | undefined
+  /** The server says that link is not in the room. */
+  _rejoin(link: Link): void
   _changed(message: Outgoing): void
-  _failed(err: unknown): void
 }
 
 /** A message on its way. */
@@ -46,11 +48,14 @@ export interface Outgoing {
   readonly status: Status
   /** Why it failed. */
   readonly error?: GohubError
-  /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
+  /**
+   * Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one.
+   * A client that is closed leaves it open: another page may send the message, or this one when it connects again.
+   */
   readonly sent: Promise<Sent>
   /** Sends a failed message again, under the same id; joins the room if need be. */
   retry(): void
-  /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
+  /** Takes the message back, if it is `failed`, or `queued` and was never on its way; tells whether it did. */
   cancel(): boolean
 }
 
@@ -93,7 +98,10 @@ export interface Outbox {
   _close(): void
 }
 
-export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox {
+export function createOutbox(
+  storage: OutboxStorage | null, clock: Clock, user: string | undefined,
+  roomOf: (name: string) => OutboxRoom, failed: (err: unknown) => void
+): Outbox {
   const lanes = new Map<string, Lane>()
   const all = new Map<string, OwnOutgoing>()
   let loaded = false
@@ -121,7 +129,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         message.error = undefined
         put(message)
         change(message, 'queued')
-        owner._need(message.room, true)
+        roomOf(message.room)._need(true)
         outbox._pump(message.room)
       },
       cancel() {
@@ -137,10 +145,9 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
     const lane = lanes.get(message.room) ?? { _queue: [] }
     lanes.set(message.room, lane)
     all.set(message.id, message)
-    let at = lane._queue.length // ids ascend with time
-    while (at && lane._queue[at - 1].id > message.id) at--
-    lane._queue.splice(at, 0, message)
-    owner._changed(message)
+    lane._queue.push(message)
+    if (tried) lane._queue.sort(older)
+    roomOf(message.room)._changed(message)
     return message
   }
 
@@ -161,8 +168,8 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
 
   // The oldest of too many failed messages are taken back.
   function limit(): void {
-    const failed = [...all.values()].filter(m => m.status === 'failed' && m._user === user).map(m => m.id)
-    for (const id of failed.sort().slice(0, -FAILED)) all.get(id)!.cancel()
+    const refused = [...all.values()].filter(m => m.status === 'failed' && m._user === user)
+    for (const message of refused.sort(older).slice(0, -FAILED)) message.cancel()
   }
 
   function refuse(message: OwnOutgoing, status: Status, err: GohubError): void {
@@ -172,15 +179,25 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
 
   function change(message: OwnOutgoing, status: Status): void {
     message.status = status
-    owner._changed(message)
+    roomOf(message.room)._changed(message)
   }
 
   function put({ id, room, body, to, kind, _user: user, error: err }: OwnOutgoing): void {
     const error = err && { code: err.code, message: err.message }
-    if (user) storage?.put({ id, room, body, to, kind, user, error }).catch(owner._failed)
+    // A listener may have taken it back while it was told of the message.
+    if (user && all.has(id)) void keeping(() => storage?.put({ id, room, body, to, kind, user, error }))
   }
 
-  function forget({ id }: Outgoing): void { storage?.delete(id).catch(owner._failed) }
+  function forget({ id }: Outgoing): void { void keeping(() => storage?.delete(id)) }
+
+  // The storage fails when it likes, also before there is a promise.
+  async function keeping(act: () => unknown): Promise<void> {
+    try {
+      await act()
+    } catch (err) {
+      failed(err)
+    }
+  }
 
   const outbox: Outbox = {
     _add(room, body, { to, kind }) {
@@ -204,14 +221,12 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         put(message)
       }
       const late = clock.setTimeout(ready, LOADING)
-      try {
-        for (const stored of await storage?.adopt(user) ?? []) {
+      await keeping(async () => {
+        for (const stored of await storage?.adopt(name) ?? []) {
           if (!all.has(stored.id)) keep(stored, true)
         }
-        limit()
-      } catch (err) {
-        owner._failed(err)
-      }
+      })
+      limit()
       clock.clearTimeout(late)
       ready()
     },
@@ -225,7 +240,7 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
       }
       if (lane._sending || lane._paused) return
       const message = lane._queue.find(m => m.status !== 'failed' && m._user === user)
-      const link = message && owner._need(room)
+      const link = message && roomOf(room)._need()
       if (!link) return
       try {
         link.send({ type: 'publish', id: message.id, room, to: message.to, kind: message.kind, retry: message._tried, body: message.body })
@@ -250,14 +265,11 @@ export function createOutbox(storage: OutboxStorage | null, clock: Clock, user: 
         change(message, 'saved')
       } else if (lane._sending !== message || lane._link !== link) {
         return // it is on its way elsewhere
-      } else if (code === 'not_joined') {
-        lane._sending = undefined
-        owner._rejoin(message.room, link)
-      } else if (retry_ms !== undefined) {
-        lane._sending = undefined
-        lane._paused = clock.setTimeout(() => outbox._pump(message.room, true), retry_ms)
       } else {
-        fail(message, new GohubError(code, text))
+        lane._sending = undefined
+        if (code === 'not_joined') roomOf(message.room)._rejoin(link)
+        else if (retry_ms === undefined) fail(message, new GohubError(code, text))
+        else lane._paused = clock.setTimeout(() => outbox._pump(message.room, true), retry_ms)
       }
       outbox._pump(message.room)
     },

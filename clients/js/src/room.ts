@@ -4,7 +4,7 @@ import { deferred, unheard } from './deferred.js'
 import { createEmitter, type Emitter } from './emitter.js'
 import { GohubError } from './errors.js'
 import type { Link } from './link.js'
-import type { Outgoing, SendOptions } from './outbox.js'
+import type { Outgoing, OutboxRoom, SendOptions } from './outbox.js'
 import { createStream, type Stream } from './stream.js'
 import { fromPage, type Frame } from './wire.js'
 
@@ -85,6 +85,7 @@ const TYPING = 3_000 // ms between two "still typing"
 const TYPED = 10_000 // ms without news until somebody is believed to have stopped
 const RECEIPTS = 500 // ms for which watermarks are gathered
 const COPIES = 1_000 // messages among which a second copy is recognised
+const REPLAY = 10_000 // ms within which a replay begins, if there is one
 
 /** A room: where its stream stands, and what may be done in it. */
 export interface Room extends Emitter<RoomEvents> {
@@ -104,7 +105,10 @@ export interface Room extends Emitter<RoomEvents> {
    * first message), without it with the last 20 messages; on later connections where it had got to.
    */
   join(options?: JoinOptions): Promise<Joined>
-  /** Leaves the room for good. What is unsent is sent when it is joined again. */
+  /**
+   * Leaves the room for good. What is unsent is sent when it is joined again. Rejects if it stays on the user's list:
+   * with `disconnected` where the server cannot be told, with `not_joined` where this session was not in.
+   */
   leave(): Promise<unknown>
   /** The messages from now on, joining the room if need be, until it is left: `for await (const m of room.messages())`. */
   messages(options?: JoinOptions): AsyncIterableIterator<Message>
@@ -128,18 +132,14 @@ export interface Room extends Emitter<RoomEvents> {
 }
 
 /** What the client does with a room. */
-export interface OwnRoom extends Room {
+export interface OwnRoom extends Room, OutboxRoom {
   /** The link on which the room is joined; its messages come from there alone. */
   _link?: Link
   /** Joins on the connection in use, if that is wanted and not done. */
   _resume(): void
-  /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
-  _need(wish?: boolean): Link | undefined
-  /** The server says that link is not in the room. */
-  _rejoin(link: Link): void
-  /** Nobody shall wait any more; the room is joined again if the client connects again. */
-  _closed(err?: GohubError): void
-  /** The page may be about to end: what is gathered goes now. */
+  /** Whoever waits does so in vain, for that reason; who comes later waits anew. Streams end, with err if there is one. */
+  _closed(err: GohubError | undefined, reason: GohubError): void
+  /** This may be the last of it: what is gathered goes now. */
   _hide(): void
   /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
   _gather(ms?: number): void
@@ -148,7 +148,6 @@ export interface OwnRoom extends Room {
   _listed(head: number, unread: number): void
   /** A message after seq is there to be read; tells whether that is news. */
   _invited(seq: number): boolean
-  _changed(message: Outgoing): void
 }
 
 export function createRoom(core: Core, name: string): OwnRoom {
@@ -159,6 +158,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
   const typists = new Map<string, unknown>() // who types → timer
   const marks: Partial<Watermark> = {}
   let last: number | undefined
+  let base = 0 // head when the room was joined
+  let begun = 0 // when that was
   let members = 0
   let unread = 0
   let listed = 0 // head of the list that unread is from
@@ -179,6 +180,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
     joining = held = undefined
     // Nothing is there: whatever comes is new. If there is something, it follows and says where the stream stands.
     if (!head) last ??= 0
+    base = head
+    begun = clock.now()
     members = count
     if (truncated && last !== undefined) void fill(link)
     const event = { head, members }
@@ -192,14 +195,14 @@ export function createRoom(core: Core, name: string): OwnRoom {
   // The next message of the stream.
   function show(message: Message): void {
     const { sender, id, seq } = message
-    if (seq <= (last ?? -1)) return // had it
+    if (seq <= last!) return // had it
     last = seq
     const key = sender + ' ' + id
     if (copies.has(key)) message.replaces = copies.get(key)
     copies.set(key, seq)
     if (copies.size > COPIES) copies.delete(copies.keys().next().value!)
     if (sender !== core.user && seq > listed) unread++
-    types(sender, false)
+    types(sender)
     emit('message', message)
     for (const stream of streams) stream.push(message)
   }
@@ -237,21 +240,9 @@ export function createRoom(core: Core, name: string): OwnRoom {
     const was = wanted
     wanted = false
     room._link = joining = held = undefined
-    end(err, err ?? new GohubError('not_joined'))
+    room._closed(err, err ?? new GohubError('not_joined'))
     if (err) core._outbox._refuse(name, err)
     if (was) emit('left', err)
-  }
-
-  // Whoever waits does so in vain; who comes later waits anew.
-  function end(err: GohubError | undefined, reason: GohubError): void {
-    ready.reject(reason)
-    ready = deferred()
-    for (const stream of [...streams]) stream.end(err)
-  }
-
-  function unlink(): void {
-    room._link = undefined
-    ready = deferred()
   }
 
   async function ask(frame: Frame, signal?: AbortSignal): Promise<Frame> {
@@ -267,17 +258,18 @@ export function createRoom(core: Core, name: string): OwnRoom {
     }
   }
 
-  function types(user: string, active: boolean): void {
+  function types(user: string, active = false): void {
     clock.clearTimeout(typists.get(user))
     const known = typists.delete(user)
-    if (active) typists.set(user, clock.setTimeout(() => types(user, false), TYPED))
+    if (active) typists.set(user, clock.setTimeout(() => types(user), TYPED))
     if (active !== known) emit('typing', [...typists.keys()])
   }
 
-  function mark(kind: keyof Watermark, seq = 0): void {
-    if (seq <= (marks[kind] ?? 0)) return
-    marks[kind] = seq
-    room._gather()
+  function mark(kind: keyof Watermark, seq: number | undefined): void {
+    if (seq! > (marks[kind] ?? 0)) {
+      marks[kind] = seq
+      room._gather()
+    }
   }
 
   function tell(): void {
@@ -304,20 +296,20 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     leave() {
-      const link = room._link ?? joining
+      const link = room._link ?? joining ?? core._link
+      room._hide()
       out()
-      return unheard(Promise.resolve(link?._request({ type: 'leave', room: name })))
+      return unheard(link ? link._request({ type: 'leave', room: name }) : Promise.reject(new GohubError('disconnected')))
     },
 
     messages({ since, signal } = {}) {
-      const abort = () => stream.end(signal!.reason)
+      const closed = deferred<void>()
       const stream = createStream<Message>(() => {
         streams.delete(stream)
-        signal?.removeEventListener('abort', abort)
+        closed.resolve()
       })
       streams.add(stream)
-      signal?.addEventListener('abort', abort)
-      room.join({ since, signal }).catch(err => stream.end(err))
+      abortable(Promise.all([room.join({ since }), closed.promise]), signal).catch(stream.end)
       return stream
     },
 
@@ -385,7 +377,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     },
 
     _rejoin(link) {
-      if (room._link === link) unlink()
+      room._down(link)
       room._resume()
     },
 
@@ -395,15 +387,21 @@ export function createRoom(core: Core, name: string): OwnRoom {
       if (marks.seen || marks.delivered) marking ??= clock.setTimeout(tell, RECEIPTS + ms)
     },
 
-    _closed(err) { end(err, err ?? new GohubError('closed')) },
+    _closed(err, reason) {
+      ready.reject(reason)
+      ready = deferred()
+      for (const stream of [...streams]) stream.end(err)
+    },
 
     _down(link) {
       if (joining === link) joining = undefined
       if (room._link !== link) return
-      unlink()
-      held = undefined
+      // The server replays nothing (Config.JoinReplay): the stream has begun after what was there.
+      if (clock.now() > begun + REPLAY) last ??= base
+      room._link = held = undefined
+      ready = deferred()
       typed = 0
-      for (const user of typists.keys()) types(user, false)
+      for (const user of typists.keys()) types(user)
     },
 
     _listed(head, count) {

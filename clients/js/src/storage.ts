@@ -1,10 +1,11 @@
 import type { ErrorCode } from './errors.js'
 import { uuid7 } from './uuid.js'
 
-/** An unsent message as it is kept: with every field, also those that the storage does not know. */
+/** An unsent message as it is kept: with every field, also those that the storage does not know, as structuredClone has them. */
 export interface Stored {
   id: string
   room: string
+  /** Bytes are a Uint8Array. */
   body: any
   to?: string
   kind?: string
@@ -34,16 +35,15 @@ export function indexedDbStorage(name: string): OutboxStorage {
   const locks = globalThis.navigator?.locks
   const owner = uuid7(Date.now())
   const lockOf = (owner: string) => `${name} ${owner}`
-  let release = () => {}
+  let held: Promise<((_: void) => void) | void> | undefined
   let opened: Promise<IDBDatabase> | undefined
 
-  const hold = () => locks && new Promise<void>((resolve, reject) => {
-    locks.request(lockOf(owner), () => {
-      resolve()
-      return new Promise<void>(end => { release = end })
-    }).catch(reject)
+  // Once the lock is ours, brings what lets go of it.
+  const hold = () => held = new Promise((resolve, reject) => {
+    if (locks) locks.request(lockOf(owner), () => new Promise<void>(resolve)).catch(reject)
+    else resolve()
   })
-  const open = () => opened ??= Promise.resolve(hold()).then(() => new Promise((resolve, reject) => {
+  const open = () => opened ??= hold().then(() => new Promise((resolve, reject) => {
     const request = indexedDB.open(name, 1)
     request.onupgradeneeded = () => request.result.createObjectStore('outbox', { keyPath: 'id' })
     request.onsuccess = () => resolve(request.result)
@@ -53,7 +53,7 @@ export function indexedDbStorage(name: string): OutboxStorage {
     const transaction = (await open()).transaction('outbox', 'readwrite')
     act(transaction.objectStore('outbox'))
     return new Promise((resolve, reject) => {
-      transaction.oncomplete = () => resolve()
+      transaction.oncomplete = resolve as () => void
       transaction.onabort = () => reject(transaction.error)
     })
   }
@@ -79,8 +79,8 @@ export function indexedDbStorage(name: string): OutboxStorage {
       return locks ? locks.request(name, take) : take() // one page at a time
     },
     release() {
-      release()
-      opened = undefined // with the next use comes the next lock
+      held?.then(end => end?.(), () => {})
+      held = opened = undefined // with the next use comes the next lock
     }
   }
 }

@@ -1,3 +1,5 @@
+import { deferred } from './deferred.js'
+
 /** A queue that `for await` empties: each item once, in order. It grows while nobody takes from it. */
 export interface Stream<T> extends AsyncIterableIterator<T> {
   push(item: T): void
@@ -8,9 +10,15 @@ export interface Stream<T> extends AsyncIterableIterator<T> {
 /** close is called once, when nobody is going to read any more. */
 export function createStream<T>(close: () => void): Stream<T> {
   let items: T[] = []
-  let wake = () => {}
+  let news = deferred<void>()
   let ended = false
   let error: unknown
+
+  // Everybody looks again: there may be several who wait.
+  function wake(): void {
+    news.resolve()
+    news = deferred()
+  }
 
   const stream: Stream<T> = {
     push(item) {
@@ -30,7 +38,7 @@ export function createStream<T>(close: () => void): Stream<T> {
       while (!items.length) {
         if (error) throw error
         if (ended) return { done: true, value: undefined }
-        await new Promise<void>(resolve => { wake = resolve })
+        await news.promise
       }
       return { done: false, value: items.shift()! }
     },

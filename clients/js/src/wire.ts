@@ -10,15 +10,14 @@ export function pack(frame: Frame): string | Uint8Array<ArrayBuffer> {
   const { body, ...header } = frame
   const json = new TextEncoder().encode(JSON.stringify(header))
   const out = new Uint8Array(3 + json.length + body.length)
-  out.set([1, json.length >> 8, json.length & 0xff])
-  out.set(json, 3)
+  out.set([1, json.length >> 8, json.length, ...json]) // each modulo 256
   out.set(body, 3 + json.length)
   return out
 }
 
 /** The frame that a WebSocket message is; throws if it is none. */
 export function unpack(data: string | ArrayBuffer): Frame {
-  if (typeof data === 'string') return JSON.parse(data)
+  if (typeof data === 'string') return JSON.parse(data) ?? {} // what is "null" has no type either
   const bytes = new Uint8Array(data)
   const end = 3 + (bytes[1] << 8 | bytes[2])
   if (bytes[0] !== 1 || end > bytes.length) throw Error()

@@ -394,6 +394,23 @@ describe('token', () => {
     await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
     assert.deepEqual([w.client.state.name, w.client.welcome.node], ['connected', 'n3'])
   })
+
+  test('but not while another move is under way', async () => {
+    const w = world({ token: 't' })
+    w.answers.push({ ...ticket, node: 'n1' }, { ...ticket, node: 'n3' }, { ...ticket, node: 'n3' }, { ...ticket, node: 'n3' })
+    w.client.connect()
+    await settle()
+    await w.socket.welcome()
+    await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
+    await w.socket.say({ type: 'goaway', reconnect_ms: 0, deadline_ms: 10_000 })
+    await w.clock.pass(0)
+    await w.client.refresh()
+    await settle()
+    assert.equal(w.sockets.length, 2)
+    await w.socket.welcome({ node: 'n3' })
+    await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
+    assert.deepEqual([w.client.state.name, w.client.welcome.node, w.sockets.map(s => s.closed)], ['connected', 'n3', [true, false]])
+  })
 })
 
 describe('goaway', () => {
@@ -482,6 +499,19 @@ describe('goaway', () => {
     assert.deepEqual(w.client.state, { name: 'closed', code: 4503, reason: 'out' })
     await w.clock.pass(60_000)
     assert.equal(w.sockets.length, 1)
+  })
+
+  test('close() ends both connections', async () => {
+    const w = world()
+    const { socket: old } = await w.inRoom()
+    w.client.call('slow').catch(() => {}) // keeps the old one
+    await settle()
+    await old.say({ ...goaway, reconnect_ms: 0 })
+    await w.clock.pass(0)
+    await w.socket.welcome()
+    assert.deepEqual(w.sockets.map(s => s.closed), [false, false])
+    w.client.close()
+    assert.deepEqual(w.sockets.map(s => s.closed), [true, true])
   })
 
   test('a close before its time does not bring the client back early', async () => {

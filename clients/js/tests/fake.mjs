@@ -33,6 +33,12 @@ export class FakeClock {
     await settle()
   }
 
+  /** Somebody sets the clock, by ms: timers fire when they would have. */
+  set (ms) {
+    this.time += ms
+    for (const timer of this.timers.values()) timer.at += ms
+  }
+
   /** Sleeps for ms: no timer fires in time, those due fire at the end. */
   async sleep (ms) {
     this.time += ms

@@ -259,6 +259,21 @@ test('cancel takes back what surely was not stored', async () => {
 })
 
 describe('the storage', () => {
+  test('what a listener takes back as soon as it hears of it is not kept', async () => {
+    const shelf = new Shelf()
+    const w = world({ storage: shelf })
+    const { room, socket } = await w.inRoom()
+    const told = []
+    room.on('outgoing', m => {
+      told.push(m.status)
+      if (m.status === 'queued' && m.body === 'a' || m.status === 'failed') assert.equal(m.cancel(), true)
+    })
+    room.send('a')
+    assert.deepEqual([told, published(socket), shelf.kept.size], [['queued', 'cancelled'], [], 0])
+    await refuse(socket, room.send('b'), 'forbidden')
+    assert.deepEqual([told.slice(2), room.outgoing, shelf.kept.size], [['queued', 'sending', 'failed', 'cancelled'], [], 0])
+  })
+
   test('what is unsent goes out with the next client: oldest first, with retry, and is let go when acked', async () => {
     const shelf = new Shelf()
     const before = world({ storage: shelf })
@@ -419,14 +434,26 @@ describe('the storage', () => {
   })
 
   test('one that is broken costs the storage alone', async () => {
-    const broken = async () => { throw new Error('quota') }
-    const w = world({ storage: { adopt: broken, put: broken, delete: broken } })
-    const told = []
-    w.client.on('error', err => told.push(err.message))
+    const fail = () => { throw new Error('quota') }
+    for (const broken of [async () => fail(), fail]) { // as localStorage does: at once
+      const w = world({ storage: { adopt: broken, put: broken, delete: broken } })
+      const told = []
+      w.client.on('error', err => told.push(err.message))
+      const { room, socket } = await w.inRoom()
+      const a = room.send('a')
+      await ack(socket, a)
+      assert.deepEqual([a.status, told], ['saved', ['quota', 'quota', 'quota']])
+    }
+  })
+
+  test('one that promises nothing will do', async () => {
+    const kept = new Map()
+    const w = world({ storage: { adopt: () => [], put: m => { kept.set(m.id, m) }, delete: id => { kept.delete(id) } } })
     const { room, socket } = await w.inRoom()
     const a = room.send('a')
+    assert.equal(kept.size, 1)
     await ack(socket, a)
-    assert.deepEqual([a.status, told], ['saved', ['quota', 'quota', 'quota']])
+    assert.deepEqual([a.status, kept.size], ['saved', 0])
   })
 
   test('one that hangs holds nothing up for longer than 2 s', async () => {

@@ -37,6 +37,21 @@ describe('the stream', () => {
     }
   })
 
+  test('where nothing is replayed the stream begins with the join, and what a cut keeps back still comes', async () => {
+    const w = world()
+    const { room, got } = await w.inRoom('lobby', { head: 5 })
+    await w.clock.pass(20_000)
+    await reconnect(w)
+    assert.deepEqual(w.socket.take('join').map(f => f.since), [5])
+    await w.socket.say({ type: 'joined', ref: 1, room: 'lobby', head: 7, truncated: false, members: 1 })
+    await w.socket.drop() // before what was missed has come
+    await w.clock.pass(30_000)
+    await w.socket.welcome()
+    assert.deepEqual(w.socket.take('join').map(f => f.since), [5])
+    await w.socket.say({ type: 'joined', ref: 1, room: 'lobby', head: 7, truncated: false, members: 1 }, message(6), message(7))
+    assert.deepEqual([seqs(got), room.last], [[6, 7], 7])
+  })
+
   test('since: 0 begins with the first message', async () => {
     const w = world()
     w.client.room('lobby').join({ since: 0 })
@@ -62,6 +77,19 @@ describe('the stream', () => {
     await leaving
     await reconnect(w)
     assert.deepEqual([got, left, w.socket.take('join')], [[], [undefined], []])
+  })
+
+  test('that it is left is known to the server, or leave() rejects', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    await socket.drop()
+    await assert.rejects(room.leave(), { code: 'disconnected' })
+    await w.clock.pass(30_000)
+    await w.socket.welcome()
+    assert.deepEqual([room.joined, w.socket.take('join')], [false, []])
+    const again = room.leave()
+    await w.socket.answer('leave', { type: 'error', code: 'not_joined', message: '' })
+    await assert.rejects(again, { code: 'not_joined' })
   })
 
   test('a room that is left before it is joined is not joined, and may be joined again', async () => {
@@ -263,6 +291,17 @@ describe('for await', () => {
     await ended
   })
 
+  test('who asks for several at once gets them, in order, and the end', async () => {
+    const w = world()
+    const { room, socket } = await w.inRoom()
+    const messages = room.messages()
+    const asked = [messages.next(), messages.next(), messages.next()]
+    await socket.say(message(1))
+    await socket.say(message(2))
+    room.leave()
+    assert.deepEqual((await Promise.all(asked)).map(r => r.value?.seq), [1, 2, undefined])
+  })
+
   test('a client that has to stay away ends it with an error', async () => {
     const w = world()
     const { room, socket } = await w.inRoom()
@@ -395,6 +434,17 @@ describe('receipts and unread', () => {
     await w.socket.joined()
     await w.clock.pass(500)
     assert.deepEqual(w.socket.take('receipt'), [{ type: 'receipt', ref: 'lobby', room: 'lobby', delivered: 6, seen: 5 }])
+  })
+
+  test('what is gathered goes before the room is left, and before the client is closed', async () => {
+    for (const [end, said] of [[w => w.client.room('lobby').leave(), ['receipt', 'leave']], [w => w.client.close(), ['receipt']]]) {
+      const w = world()
+      const { room, socket } = await w.inRoom()
+      room.seen(5)
+      end(w)
+      await w.clock.pass(5_000)
+      assert.deepEqual(socket.sent.map(f => f.type), said)
+    }
   })
 
   test('one that is refused for now is said again, as it is by then', async () => {

@@ -155,3 +155,34 @@ test('what could not be taken over as a whole is taken over another time', async
   await settled()
   assert.deepEqual(outgoing(), ['one', 'two'])
 })
+
+test('a client that is closed while it takes over leaves everything to the next one', async () => {
+  await page('x')
+  const w = world()
+  w.client.room('lobby').join()
+  const taking = w.socket.welcome()
+  w.client.close()
+  await taking
+  await settled()
+  const next = world()
+  const { room } = await next.inRoom()
+  await settled()
+  assert.deepEqual(room.outgoing.map(m => [m.body, m.status]), [['x', 'sending']])
+})
+
+test('a client that is closed before it has its lock holds none, and keeps again what it sends later', async () => {
+  const w = world({ user: 'alice' })
+  w.client.room('lobby').send('x')
+  w.client.close() // the lock is asked for
+  await settled()
+  assert.deepEqual(database.bodies(), ['x'])
+  const next = world()
+  const { room } = await next.inRoom()
+  await settled()
+  assert.deepEqual(room.outgoing.map(m => m.body), ['x'])
+  w.client.connect()
+  await w.socket.welcome()
+  w.client.room('lobby').send('y')
+  await settled()
+  assert.deepEqual(database.bodies(), ['x', 'y'])
+})

@@ -85,6 +85,19 @@ test('a timer that slept asks once more before it judges', async () => {
   assert.equal(w.client.state.name, 'waiting', 'but not for ever')
 })
 
+test('a clock that is set back is none to wait for', async () => {
+  const w = world()
+  const socket = await w.connect()
+  await w.clock.pass(20_000)
+  w.clock.set(-3_600_000)
+  await w.clock.pass(5_000 + 25_000)
+  assert.equal(socket.take('ping').length, 1, 'after the silence')
+  w.clock.set(-3_600_000)
+  await w.clock.pass(10_000)
+  await w.clock.pass(10_000)
+  assert.equal(w.client.state.name, 'waiting', 'after the question')
+})
+
 test('a page', async t => {
   const listeners = new Map()
   const listen = (name, f, { signal }) => {

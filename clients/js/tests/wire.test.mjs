@@ -45,7 +45,7 @@ test('golden vectors: what is said to the server is what it understands', async 
 test('frames that it does not understand harm nothing', async () => {
   const w = world()
   const socket = await w.connect()
-  socket.onmessage({ data: 'no json' })
+  for (const data of ['no json', 'null', '1', '"text"', '[]']) socket.onmessage({ data })
   socket.onmessage({ data: new Uint8Array([2, 0, 0]).buffer })
   socket.onmessage({ data: new Uint8Array([1, 9, 9, 1]).buffer })
   for (const { opcode, payload } of await vectors('server')) if (opcode === 1 && !payload.includes('"welcome"')) socket.onmessage({ data: payload })
