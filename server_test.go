@@ -62,8 +62,8 @@ func TestHalfOpenCrowd(t *testing.T) {
 	// gone waits, in real time, for the runtime to count those that have ended.
 	gone := func(t *testing.T, before int) {
 		t.Helper()
-		const few = 10 // of the runtime's own come and go
-		for i := 0; i < 1e6 && runtime.NumGoroutine() >= before+few; i++ {
+		const few = 10                                                     // of the runtime's own come and go
+		for i := 0; i < 3e7 && runtime.NumGoroutine() >= before+few; i++ { // some seconds
 			runtime.Gosched()
 		}
 		require.Less(t, runtime.NumGoroutine(), before+few)
