@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -30,6 +29,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gohub/gohub/internal/freeport"
 )
 
 // patience is how long starting and stopping may take on a loaded machine.
@@ -173,7 +174,7 @@ func Launch(settings ...string) (*Server, error) {
 	s := &Server{bin: bin}
 	err := s.create(settings)
 	for tries := 0; err == nil; tries++ {
-		if s.port, err = freePort(); err == nil {
+		if s.port, err = freeport.Find(); err == nil {
 			err = s.Start()
 		}
 		if err == nil {
@@ -249,15 +250,6 @@ rm -rf "$1" || { sleep 1; rm -rf "$1"; }`
 	}
 	s.alive = w
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("pgtest: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }

@@ -25,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gohub/gohub/internal/freeport"
 )
 
 // patience is how long starting and stopping may take on a loaded machine.
@@ -98,9 +100,9 @@ func Launch(settings ...string) (*Server, error) {
 	s := &Server{dir: dir, settings: append([]string{bin}, settings...)}
 	err = s.watch()
 	for tries := 0; err == nil; tries++ {
-		s.port, err = freePort()
+		s.port, err = freeport.Find()
 		if err == nil && slices.Contains(settings, clusterEnabled) {
-			s.bus, err = freePort()
+			s.bus, err = freeport.Find()
 		}
 		if err == nil {
 			err = s.Start()
@@ -113,15 +115,6 @@ func Launch(settings ...string) (*Server, error) {
 		}
 	}
 	return nil, errors.Join(err, s.Close())
-}
-
-func freePort() (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("redistest: %w", err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // watch starts the guard. It waits until the pipe that we hold is closed, by
