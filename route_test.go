@@ -40,7 +40,7 @@ func served(t *testing.T, n int, change func(i int, cfg *gohub.Config)) *nodes {
 		srv := httptest.NewUnstartedServer(nil)
 		cfg := gohub.Config{
 			Node: fmt.Sprint("n", i), URL: "ws://" + srv.Listener.Addr().String() + "/",
-			Directory: unhurried{dir.Node()}, Broker: broker, Store: store, Origins: []string{"https://page.example"},
+			Directory: unhurriedDirectory{dir.Node()}, Broker: broker, Store: store, Origins: []string{"https://page.example"},
 			Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
 				c.asked.Add(1)
 				return byQuery(r)
@@ -62,15 +62,15 @@ func served(t *testing.T, n int, change func(i int, cfg *gohub.Config)) *nodes {
 	return c
 }
 
-// unhurried is a Directory that gives and takes a ticket though the hub has not
+// unhurriedDirectory is one that gives and takes a ticket though the hub has not
 // got the time to wait for it: in a test in real time it may just have been stopped.
-type unhurried struct{ gohub.Directory }
+type unhurriedDirectory struct{ gohub.Directory }
 
-func (d unhurried) PutTicket(ctx context.Context, id string, b []byte, life time.Duration) error {
+func (d unhurriedDirectory) PutTicket(ctx context.Context, id string, b []byte, life time.Duration) error {
 	return d.Directory.PutTicket(context.WithoutCancel(ctx), id, b, life)
 }
 
-func (d unhurried) TakeTicket(ctx context.Context, id string) ([]byte, error) {
+func (d unhurriedDirectory) TakeTicket(ctx context.Context, id string) ([]byte, error) {
 	return d.Directory.TakeTicket(context.WithoutCancel(ctx), id)
 }
 
