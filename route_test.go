@@ -62,7 +62,7 @@ func served(t *testing.T, n int, change func(i int, cfg *gohub.Config)) *nodes {
 	return c
 }
 
-// unhurriedDirectory is one that gives and takes a ticket though the hub has not
+// unhurriedDirectory gives and takes a ticket though the hub has not
 // got the time to wait for it: in a test in real time it may just have been stopped.
 type unhurriedDirectory struct{ gohub.Directory }
 
