@@ -297,7 +297,8 @@ func TestTyping(t *testing.T) {
 
 func TestSameDeviceReplacesTheSession(t *testing.T) {
 	t.Parallel()
-	w := start(t, gohub.Config{})
+	const most = 2000 // less than MaxQueue, however late they are read
+	w := start(t, gohub.Config{CloseTimeout: time.Minute})
 	others := []*user{w.as("alice", "r"), w.dial("user=alice&device=laptop"), w.dial("user=bob&device=phone")}
 	for _, u := range others {
 		u.join("r")
@@ -313,7 +314,7 @@ func TestSameDeviceReplacesTheSession(t *testing.T) {
 		var wg sync.WaitGroup
 		stop := make(chan struct{})
 		wg.Go(func() { // frames on their way to it while it is replaced
-			for {
+			for range most {
 				select {
 				case <-stop:
 					return

@@ -41,8 +41,9 @@ func TestResumeGetsEachMessageOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := gohub.Config{
-				ReplayLimit: c.replay,
-				Store:       gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: -1, Bytes: -1}),
+				ReplayLimit:  c.replay,
+				CloseTimeout: time.Minute, // a reader that was too slow shall find out why
+				Store:        gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: -1, Bytes: -1}),
 			}
 			if c.plain {
 				cfg = plain(cfg)
@@ -85,14 +86,15 @@ func TestResumeGetsEachMessageOnce(t *testing.T) {
 	}
 }
 
-// flood publishes until nobody is busy any more, messages numbered from 0, and
-// returns whom each was for: nobody in particular, or one of the readers.
+// flood publishes until nobody is busy any more, messages numbered from 0 and
+// slowly when there are many, and returns whom each was for: nobody in particular,
+// or one of the readers.
 func flood(ctx context.Context, t *testing.T, w *world, busy *atomic.Int32, body int) (sent []string) {
 	t.Helper()
 	const (
 		window = 64 // unacked at a time
 		least  = 500
-		most   = 10_000
+		many   = 10_000
 	)
 	rng := rand.New(rand.NewPCG(2, 2))
 	ws, _, err := w.handshake("user=pub")
@@ -128,7 +130,10 @@ func flood(ctx context.Context, t *testing.T, w *world, busy *atomic.Int32, body
 		require.NoError(t, ws.Write(ctx, websocket.MessageText, []byte(f+"}")))
 		sent = append(sent, to)
 	}
-	for len(sent) < least || busy.Load() > 0 && len(sent) < most {
+	for len(sent) < least || busy.Load() > 0 {
+		if len(sent) >= many { // a reader that was stopped is to be cut all the same
+			time.Sleep(time.Millisecond)
+		}
 		publish([]string{"", "", "", "", "ann", "ben", "cat", "nobody"}[rng.IntN(8)])
 		for len(sent)-acked >= window {
 			read()

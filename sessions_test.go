@@ -277,26 +277,37 @@ func TestReconnectingAtRandom(t *testing.T) {
 		require.Equal(t, expect, got)
 		require.Equal(t, len(expect), page.Count)
 	}
+	all := func(name string) []int64 { // of a room
+		var room int
+		_, err := fmt.Sscanf(name, "room%d", &room)
+		require.NoError(t, err)
+		return published[room]
+	}
 	replaced, connections := int64(0), int64(0)
 	for _, r := range roamers {
+		for _, name := range r.rooms {
+			r.await(name, all(name)[len(all(name))-1])
+		}
 		r.leave()
 		replaced += r.replaced
 		connections += r.connections
 		for _, name := range r.rooms {
-			var room int
-			_, err := fmt.Sscanf(name, "room%d", &room)
-			require.NoError(t, err)
-			all := published[room]
 			seen := r.seen[name]
-			require.NotEmpty(t, seen)
 			slices.Sort(seen)
 			seen = slices.Compact(seen) // two connections may have had the same one
-			from, _ := slices.BinarySearch(all, seen[0])
-			require.Equal(t, all[from:], seen, "%s missed something in %s", r.query, name)
+			from, _ := slices.BinarySearch(all(name), seen[0])
+			require.Equal(t, all(name)[from:], seen, "%s missed something in %s", r.query, name)
 		}
 	}
-	require.Eventually(t, func() bool { return w.hub.Stats() == gohub.Stats{} }, patience, 10*time.Millisecond)
-	n := w.hub.Totals()
+	var n gohub.Totals
+	require.Eventually(t, func() bool { // it is counted when it has left, and its rooms before
+		n = w.hub.Totals()
+		ended := int64(0)
+		for _, sessions := range n.SessionsClosed {
+			ended += sessions
+		}
+		return w.hub.Stats() == gohub.Stats{} && ended == connections
+	}, patience, 10*time.Millisecond)
 	require.Equal(t, connections, n.SessionsOpened)
 	require.GreaterOrEqual(t, n.SessionsClosed[gohub.CloseSessionReplaced], replaced, "some had broken without the hub's knowing")
 	t.Logf("%d connections, %d of them replaced, %d deliveries", connections, replaced, n.Deliveries)
@@ -433,6 +444,16 @@ func (r *roamer) read(l *leg) {
 			r.t.Errorf("%s: %v", r.query, f)
 		}
 	}
+}
+
+// await waits for a message that may still be on its way.
+func (r *roamer) await(room string, seq int64) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.Contains(r.seen[room], seq)
+	}, patience, time.Millisecond, "%s: the last of %s", r.query, room)
 }
 
 func (r *roamer) leave() {

@@ -56,13 +56,10 @@ func TestPacedListener(t *testing.T) {
 		c, err := l.Accept()
 		return &pace.Conn{TCPConn: c.(*net.TCPConn)}, err
 	}
+	assert.True(t, pacetest.Once(func() bool { return heard(accepts) }))
+	assert.True(t, pacetest.Once(func() bool { return heard(reads) }))
 	// Without, the runtime looks by itself after 10 ms, which others may make of two.
-	for range 5 {
-		if assert.True(t, heard(accepts)) && assert.True(t, heard(reads)) && !heard(l.Accept) {
-			return
-		}
-	}
-	t.Fatal("others are heard without it, too: not what this test is about")
+	require.True(t, pacetest.Once(func() bool { return !heard(l.Accept) }), "others are heard without it, too: not what this test is about")
 }
 
 // What a paced connection has become is as it would be without.

@@ -116,7 +116,7 @@ func TestPeerNeverAnswers(t *testing.T) {
 	}
 	t.Run(overTCP, func(t *testing.T) {
 		o := options()
-		o.CloseTimeout = 50 * time.Millisecond
+		o.CloseTimeout = 2 * time.Second // the Close frame shall get out though this is stopped for a while
 		w := start(t, overTCP, o, nil)
 		p, s := w.dial()
 		s.Shutdown(1001, "")
@@ -424,7 +424,9 @@ func TestPeerNeverStopsSending(t *testing.T) {
 		require.Equal(t, int64(2), got.Load())
 		const sockets = 12 << 20 // what both ends may hold
 		require.Less(t, sent.Load(), 2*int64(2<<20)+sockets)
-		require.Greater(t, sent.Load(), int64(1<<20))
+		if way == overPipe { // a reader that is stopped for a while reads less, elsewhere
+			require.Greater(t, sent.Load(), int64(1<<20))
+		}
 		cut(p.nc)
 		<-stopped
 	})

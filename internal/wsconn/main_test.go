@@ -27,12 +27,23 @@ import (
 	"github.com/gohub/gohub/internal/pace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(unhurried{m}) }
+
+// unhurried waits for goroutines that are about to end: goleak alone gives them
+// less than half a second.
+type unhurried struct{ *testing.M }
+
+func (m unhurried) Run() int {
+	code := m.M.Run()
+	for end := time.Now().Add(patience); code == 0 && time.Now().Before(end) && goleak.Find() != nil; {
+	}
+	return code
+}
 
 // patience is how long a test waits for what must come. It bounds failures
 // only: what must come promptly is tested against an hour of CloseTimeout, or
 // in virtual time.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 const (
 	opPing = 0x9
@@ -123,6 +134,11 @@ func start(t testing.TB, way string, o Options, on func(s *session, binary bool,
 		}
 	})
 	return w
+}
+
+// stillSweeper looks at a connection only when the test does.
+func stillSweeper() *Sweeper {
+	return &Sweeper{shards: make([]shard, 1), ping: time.Hour, tick: time.Second}
 }
 
 func newTestSweeper(t testing.TB, ping time.Duration) *Sweeper {
@@ -562,7 +578,7 @@ func (s *session) hook(f func()) { s.after.Store(&f) }
 func conn(t testing.TB, nc net.Conn, maxMessage int) *Conn {
 	o := options()
 	o.MaxMessage = maxMessage
-	o.Sweeper = &Sweeper{shards: make([]shard, 1)}
+	o.Sweeper = stillSweeper()
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "websocket")
