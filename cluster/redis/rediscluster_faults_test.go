@@ -394,6 +394,7 @@ func TestClusterAlarms(t *testing.T) {
 func TestClusterMove(t *testing.T) {
 	t.Parallel() // it waits, most of the time
 	c, p := redistest.NewCluster(t, 3, false), prefix()
+	unhurried(t, c)
 	a, b := brokerOf(t, c, p), brokerOf(t, c, p)
 	a.t.probe, b.t.probe = time.Hour, time.Hour
 	r := new(recorder)

@@ -60,10 +60,18 @@ func onAll(tb testing.TB, c *redistest.Cluster, words ...string) {
 	}
 }
 
+// unhurried has the servers not take one for dead that pauses for a second: they, and
+// it, would refuse calls then.
+func unhurried(tb testing.TB, c *redistest.Cluster) {
+	tb.Helper()
+	onAll(tb, c, "CONFIG", "SET", "cluster-node-timeout", "15000")
+}
+
 // All suites hold on three servers, with 32 partitions among them.
 func TestClusterSuites(t *testing.T) {
 	t.Parallel() // it waits, most of the time
 	c := redistest.NewCluster(t, 3, false)
+	unhurried(t, c)
 	forget := func(t *testing.T) {
 		t.Helper()
 		onAll(t, c, "FLUSHALL")

@@ -90,7 +90,7 @@ func (w *world) judgePresenceNow(ctx context.Context, nodes ...*node) (wrong []s
 func (w *world) quiet(ctx context.Context, what string, since time.Time, d time.Duration, nodes ...*node) (most int) {
 	var lastWrong time.Time
 	looks, told, late := 0, 0, 0
-	for time.Since(since) < d && ctx.Err() == nil {
+	for ctx.Err() == nil && (time.Since(since) < d || late == 0 && time.Since(since) < d+patience) {
 		began := time.Now()
 		wrong, n := w.judgePresenceNow(ctx, nodes...)
 		looks += n
