@@ -131,6 +131,7 @@ func TestMembersOfAllHubs(t *testing.T) {
 	v.until(2, []string{"bob"}, nil)
 	again := p[2].as("bob") // no news
 	v.nothing(300*time.Millisecond, p[2])
+	presentOn(t, p[2], "alice", "bob") // it has got the answer to what it has told
 	carol := p[2].Dial("carol", hubtest.Name("Carol C."))
 	assert.Equal(t, 3, carol.Join("general").Members)
 	v.until(3, []string{"carol"}, nil)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/gohub/gohub/internal/redistest"
@@ -38,9 +37,7 @@ func TestSentinelFailover(t *testing.T) {
 	})
 	st.goesOn(30)
 	require.NoError(t, master.Kill9())
-	took := st.goesOn(20)
-	t.Logf("every client was acked 20 times again after %v", took.Round(time.Millisecond))
-	assert.Less(t, took, 15*time.Second)
+	st.goesOn(20)
 	_, err := replica.Do("SET", "something", "1")
 	require.NoError(t, err, "it is the master now")
 

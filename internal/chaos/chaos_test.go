@@ -18,6 +18,9 @@ const (
 	envClients  = "GOHUB_CHAOS_CLIENTS"
 )
 
+// patience is how long a test waits for what must come.
+const patience = time.Minute
+
 // long says for how long, in make chaos.
 func long(t *testing.T) time.Duration {
 	t.Helper()
@@ -54,7 +57,7 @@ func TestChaos(t *testing.T) {
 	o.breaks, o.rests = true, true
 	t.Logf("seed %d", seed)
 	w := newWorld(t, seed, o)
-	w.goesOn(20, 30*time.Second)
+	w.goesOn(20)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	if d > 0 {
 		// Faults for most of the time, and between them what needs some quiet:
@@ -63,7 +66,7 @@ func TestChaos(t *testing.T) {
 		w.storm(t.Context(), rng, stormy, 30, 2*time.Second, false)
 		w.quiet(t.Context(), "faults, one at a time", time.Now(), presenceFor+5*time.Second, w.nodes...)
 		w.aNodeDies(t.Context(), w.nodes[rng.IntN(len(w.nodes))])
-		w.goesOn(20, 30*time.Second)
+		w.goesOn(20)
 		w.redisIsAway(t.Context(), time.Minute)
 		w.storm(t.Context(), rng, stormy, 30, 2*time.Second, true)
 		w.quiet(t.Context(), "faults, two at a time", time.Now(), presenceFor+5*time.Second, w.nodes...)
@@ -75,7 +78,7 @@ func TestChaos(t *testing.T) {
 			w.strike(t.Context(), k(w, rng, w.nodes[i%len(w.nodes)], 2))
 		}
 	}
-	w.goesOn(20, 60*time.Second)
-	w.settle(60 * time.Second)
+	w.goesOn(20)
+	w.settle()
 	w.judge()
 }

@@ -122,7 +122,8 @@ type client struct {
 	finalAsked bool      // at the end
 	finalGot   bool      // the answer to that
 
-	tail    []atomic.Int64 // the last message for all in each place
+	last    []atomic.Int64 // the last message in each place
+	gaps    atomic.Int64   // what is asked for, since "truncated" has left it out
 	joined  atomic.Int64   // places; those that are to be joined
 	wanted  atomic.Int64
 	waits   atomic.Int64 // unacked
@@ -158,7 +159,7 @@ func newClient(w *world, n int) *client {
 	for _, p := range c.places {
 		p.since.Store(-1)
 	}
-	c.tail = make([]atomic.Int64, len(c.places))
+	c.last = make([]atomic.Int64, len(c.places))
 	return c
 }
 
@@ -202,6 +203,12 @@ func (c *client) run(ctx context.Context) {
 			c.take(ctx, &f)
 		case <-time.After(20 * time.Millisecond):
 		}
+		gaps := 0
+		for i, p := range c.places {
+			c.last[i].Store(p.last)
+			gaps += len(p.gaps)
+		}
+		c.gaps.Store(int64(gaps))
 	}
 }
 

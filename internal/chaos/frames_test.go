@@ -132,9 +132,6 @@ func (c *client) show(ctx context.Context, p *place, f *frame) {
 		c.ask(ctx, p, *g)
 	}
 	p.last = f.Seq
-	if f.To == "" {
-		c.tail[slices.Index(c.places, p)].Store(f.Seq)
-	}
 	p.seen = append(p.seen, sighting{f.Seq, m, 'l'})
 }
 
@@ -206,6 +203,11 @@ func (c *client) ack(f *frame) {
 		c.problem("an ack for what it has not sent: %s", f.ID)
 	}
 	c.firstSeqs[f.ID] = f.Seq
+	if to == "" {
+		c.w.ahead(f.Room, f.Seq, "")
+	} else {
+		c.w.ahead(f.Room, f.Seq, to, c.user)
+	}
 	f.Sender, f.To = c.user, to
 	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now(), to})
 	c.node.acks.Add(1)

@@ -365,7 +365,7 @@ func (w *world) judgePresence() {
 func (w *world) eventually(what string, look func(context.Context) (wrong []string)) {
 	w.t.Helper()
 	var wrong []string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if wrong = look(w.t.Context()); len(wrong) == 0 {
 			return
 		}

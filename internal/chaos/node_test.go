@@ -42,7 +42,7 @@ const (
 	tenant = "acme"
 	// replayLimit is low, so that clients which were away have to page back.
 	replayLimit = 20
-	drainTime   = 4 * time.Second
+	drainTime   = 7 * time.Second
 )
 
 type nodeConfig struct{ Name, Redis, Postgres string }

@@ -71,6 +71,7 @@ type world struct {
 	mu       sync.Mutex     // guards all below
 	open     map[string]int // older connections of a device that are not closed yet, by user
 	messages map[[2]string]*message
+	heads    map[[2]string]int64 // the newest that is acked, by room and for whom; "": for all
 	happened []*fault
 }
 
@@ -80,7 +81,7 @@ func newWorld(t *testing.T, seed uint64, o options) *world {
 	t.Helper()
 	w := &world{
 		t: t, o: o, seed: seed, http: newHTTP(),
-		messages: map[[2]string]*message{}, open: map[string]int{},
+		messages: map[[2]string]*message{}, heads: map[[2]string]int64{}, open: map[string]int{},
 		ended: make(chan struct{}),
 	}
 	w.redis = redistest.New(t, o.settings...)
@@ -118,7 +119,7 @@ func newWorld(t *testing.T, seed uint64, o options) *world {
 // ready waits until a node says that it is.
 func (w *world) ready(x *node) {
 	w.t.Helper()
-	require.Eventually(w.t, func() bool { return x.get(w.t.Context(), "/ready", nil) == nil }, 30*time.Second, 10*time.Millisecond, x.name)
+	require.Eventually(w.t, func() bool { return x.get(w.t.Context(), "/ready", nil) == nil }, patience, 10*time.Millisecond, x.name)
 }
 
 // message is the one that a frame is about.
@@ -134,11 +135,9 @@ func (w *world) message(f *frame) *message {
 	return m
 }
 
-// goesOn waits until every node that runs has acked n more publishes, and says
-// how long that took.
-func (w *world) goesOn(n int64, within time.Duration) time.Duration {
+// goesOn waits until every node that runs has acked n more publishes.
+func (w *world) goesOn(n int64) {
 	w.t.Helper()
-	began := time.Now()
 	wants := map[*node]int64{}
 	for _, x := range w.nodes {
 		if x.cmd != nil {
@@ -146,60 +145,67 @@ func (w *world) goesOn(n int64, within time.Duration) time.Duration {
 		}
 	}
 	for x, want := range wants {
-		require.Eventually(w.t, func() bool { return x.acks.Load() >= want }, within, time.Millisecond, "%s acks nothing", x.name)
+		require.Eventually(w.t, func() bool { return x.acks.Load() >= want }, patience, time.Millisecond, "%s acks nothing", x.name)
 	}
-	return time.Since(began)
 }
 
 // settle has the clients stop publishing, and waits until all is acked and all
-// have caught up, or for so long.
-func (w *world) settle(within time.Duration) {
+// have caught up, or not for much longer.
+func (w *world) settle() {
 	w.t.Helper()
 	w.over.Store(true)
-	deadline := time.Now().Add(within)
-	waiting := func() (names []string) {
+	until := func(left func() []string) (names []string) {
+		for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+			if names = left(); len(names) == 0 || time.Now().After(end) {
+				return names
+			}
+		}
+	}
+	if names := until(func() (names []string) {
 		for _, c := range w.clients {
 			if n := c.waits.Load(); n > 0 {
 				names = append(names, fmt.Sprintf("%s (%d)", c.name(), n))
 			}
 		}
 		return names
+	}); len(names) > 0 {
+		w.t.Errorf("%d clients still wait for acks after %v: %v", len(names), patience, names[:min(len(names), 10)])
 	}
-	for len(waiting()) > 0 && time.Now().Before(deadline) {
-		time.Sleep(20 * time.Millisecond)
-	}
-	if names := waiting(); len(names) > 0 {
-		w.t.Errorf("%d clients still wait for acks after %v: %v", len(names), within, names[:min(len(names), 10)])
-	}
-	// All that is acked has been ordered, and is on its way to everybody.
-	deadline = time.Now().Add(10 * time.Second)
-	for {
-		heads := map[string]int64{}
+	// All that is acked has been ordered, and is on its way to everybody. What does
+	// not come is judge's to say.
+	until(func() (names []string) {
 		for _, c := range w.clients {
-			for i, p := range c.places {
-				heads[p.name] = max(heads[p.name], c.tail[i].Load())
+			if c.joined.Load() < c.wanted.Load() || c.gaps.Load() > 0 || w.behind(c) {
+				names = append(names, c.name())
 			}
 		}
-		behind := 0
-		for _, c := range w.clients {
-			if c.joined.Load() < c.wanted.Load() {
-				behind++
-			}
-			for i, p := range c.places {
-				if c.tail[i].Load() < heads[p.name] {
-					behind++
-				}
-			}
-		}
-		if behind == 0 || time.Now().After(deadline) {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	time.Sleep(500 * time.Millisecond) // pages that are still asked for
+		return names
+	})
 	w.judgeSessions()
 	w.judgePresence()
 	w.stop()
+}
+
+// ahead notes that a message is acked, for some users or ("") for all.
+func (w *world) ahead(room string, seq int64, users ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, user := range users {
+		key := [2]string{room, user}
+		w.heads[key] = max(w.heads[key], seq)
+	}
+}
+
+// behind reports whether something is acked that a client has not been shown.
+func (w *world) behind(c *client) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, p := range c.places {
+		if c.last[i].Load() < max(w.heads[[2]string{p.name, ""}], w.heads[[2]string{p.name, c.user}]) {
+			return true
+		}
+	}
+	return false
 }
 
 // slots are in how long clients were told to come back, between from and to,

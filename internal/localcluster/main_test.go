@@ -72,7 +72,7 @@ func TestThreeNodes(t *testing.T) {
 			}
 			_ = res.Body.Close()
 			return res.StatusCode == http.StatusOK
-		}, 20*time.Second, 50*time.Millisecond, page)
+		}, time.Minute, 50*time.Millisecond, page)
 	}
 	// A page is sent to the node of its user, and let in there.
 	sent := 0
@@ -101,7 +101,7 @@ func TestThreeNodes(t *testing.T) {
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(40 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("it does not end")
 	}
 	for _, pid := range pids {
