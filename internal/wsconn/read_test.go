@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -191,6 +192,23 @@ func TestIdle(t *testing.T) {
 	require.EqualValues(t, 1, first)
 	require.GreaterOrEqual(t, last, first+2, "the client has to stop before it is answered")
 	eventually(t, "Idle after the last message", func() bool { return s.idle.Load() > last })
+}
+
+// Who makes room for others between two messages tells nobody of the first one
+// yet: 64 broadcasts that came together are one write to each member.
+func TestABurstIsWhole(t *testing.T) {
+	seen := make(chan int64, burst)
+	w := start(t, overTCP, options(), func(s *session, _ bool, _ []byte) {
+		seen <- s.idle.Load()
+		time.Sleep(time.Millisecond) // the network has to be looked at again
+	})
+	p, s := w.dial()
+	eventually(t, "Idle before the first message", func() bool { return s.idle.Load() == 1 })
+	p.send(bytes.Repeat(clientText("x"), burst-1))
+	for range burst - 1 {
+		require.EqualValues(t, 1, <-seen)
+	}
+	eventually(t, "Idle after the last message", func() bool { return s.idle.Load() > 1 })
 }
 
 // An idle connection is one goroutine, with no buffer of the pools', outside
