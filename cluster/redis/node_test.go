@@ -507,9 +507,8 @@ func TestAnOutageKillsNobody(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
-	for _, x := range []*Broker{a, b} {
-		x.t.beat, x.t.silent = 50*time.Millisecond, 1500*time.Millisecond
-	}
+	a.t.beat, b.t.beat = 500*time.Millisecond, 50*time.Millisecond // so that b is back first
+	a.t.silent, b.t.silent = 1500*time.Millisecond, 1500*time.Millisecond
 	runs(t, a, new(recorder))
 	runs(t, b, new(recorder))
 	publish(t, a, 0, message("not stored"))
@@ -573,7 +572,7 @@ func TestAHubStoresWhatADeadOneLeft(t *testing.T) {
 	p := prefix()
 	a, b := broker(t, s, p), broker(t, s, p)
 	for _, x := range []*Broker{a, b} {
-		x.t.beat, x.t.silent = 50*time.Millisecond, 2*time.Second
+		x.t.beat, x.t.silent = 400*time.Millisecond, 2*time.Second
 	}
 	shared := gohub.NewMemoryStore(gohub.MemoryStoreOptions{})
 	failing, waiting := hubtest.Faulty(shared), hubtest.Faulty(shared)

@@ -41,7 +41,7 @@ func directories(s *redistest.Server) clustertest.OpenDirectory {
 func quickly(t *testing.T, s *redistest.Server, prefix string) *Broker {
 	t.Helper()
 	b := broker(t, s, prefix)
-	b.t.beat, b.t.absent, b.t.silent = 20*time.Millisecond, 600*time.Millisecond, 1200*time.Millisecond
+	b.t.beat, b.t.absent, b.t.silent = 100*time.Millisecond, 600*time.Millisecond, 1200*time.Millisecond
 	b.t.grace = 50 * time.Millisecond
 	return b
 }
