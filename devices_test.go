@@ -163,6 +163,14 @@ func (d *dirLink) Lost(ctx context.Context, held []gohub.Claim) ([]gohub.Claim, 
 	return to.Lost(ctx, held)
 }
 
+// Nodes is asked with each handshake, also while the Directory is exchanged.
+func (d *dirLink) Nodes() []gohub.Node {
+	d.mu.Lock()
+	to := d.Directory
+	d.mu.Unlock()
+	return to.Nodes()
+}
+
 // A gate holds up who comes to it.
 type gate chan struct{}
 
