@@ -313,19 +313,21 @@ func TestHealthOfABrokerThatEndsQuietly(t *testing.T) {
 
 // One user cannot take all tickets: one more takes the place of their oldest.
 func TestTicketsOfAUser(t *testing.T) {
-	w := start(t, gohub.Config{})
-	first := w.negotiate("user=alice")["ticket"].(string)
-	others := w.negotiate("user=bob")["ticket"].(string)
-	var last string
-	for range 100 {
-		last = w.negotiate("user=alice")["ticket"].(string)
-	}
-	_, status, err := w.handshake("ticket=" + first)
-	require.Error(t, err)
-	require.Equal(t, http.StatusUnauthorized, status)
-	for _, ticket := range []string{last, others} {
-		require.NotEmpty(t, w.dial("ticket="+ticket).welcome)
-	}
+	virtual(t, func(t *testing.T) {
+		w := startVirtual(t, gohub.Config{})
+		first := w.negotiate("user=alice")["ticket"].(string)
+		others := w.negotiate("user=bob")["ticket"].(string)
+		var last string
+		for range 100 {
+			last = w.negotiate("user=alice")["ticket"].(string)
+		}
+		_, status, err := w.handshake("ticket=" + first)
+		require.Error(t, err)
+		require.Equal(t, http.StatusUnauthorized, status)
+		for _, ticket := range []string{last, others} {
+			require.NotEmpty(t, w.dial("ticket="+ticket).welcome)
+		}
+	})
 }
 
 // Beginning and ending to type all the time is no louder than going on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -540,17 +541,23 @@ func TestRefreshWithATicketFromAnotherNode(t *testing.T) {
 	}
 }
 
+// virtualNodes are two nodes of one cluster, in virtual time.
+func virtualNodes(t *testing.T) []*world {
+	t.Helper()
+	hubs := make([]*world, 2)
+	for i, dir := range directories(2) {
+		hubs[i] = startVirtual(t, gohub.Config{
+			Node: fmt.Sprint("n", i), URL: fmt.Sprintf("ws://n%d/", i), Directory: dir,
+			Authenticator: gohub.AuthenticatorFunc(byQueryExpiring),
+		})
+	}
+	return hubs
+}
+
 // A ticket ends with the token it was given for, elsewhere too.
 func TestTicketForAnotherNodeEnds(t *testing.T) {
 	virtual(t, func(t *testing.T) {
-		hubs := make([]*world, 2)
-		for i, dir := range directories(2) {
-			hubs[i] = startVirtual(t, gohub.Config{
-				Node: fmt.Sprint("n", i), URL: fmt.Sprintf("ws://n%d/", i), Directory: dir,
-				Authenticator: gohub.AuthenticatorFunc(byQueryExpiring),
-			})
-		}
-		user := (&nodes{t: t}).userOf(1, 0, 1)
+		hubs, user := virtualNodes(t), (&nodes{t: t}).userOf(1, 0, 1)
 		var tickets []string
 		for range 2 {
 			n := hubs[0].negotiate("life=2s&user=" + user)
@@ -566,18 +573,24 @@ func TestTicketForAnotherNodeEnds(t *testing.T) {
 
 // A user who asks without end does not fill the Directory.
 func TestTicketsInTheDirectoryAreBounded(t *testing.T) {
-	t.Parallel()
-	c := served(t, 2, nil)
-	user, other := c.userOf(1, 0, 1), c.userOf(0, 0, 1)
-	for range 100 {
-		require.Equal(t, c.url[1], c.negotiate(0, "user="+user, "").URL)
-	}
-	n := c.negotiate(0, "user="+user, "")
-	require.Equal(t, c.url[0], n.URL)
-	node, _ := c.dial(n.at(n.URL), nil)
-	assert.Equal(t, "n0", node)
-	assert.Nil(t, c.location(0, "user="+user, nil))
-	assert.NotNil(t, c.location(1, "user="+other, nil))
+	virtual(t, func(t *testing.T) {
+		hubs, c := virtualNodes(t), &nodes{t: t}
+		user, other := c.userOf(1, 0, 1), c.userOf(0, 0, 1)
+		for range 100 {
+			require.Equal(t, "ws://n1/", hubs[0].negotiate("user=" + user)["url"])
+		}
+		n := hubs[0].negotiate("user=" + user)
+		require.Equal(t, "ws://n0/", n["url"])
+		require.Equal(t, "n0", hubs[0].dial("ticket=" + n["ticket"].(string)).welcome["node"])
+		sent := func(w *world, user string) bool {
+			r, rec := httptest.NewRequest(http.MethodGet, "/?user="+user, nil), httptest.NewRecorder()
+			maps.Copy(r.Header, handshake)
+			w.hub.Handler().ServeHTTP(rec, r)
+			return rec.Code == http.StatusTemporaryRedirect
+		}
+		require.False(t, sent(hubs[0], user))
+		require.True(t, sent(hubs[1], other))
+	})
 }
 
 // failingTickets is a Directory that lists nodes and cannot be reached else.

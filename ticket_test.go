@@ -22,7 +22,9 @@ func TestTooManyTickets(t *testing.T) {
 		}
 		fill := func() {
 			for i := range maxTickets {
-				require.True(t, issue(fmt.Sprint("user", i)))
+				if !issue(fmt.Sprint("user", i)) { // require is slow
+					t.Fatalf("no ticket after %d", i)
+				}
 			}
 		}
 		fill()
