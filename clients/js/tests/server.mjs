@@ -1,7 +1,8 @@
 // The hub of tests/protocol as a process, for clients/js/tests.
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,12 +12,19 @@ import WebSocket from 'ws'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** Starts it; stop() ends it and leaves nothing. */
-export async function startServer (...args) {
+let built // with the first start: that takes longer than some tests may
+
+async function build () {
   const dir = await mkdtemp(join(tmpdir(), 'gohub-sdk-'))
+  process.once('exit', () => rmSync(dir, { recursive: true }))
   const binary = join(dir, 'server')
   await promisify(execFile)('go', ['build', '-o', binary, './tests/protocol/server'], { cwd: root })
-  const child = spawn(binary, ['-addr', '127.0.0.1:0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  return binary
+}
+
+/** Starts it; stop() ends it. */
+export async function startServer (...args) {
+  const child = spawn(await (built ??= build()), ['-addr', '127.0.0.1:0', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
   let log = ''
   child.stderr.on('data', text => { log += text })
   const exit = once(child, 'exit')
@@ -31,7 +39,6 @@ export async function startServer (...args) {
     async stop () {
       child.kill('SIGKILL')
       await exit
-      await rm(dir, { recursive: true })
     }
   }
 }
