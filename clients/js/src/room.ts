@@ -201,7 +201,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     if (seq <= last!) return // had it
     last = seq
     const key = sender + ' ' + id
-    if (copies.has(key)) message.replaces = copies.get(key)
+    message.replaces = copies.get(key)
     copies.set(key, seq)
     if (copies.size > COPIES) copies.delete(copies.keys().next().value!)
     if (sender !== core.user && seq > listed) unread++
