@@ -15,16 +15,16 @@ export interface Sent {
 }
 /**
  * `queued`: waits for its turn or a connection. `sending`: it may have arrived. `saved`: stored for good.
- * `failed`: refused for good, see error; retry() tries again. `cancelled`: never sent.
+ * `failed`: refused for good, see error; retry() tries again. `cancelled`: taken back.
  */
 export type Status = 'queued' | 'sending' | 'saved' | 'failed' | 'cancelled';
-/** What the outbox asks of the client. */
-export interface OutboxOwner {
-    /** Where the room is joined. If nobody has left it, or by somebody's wish, sees to it that it is. */
-    _need(room: string, wish?: boolean): Link | undefined;
-    _rejoin(room: string, link: Link): void;
+/** What the outbox asks of a room. */
+export interface OutboxRoom {
+    /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
+    _need(wish?: boolean): Link | undefined;
+    /** The server says that link is not in the room. */
+    _rejoin(link: Link): void;
     _changed(message: Outgoing): void;
-    _failed(err: unknown): void;
 }
 /** A message on its way. */
 export interface Outgoing {
@@ -36,11 +36,14 @@ export interface Outgoing {
     readonly status: Status;
     /** Why it failed. */
     readonly error?: GohubError;
-    /** Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one. */
+    /**
+     * Ends when the message is stored for good; rejects when it is refused or cancelled. After retry() there is a new one.
+     * A client that is closed leaves it open: another page may send the message, or this one when it connects again.
+     */
     readonly sent: Promise<Sent>;
     /** Sends a failed message again, under the same id; joins the room if need be. */
     retry(): void;
-    /** Takes the message back, if it surely was not stored (`queued` or `failed`); tells whether it did. */
+    /** Takes the message back, if it is `failed`, or `queued` and was never on its way; tells whether it did. */
     cancel(): boolean;
 }
 /** All that is unsent, of all rooms, here and in the storage. */
@@ -57,9 +60,9 @@ export interface Outbox {
     _down(link: Link): void;
     /** Whether something is unanswered on link. */
     _uses(link: Link): boolean;
-    /** The room is not open to us. */
+    /** The room is not open to the user. */
     _refuse(room: string, err: GohubError): void;
     /** The client is closed: other pages may care for what is kept. */
     _close(): void;
 }
-export declare function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, owner: OutboxOwner): Outbox;
+export declare function createOutbox(storage: OutboxStorage | null, clock: Clock, user: string | undefined, roomOf: (name: string) => OutboxRoom, failed: (err: unknown) => void): Outbox;

@@ -2,7 +2,7 @@ import type { Core } from './client.js';
 import { type Emitter } from './emitter.js';
 import { GohubError } from './errors.js';
 import type { Link } from './link.js';
-import type { Outgoing, SendOptions } from './outbox.js';
+import type { Outgoing, OutboxRoom, SendOptions } from './outbox.js';
 import { type Frame } from './wire.js';
 /** A message as the room has it. Its body is a Uint8Array if it was sent in bytes. */
 export interface Message {
@@ -103,7 +103,10 @@ export interface Room extends Emitter<RoomEvents> {
      * first message), without it with the last 20 messages; on later connections where it had got to.
      */
     join(options?: JoinOptions): Promise<Joined>;
-    /** Leaves the room for good. What is unsent is sent when it is joined again. */
+    /**
+     * Leaves the room for good. What is unsent is sent when it is joined again. Rejects if it stays on the user's list:
+     * with `disconnected` where the server cannot be told, with `not_joined` where this session was not in.
+     */
     leave(): Promise<unknown>;
     /** The messages from now on, joining the room if need be, until it is left: `for await (const m of room.messages())`. */
     messages(options?: JoinOptions): AsyncIterableIterator<Message>;
@@ -128,18 +131,14 @@ export interface Room extends Emitter<RoomEvents> {
     seen(seq?: number): void;
 }
 /** What the client does with a room. */
-export interface OwnRoom extends Room {
+export interface OwnRoom extends Room, OutboxRoom {
     /** The link on which the room is joined; its messages come from there alone. */
     _link?: Link;
     /** Joins on the connection in use, if that is wanted and not done. */
     _resume(): void;
-    /** Where the room is joined. If it is not wanted, now it is; but what was left comes back by somebody's wish alone. */
-    _need(wish?: boolean): Link | undefined;
-    /** The server says that link is not in the room. */
-    _rejoin(link: Link): void;
-    /** Nobody shall wait any more; the room is joined again if the client connects again. */
-    _closed(err?: GohubError): void;
-    /** The page may be about to end: what is gathered goes now. */
+    /** Whoever waits does so in vain, for that reason; who comes later waits anew. Streams end, with err if there is one. */
+    _closed(err: GohubError | undefined, reason: GohubError): void;
+    /** This may be the last of it: what is gathered goes now. */
     _hide(): void;
     /** Tells the watermarks, now that they are new or may be lost; not before so many ms, if the server has refused them for now. */
     _gather(ms?: number): void;
@@ -148,6 +147,5 @@ export interface OwnRoom extends Room {
     _listed(head: number, unread: number): void;
     /** A message after seq is there to be read; tells whether that is news. */
     _invited(seq: number): boolean;
-    _changed(message: Outgoing): void;
 }
 export declare function createRoom(core: Core, name: string): OwnRoom;

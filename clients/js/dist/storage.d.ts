@@ -1,8 +1,9 @@
 import type { ErrorCode } from './errors.js';
-/** An unsent message as it is kept: with every field, also those that the storage does not know. */
+/** An unsent message as it is kept: with every field, also those that the storage does not know, as structuredClone has them. */
 export interface Stored {
     id: string;
     room: string;
+    /** Bytes are a Uint8Array. */
     body: any;
     to?: string;
     kind?: string;

@@ -129,6 +129,6 @@ export function createDialer({ url: usual, token, device, WebSocket, fetch, cloc
 }
 
 function refusal(answer: Response, { code, detail, title }: any, renewable: boolean): Down {
-  const close = answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006
-  return failure(close, detail ?? title ?? '', +answer.headers.get('Retry-After')! * 1000 || undefined, code)
+  return failure(answer.status === 401 ? renewable ? 4001 : 4501 : answer.status === 403 ? 4502 : 1006,
+    detail ?? title ?? '', +answer.headers.get('Retry-After')! * 1000 || undefined, code)
 }

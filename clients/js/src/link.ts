@@ -103,12 +103,11 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
     } catch {
       return // of a later protocol
     }
-    const welcome = frame.type === 'welcome'
-    if (welcome) link.welcome = frame as unknown as Welcome
+    if (frame.type === 'welcome') link.welcome = frame as unknown as Welcome
     if (!link.welcome) return
     since = clock.now()
     asked = false
-    if (welcome) {
+    if (frame.type === 'welcome') {
       watch()
       return owner._up(link)
     }

@@ -92,7 +92,7 @@ export interface Outbox {
   _down(link: Link): void
   /** Whether something is unanswered on link. */
   _uses(link: Link): boolean
-  /** The room is not open to us. */
+  /** The room is not open to the user. */
   _refuse(room: string, err: GohubError): void
   /** The client is closed: other pages may care for what is kept. */
   _close(): void
@@ -133,12 +133,10 @@ export function createOutbox(
         outbox._pump(message.room)
       },
       cancel() {
-        const surely = message.status === 'failed' || message.status === 'queued' && !message._tried
-        if (surely) {
-          drop(message)
-          refuse(message, 'cancelled', new GohubError('cancelled'))
-        }
-        return surely
+        if (message.status !== 'failed' && (message.status !== 'queued' || message._tried)) return false
+        drop(message)
+        refuse(message, 'cancelled', new GohubError('cancelled'))
+        return true
       }
     }
     if (error) message._sent.reject(message.error)
@@ -291,7 +289,7 @@ export function createOutbox(
     },
 
     _refuse(room, err) {
-      for (const message of own(room)) {
+      for (const message of own(room).filter(m => m._user === user)) {
         if (message.status !== 'failed') fail(message, err)
         forget(message) // no page would come to it again, to have it decided
       }

@@ -156,7 +156,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
   const copies = new Map<string, number>() // sender and id → seq
   const streams = new Set<Stream<Message>>()
   const typists = new Map<string, unknown>() // who types → timer
-  const marks: Partial<Watermark> = {}
+  let marks: Partial<Watermark> = {}
+  let reader: string | undefined // whose they are, as far as that is known
   let last: number | undefined
   let base = 0 // head when the room was joined
   let begun = 0 // when that was
@@ -176,6 +177,8 @@ export function createRoom(core: Core, name: string): OwnRoom {
     wanted = true // the server may have made us join
     // That replays the newest messages. Where the stream has begun, it goes on from there, which is ours to ask.
     if (ref === undefined && (joining || last !== undefined)) return room._resume()
+    if (reader && reader !== core.user) marks = {} // another's
+    reader = core.user
     room._link = link
     joining = held = undefined
     // Nothing is there: whatever comes is new. If there is something, it follows and says where the stream stands.
@@ -198,7 +201,7 @@ export function createRoom(core: Core, name: string): OwnRoom {
     if (seq <= last!) return // had it
     last = seq
     const key = sender + ' ' + id
-    if (copies.has(key)) message.replaces = copies.get(key)
+    message.replaces = copies.get(key)
     copies.set(key, seq)
     if (copies.size > COPIES) copies.delete(copies.keys().next().value!)
     if (sender !== core.user && seq > listed) unread++

@@ -404,7 +404,7 @@ describe('token', () => {
     await w.socket.answer('rooms', { type: 'rooms', rooms: [] })
     await w.socket.say({ type: 'goaway', reconnect_ms: 0, deadline_ms: 10_000 })
     await w.clock.pass(0)
-    await w.client.refresh()
+    w.client.refresh()
     await settle()
     assert.equal(w.sockets.length, 2)
     await w.socket.welcome({ node: 'n3' })

@@ -356,6 +356,18 @@ describe('the storage', () => {
     assert.equal(shelf.kept.size, 0)
   })
 
+  test('a room that is closed to another user costs none of ours', async () => {
+    const shelf = new Shelf()
+    const w = world({ storage: shelf })
+    const { room, socket } = await w.inRoom()
+    await socket.drop()
+    const a = room.send('a')
+    await w.clock.pass(30_000)
+    await w.socket.welcome({ user: 'mallory' })
+    await w.socket.answer('join', { type: 'error', code: 'forbidden', message: 'no' })
+    assert.deepEqual([a.status, shelf.kept.size], ['queued', 1])
+  })
+
   test('a hundred failed messages of a user are kept: the oldest are taken back, whichever page they are of', async () => {
     const shelf = new Shelf()
     const w = world({ storage: shelf })

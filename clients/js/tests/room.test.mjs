@@ -447,6 +447,24 @@ describe('receipts and unread', () => {
     }
   })
 
+  test('nobody says what another has read', async () => {
+    const w = world()
+    const room = w.client.room('lobby')
+    room.seen(4) // before it is known as whom
+    const { socket } = await w.inRoom()
+    await w.clock.pass(500)
+    assert.deepEqual(socket.take('receipt').map(f => f.seen), [4])
+    await socket.drop()
+    await w.clock.pass(30_000)
+    await w.socket.welcome({ user: 'mallory' })
+    await w.socket.joined()
+    await w.clock.pass(5_000)
+    assert.deepEqual(w.socket.take('receipt'), [])
+    room.seen(3)
+    await w.clock.pass(500)
+    assert.deepEqual(w.socket.take('receipt').map(f => [f.seen, f.delivered]), [[3, undefined]])
+  })
+
   test('one that is refused for now is said again, as it is by then', async () => {
     const w = world()
     const { room, socket } = await w.inRoom()

@@ -42,6 +42,11 @@ test('golden vectors: what is said to the server is what it understands', async 
   assert.ok(checked >= 20, `${checked}`)
 })
 
+test('a header of more than 255 bytes', () => {
+  const frame = { type: 'publish', room: 'r'.repeat(1000), body: new Uint8Array([7]) }
+  assert.deepEqual(unpack(pack(frame).buffer), frame)
+})
+
 test('frames that it does not understand harm nothing', async () => {
   const w = world()
   const socket = await w.connect()
