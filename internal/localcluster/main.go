@@ -76,7 +76,7 @@ func run(ctx context.Context, nodes, port int, out io.Writer) (err error) {
 	said := &lines{out: out}
 	addrs, origins := make([]string, nodes), make([]string, nodes)
 	for i := range addrs {
-		if addrs[i], err = address(port, i); err != nil {
+		if addrs[i], err = address(port, i); err != nil { //nolint:contextcheck // it opens a port and closes it
 			return err
 		}
 		origins[i] = "http://" + addrs[i]
