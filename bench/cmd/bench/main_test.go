@@ -12,7 +12,8 @@ func TestRoundsOfAnotherBuildAreNotMixed(t *testing.T) {
 	p, _ := planByName("rooms")
 	b := func(commit string, quick bool) *runner {
 		return &runner{
-			here: machine.Description{Commit: commit, Quick: quick},
+			settings: settings{quick: quick},
+			here:     machine.Description{Commit: commit, Quick: quick},
 			document: document{
 				Machines: []machine.Description{{Commit: "old"}, {Commit: "new"}},
 				Records:  []record{{Scenario: "joins", Of: 1}, {Scenario: "rooms", Of: 2}, {Scenario: "joins", Of: 1}},
