@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -25,6 +26,7 @@ func BenchmarkPublish(b *testing.B) {
 				Authenticator: gohub.AuthenticatorFunc(byQuery),
 				RateLimiter:   gohub.NewRateLimiter(gohub.Rate{Frames: 1e7, Bytes: 1e10}),
 				Logger:        slog.New(slog.DiscardHandler), // a line of its log would be amid the result's
+				Observer:      gohub.Observer{Stored: func(gohub.Message, time.Duration) {}},
 			})
 			require.NoError(b, err)
 			srv := httptest.NewServer(hub.Handler())

@@ -28,10 +28,10 @@ type Observer struct {
 	HandshakeRefused func(r *http.Request, err *Error)
 	// Stored is called for every message that this hub has stored, when the
 	// Store has committed it: took is the time since it was ordered, which is
-	// when members saw it. m must not be changed. What is stored after it waits
+	// when members saw it. Body must not be changed. What is stored after it waits
 	// for this function: with a MemoryStore it runs on the publisher's own goroutine,
 	// with others before the next batch of that room and of some more.
-	Stored func(m *Message, took time.Duration)
+	Stored func(m Message, took time.Duration)
 }
 
 // A SessionEnd says how a session ended.
@@ -64,13 +64,13 @@ func (h *Hub) clock() time.Time {
 	return time.Now()
 }
 
-func (h *Hub) tellStored(m Message, took time.Duration) {
+func (h *Hub) tellStored(m *Message, took time.Duration) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic", "in", "Observer.Stored", "value", p, "stack", string(debug.Stack()))
 		}
 	}()
-	h.cfg.Observer.Stored(&m, took)
+	h.cfg.Observer.Stored(*m, took)
 }
 
 func (c *Client) opened() {

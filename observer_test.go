@@ -74,7 +74,7 @@ func TestObserverIsToldHowLongStoringTook(t *testing.T) {
 		}
 		seen := make(chan stored, 10)
 		w := startVirtual(t, gohub.Config{Store: store, Observer: gohub.Observer{
-			Stored: func(m *gohub.Message, took time.Duration) { seen <- stored{m.ID, took} },
+			Stored: func(m gohub.Message, took time.Duration) { seen <- stored{m.ID, took} },
 		}})
 		alice := w.as("alice", "r")
 		store.hold()
@@ -106,7 +106,7 @@ func TestObserverMayPanic(t *testing.T) {
 		SessionOpened:    func(*gohub.Client) { panic("opened") },
 		SessionClosed:    func(*gohub.Client, gohub.SessionEnd) { panic("closed") },
 		HandshakeRefused: func(*http.Request, *gohub.Error) { panic("refused") },
-		Stored:           func(*gohub.Message, time.Duration) { panic("stored") },
+		Stored:           func(gohub.Message, time.Duration) { panic("stored") },
 	}})
 	_, status, err := w.handshake("")
 	require.Error(t, err)

@@ -226,7 +226,7 @@ func (p *persister) stored(m *Message, out Ordered, since time.Time) {
 	}
 	p.hub.count.stored.Add(1)
 	if p.hub.cfg.Observer.Stored != nil {
-		p.hub.tellStored(*m, time.Since(since)) // a copy: without an Observer m stays off the heap
+		p.hub.tellStored(m, time.Since(since))
 	}
 }
 

@@ -46,7 +46,7 @@ func TestShutdownSendsGatheredAcks(t *testing.T) {
 	var w *world
 	down := make(chan error, 1)
 	var once sync.Once
-	w = start(t, gohub.Config{Observer: gohub.Observer{Stored: func(*gohub.Message, time.Duration) {
+	w = start(t, gohub.Config{Observer: gohub.Observer{Stored: func(gohub.Message, time.Duration) {
 		once.Do(func() { // between the commit and the ack
 			go func() { down <- w.hub.Shutdown(context.Background()) }()
 			time.Sleep(50 * time.Millisecond) // long enough for a Shutdown that does not wait to close

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gohub/gohub/internal/pace"
 	"github.com/gohub/gohub/internal/wire"
@@ -16,7 +17,8 @@ const (
 	ringMost    = 1 << 20 // bytes of them
 	inlineRuns  = 2       // batches a publisher writes out itself before a goroutine takes over
 	batchBytes  = 128 << 10
-	stepEvery   = 512 // members that are written to before others' frames are looked for: 4 ms; a look costs the CPU of 20 writes
+	clockEvery  = 32                   // members that are sent to before a fan-out looks at the clock
+	stepAfter   = 4 * time.Millisecond // it has run for so long when it looks for others' frames: that costs the CPU of 20 writes
 )
 
 // A room is what this hub knows of a room that has members here, or a join or
@@ -300,9 +302,16 @@ func write(batch []frame, members []*member) (n int, deliveries int64) {
 	batch = batch[:n]
 	all := join(batch, size, nil)
 	var public []byte // what everybody may see, made when first needed
+	var since time.Time
 	for i, m := range members {
-		if i%stepEvery == stepEvery-1 {
-			pace.Step() // a large room does not hold up the others
+		if i%clockEvery == clockEvery-1 {
+			switch now := time.Now(); {
+			case since.IsZero():
+				since = now
+			case now.Sub(since) > stepAfter:
+				pace.Step() // a large room does not hold up the others
+				since = time.Now()
+			}
 		}
 		if !restricted && (last == 0 || m.from < first) {
 			deliveries += messages

@@ -489,17 +489,22 @@ func TestOrphans(t *testing.T) {
 		return errors.Is(orphans(failing), failing)
 	}, patience, time.Millisecond)
 	got = nil
-	require.Eventually(t, func() bool {
+	require.Eventually(t, func() bool { // each time anew: its last beat may be one that b has yet to see
 		silent(time.Hour)
-		return orphans(nil) == nil && len(got) > 0
+		if orphans(nil) != nil {
+			return false
+		}
+		n, err := s.Do("HLEN", b.keys[0].nodes())
+		return err == nil && n == ":1"
 	}, patience, time.Millisecond, "again after a failure")
-	assert.Equal(t, []gohub.Message{want}, got)
+	require.NotEmpty(t, got)
+	for _, m := range got {
+		assert.Equal(t, want, m)
+	}
 	got = nil
+	silent(time.Hour)
 	require.NoError(t, orphans(nil))
-	assert.Empty(t, got, "once")
-	n, err := s.Do("HLEN", b.keys[0].nodes())
-	require.NoError(t, err)
-	assert.Equal(t, ":1", n)
+	assert.Empty(t, got, "not once it is off the list")
 }
 
 // While Redis is away nobody beats, and nobody is dead for it.

@@ -59,7 +59,7 @@ func main() {
 		cfg.Observer = gohub.Observer{
 			SessionOpened: func(*gohub.Client) { sessions.Add(1) },
 			SessionClosed: func(*gohub.Client, gohub.SessionEnd) { sessions.Add(-1) },
-			Stored:        func(*gohub.Message, time.Duration) { stored.Add(1) },
+			Stored:        func(gohub.Message, time.Duration) { stored.Add(1) },
 		}
 	}
 	if *checked {
