@@ -295,8 +295,7 @@ func TestReconnectingAtRandom(t *testing.T) {
 			seen := r.seen[name]
 			slices.Sort(seen)
 			seen = slices.Compact(seen) // two connections may have had the same one
-			from, _ := slices.BinarySearch(all(name), seen[0])
-			require.Equal(t, all(name)[from:], seen, "%s missed something in %s", r.query, name)
+			require.Equal(t, all(name), seen, "%s missed something in %s", r.query, name)
 		}
 	}
 	var n gohub.Totals
@@ -393,7 +392,7 @@ func (r *roamer) connect() {
 		r.read(l)
 	}()
 	for _, room := range r.rooms {
-		cmd := frame{"type": "join", "room": room, "ref": 1}
+		cmd := frame{"type": "join", "room": room, "ref": 1, "since": 0}
 		r.mu.Lock()
 		if s := r.seen[room]; len(s) > 0 {
 			cmd["since"] = slices.Max(s)

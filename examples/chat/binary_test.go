@@ -170,7 +170,7 @@ func TestSecondSignalExitsAtOnce(t *testing.T) {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {
-		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Process.Signal(syscall.SIGTERM) // which no shell has it ignore, as it may SIGINT
 		select {
 		case state := <-ended:
 			assert.False(t, state.Success())

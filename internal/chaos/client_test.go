@@ -78,6 +78,8 @@ type ack struct {
 	seq int64
 	at  time.Time
 	to  string // as it was sent
+
+	again time.Time // when it was sent again, the last time
 }
 
 // frame is what a hub sends, as far as it matters here.

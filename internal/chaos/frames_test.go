@@ -185,7 +185,7 @@ func (c *client) ack(f *frame) {
 		}
 		return
 	}
-	p, to := c.place(f.Room), ""
+	p, to, again := c.place(f.Room), "", time.Time{}
 	if p.opening {
 		p.wake(true)
 		c.in(p, true)
@@ -196,7 +196,9 @@ func (c *client) ack(f *frame) {
 				break
 			}
 		}
-		to = p.outbox[i].To
+		if to = p.outbox[i].To; p.outbox[i].Retry {
+			again = p.outbox[i].at
+		}
 		p.outbox = slices.Delete(p.outbox, i, i+1)
 		c.waits.Add(-1)
 	} else {
@@ -209,7 +211,7 @@ func (c *client) ack(f *frame) {
 		c.w.ahead(f.Room, f.Seq, to, c.user)
 	}
 	f.Sender, f.To = c.user, to
-	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now(), to})
+	c.acked = append(c.acked, ack{c.w.message(f), f.Seq, time.Now(), to, again})
 	c.node.acks.Add(1)
 	c.w.acks.Add(1)
 }

@@ -124,10 +124,10 @@ func (w *world) judgeStored(v *verdict, ms []gohub.Message, at map[*message]int6
 // judgeAcks: what is acked is stored where the ack said; and since everybody
 // went on until all was acked, nothing else is.
 func (w *world) judgeAcks(v *verdict, at map[*message]int64) {
-	w.acked = map[*message]time.Time{}
+	w.acked, w.again = map[*message]time.Time{}, map[*message]time.Time{}
 	for _, c := range w.clients {
 		for _, a := range c.acked {
-			w.acked[a.m] = a.at
+			w.acked[a.m], w.again[a.m] = a.at, a.again
 			switch seq, found := at[a.m]; {
 			case !found:
 				v.fails(&v.lost, "acked and not stored", "%s %s of %s at %d", a.m.room, a.m.id, c.name(), a.seq)
@@ -237,12 +237,13 @@ func clock(seq int64) string { return time.UnixMicro(seq).Format("15:04:05.00000
 // recovery is how long after its end a fault may still be felt.
 const recovery = 5 * time.Second
 
-// forgot: a message was ordered, Redis forgot it before it was acked, and it
-// was ordered again. docs/protocol.md, section 8.
+// forgot: a message was ordered, Redis forgot it before it was acked, or while a repeat of
+// it was on its way, and it was ordered again. docs/protocol.md, section 8.
 func (w *world) forgot(m *message, first, second int64) bool {
 	one, two := time.UnixMicro(first), time.UnixMicro(second)
 	return slices.ContainsFunc(w.happened, func(f *fault) bool {
-		return f.forgets && one.Before(f.ended.Add(recovery)) && two.After(f.began) && w.acked[m].After(f.began)
+		return f.forgets && one.Before(f.ended.Add(recovery)) && two.After(f.began) &&
+			(w.acked[m].After(f.began) || w.again[m].Add(recovery).After(f.began))
 	})
 }
 

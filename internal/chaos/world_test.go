@@ -52,6 +52,7 @@ type world struct {
 
 	overlaps bool                   // two faults may come at a time
 	acked    map[*message]time.Time // made by judge: when
+	again    map[*message]time.Time // likewise: when what was acked was last repeated
 
 	over      atomic.Bool  // nothing new is published
 	large     atomic.Bool  // what is published is large
