@@ -749,7 +749,7 @@ func TestDevicesAtRandom(t *testing.T) {
 					if calm.Load() {
 						return nil
 					}
-					time.Sleep(time.Duration(dice(300)) * time.Millisecond)
+					time.Sleep(time.Duration(dice(300_000)) * time.Microsecond) // no two at the same one
 					if dice(6) == 0 {
 						return gohub.ErrUnavailable
 					}
@@ -778,7 +778,7 @@ func TestDevicesAtRandom(t *testing.T) {
 								s.u.until("welcome", func(f frame) bool { return f["type"] == "welcome" })
 								s.stood = time.Now()
 							})
-							time.Sleep(time.Duration(dice(2000)) * time.Millisecond)
+							time.Sleep(time.Duration(dice(2_000_000)) * time.Microsecond)
 						}
 					})
 				}

@@ -46,14 +46,26 @@ var accounts = []accounted{
 	{"paced-rooms", "floor-1", "message", sent, window},
 	{"joins", "floor-1", "join", joined, []string{"-rooms", "1500", "-window", "5s"}},
 	{"comebacks", "", "join", joined, []string{"-rooms", "60", "-window", "5s"}},
+	{"big", "floor-1", "delivery", delivered, window},
 	{"tls", "", "delivery", delivered, window},
+	{"tls-fanout", "", "delivery", delivered, window},
 	{"acks", "", "message", sent, window},
+	{"stored", "", "message", sent, window},
+	{"three-nodes", "", "message", sent, window},
+}
+
+// server is gohub's name there. Of a cluster it is the first node that is profiled.
+func (a accounted) server() string {
+	if p, _ := planByName(a.plan); !slices.Contains(p.servers, "gohub") {
+		return p.servers[0]
+	}
+	return "gohub"
 }
 
 // of is the scenario with those servers alone that the account is about.
 func (a accounted) of() plan {
 	p, _ := planByName(a.plan)
-	p.servers = []string{"gohub"}
+	p.servers = []string{a.server()}
 	if a.floor != "" {
 		p.servers = append(p.servers, a.floor)
 	}
@@ -97,12 +109,12 @@ func accountRows(ctx context.Context, dir, profiles string, records []record) (s
 	b.WriteString("| scenario | CPU: gohub, floor | ratio | reads + writes: gohub, floor | in the kernel: gohub, floor | gohub's most beyond the floor |\n|---|---|---|---|---|---|\n")
 	for _, a := range accounts {
 		rs := of(records, a.plan)
-		if len(good(rs, "gohub")) == 0 {
+		if len(good(rs, a.server())) == 0 {
 			continue
 		}
 		each := func(digits int, unit string, f func(result.Run) float64) string {
 			m := metric{of: f}
-			s := spread(values(rs, "gohub", m), digits)
+			s := spread(values(rs, a.server(), m), digits)
 			if a.floor != "" {
 				s += ", " + spread(values(rs, a.floor, m), digits)
 			}
@@ -111,7 +123,7 @@ func accountRows(ctx context.Context, dir, profiles string, records []record) (s
 		cpu := func(r result.Run) float64 { return r.ServerCPU / max(a.units(r), 1) * 1e6 }
 		ratio := "—"
 		if a.floor != "" {
-			ratio = spread(ratios(rs, "gohub", a.floor, metric{of: cpu}), 2)
+			ratio = spread(ratios(rs, a.server(), a.floor, metric{of: cpu}), 2)
 		}
 		beyond, drawn, err := a.beyond(ctx, dir, profiles, rs, cpu)
 		if err != nil {
@@ -132,7 +144,7 @@ func accountRows(ctx context.Context, dir, profiles string, records []record) (s
 // beyond draws gohub's profiles and names the three things that they have most more
 // of than the floor's.
 func (a accounted) beyond(ctx context.Context, dir, profiles string, rs []record, cpu func(result.Run) float64) (said string, drawn bool, err error) {
-	mine, err := a.stacks(ctx, profiles, rs, "gohub")
+	mine, err := a.stacks(ctx, profiles, rs, a.server())
 	if err != nil || len(mine) == 0 {
 		return "no profile", false, err
 	}
@@ -140,7 +152,7 @@ func (a accounted) beyond(ctx context.Context, dir, profiles string, rs []record
 	if err := os.WriteFile(filepath.Join(dir, "flame-"+a.plan+".svg"), svg, 0o644); err != nil {
 		return "", false, err
 	}
-	items := perUnit(mine, rs, "gohub", cpu)
+	items := perUnit(mine, rs, a.server(), cpu)
 	if a.floor != "" {
 		floor, err := a.stacks(ctx, profiles, rs, a.floor)
 		if err != nil {
