@@ -370,6 +370,19 @@ func TestLogsLetGoOfWhatAllHaveStored(t *testing.T) {
 	require.Eventually(t, func() bool { _, base = readLog(t, a); return base >= last.Seq }, patience, 10*time.Millisecond)
 }
 
+// What is ordered with the first lease, and begins before it is counted from then on, is
+// owed as well.
+func TestOwedFromTheFirstBeatOn(t *testing.T) {
+	o, m := newOwed(), message("1")
+	began := o.begin(1)
+	o.beat(5)
+	o.answered(began, &m, gohub.Ordered{Seq: 7}, false)
+	o.beat(9)
+	assert.EqualValues(t, 5, o.low())
+	o.stored(m.Room, 7)
+	assert.EqualValues(t, 9, o.low())
+}
+
 func TestIdleRoomsGo(t *testing.T) {
 	s := redistest.New(t)
 	b := broker(t, s, prefix())
