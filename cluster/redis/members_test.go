@@ -293,9 +293,10 @@ func TestARestartDoesNotFlap(t *testing.T) {
 	moves.Cut() // before its time: it is no leave all the same
 	time.Sleep(drain / 4)
 	p[2].as("moves")
+	back := p[2].Dial("stays") // only to join is left for when its hub has ended
 	<-ended
 	time.Sleep(linger / 4)
-	p[2].as("stays")
+	back.Join("general")
 	v.until(3, nil, []string{"goes"})
 	assert.GreaterOrEqual(t, time.Since(began), drain/2+linger, "who has not gone by half of the drain is closed then")
 	v.nothing(200*time.Millisecond, p[2])
