@@ -2,12 +2,12 @@ package gohub_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,30 +15,43 @@ import (
 )
 
 // A slowDoor is a hub that holds up whoever comes with "slow" in the query, as
-// if it was stopped meanwhile.
+// if it was stopped meanwhile; with "gone" as well until the client is.
 type slowDoor struct {
 	*world
 	goOn    chan struct{} // lets one in
+	came    chan net.Conn // the connection of one who was slow
 	handled chan struct{} // one who was slow has been dealt with
 }
 
 func startSlow(t *testing.T, cfg gohub.Config) *slowDoor {
 	t.Helper()
-	d := &slowDoor{goOn: make(chan struct{}), handled: make(chan struct{}, 10)}
+	d := &slowDoor{goOn: make(chan struct{}), came: make(chan net.Conn, 10), handled: make(chan struct{}, 10)}
 	cfg.Authenticator = gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
 		if r.URL.Query().Has("slow") {
 			<-d.goOn
+		}
+		if r.URL.Query().Has("gone") {
+			<-r.Context().Done()
 		}
 		return byQuery(r)
 	})
 	hub, err := gohub.New(forTests(cfg))
 	require.NoError(t, err)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	type connKey struct{}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		slow := r.URL.Query().Has("slow")
+		if slow {
+			d.came <- r.Context().Value(connKey{}).(net.Conn)
+		}
 		hub.Handler().ServeHTTP(w, r)
-		if r.URL.Query().Has("slow") {
+		if slow {
 			d.handled <- struct{}{}
 		}
 	}))
+	srv.Config.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, nc)
+	}
+	srv.Start()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -55,7 +68,7 @@ func (d *slowDoor) giveUp(query string) {
 	d.t.Helper()
 	nc, err := d.raw(d.t.Context(), "tcp", d.url[len("http://"):])
 	require.NoError(d.t, err)
-	_, err = nc.Write([]byte("GET /?slow&" + query + " HTTP/1.1\r\nHost: hub.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	_, err = nc.Write([]byte("GET /?slow&gone&" + query + " HTTP/1.1\r\nHost: hub.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
 	require.NoError(d.t, err)
 	require.NoError(d.t, nc.Close())
@@ -115,7 +128,8 @@ func TestAbandonedHandshake(t *testing.T) {
 		late := hubs[0].bare(phone + "&slow")
 		alice := hubs[1].dial(phone)
 		require.NoError(t, late.nc.Close())
-		time.Sleep(20 * time.Millisecond) // it arrives
+		_, err := (<-hubs[0].came).Read(make([]byte, 1)) // nobody else reads there yet
+		require.ErrorIs(t, err, io.EOF)
 		close(g)
 		<-hubs[0].handled
 		alice.sync()

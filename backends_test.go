@@ -36,7 +36,9 @@ type plainBroker struct{ gohub.Broker }
 
 // kinds make a Config of each kind. They are called where it is used, in the
 // bubble of a test in virtual time for instance.
-var kinds = map[string]func(gohub.Config) gohub.Config{"memory": forTests, "plain": plain}
+var kinds = map[string]func(gohub.Config) gohub.Config{
+	"memory": func(cfg gohub.Config) gohub.Config { return cfg }, "plain": plain,
+}
 
 // backends runs f once with each kind.
 func backends(t *testing.T, f func(t *testing.T, kind func(gohub.Config) gohub.Config)) {

@@ -208,7 +208,7 @@ func TestMemoryBrokerHoldsNoLockWhileDelivering(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Error("blocked while a message is being delivered")
 		}
 	}

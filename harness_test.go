@@ -41,8 +41,8 @@ func (m atRest) Run() int {
 }
 
 // patience is how long a test waits for what must come; what must not come is
-// shown by something later that does.
-const patience = 10 * time.Second
+// shown by something later that does. In virtual time it is the world's wait.
+const patience = 30 * time.Second
 
 // byQuery authenticates by ?user=&device=&tenant=&name=&login=&rooms=&rooms=&claim=.
 func byQuery(r *http.Request) (gohub.Identity, error) {
@@ -69,6 +69,9 @@ type world struct {
 // start runs a hub behind a real HTTP server until the test ends.
 func start(t *testing.T, cfg gohub.Config) *world {
 	t.Helper()
+	if cfg.CloseTimeout == 0 {
+		cfg.CloseTimeout = patience // or who is stopped for a second is cut off without a close code
+	}
 	hub, err := gohub.New(forTests(cfg))
 	require.NoError(t, err)
 	ready(t, hub, cfg.Broker)

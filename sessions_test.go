@@ -234,6 +234,7 @@ const (
 func TestReconnectingAtRandom(t *testing.T) {
 	t.Parallel()
 	w := start(t, gohub.Config{})
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), churnFor(t))
 	defer cancel()
 
@@ -249,7 +250,7 @@ func TestReconnectingAtRandom(t *testing.T) {
 	}
 	roamers := make([]*roamer, 2*churnUsers)
 	for i := range roamers {
-		r := &roamer{t: t, w: w, query: fmt.Sprintf("user=user%d&device=d%d", i/2, i%2), seen: map[string][]int64{}}
+		r := &roamer{t: t, w: w, began: began, query: fmt.Sprintf("user=user%d&device=d%d", i/2, i%2), seen: map[string][]int64{}}
 		for k := range churnIn {
 			r.rooms = append(r.rooms, fmt.Sprint("room", (i/2+k*3)%churnRooms))
 		}
@@ -323,6 +324,7 @@ func wait(ctx context.Context, d time.Duration) {
 type roamer struct {
 	t     *testing.T
 	w     *world
+	began time.Time // time is counted from here as the broker does: a wall clock that steps changes nothing
 	query string
 	rooms []string
 
@@ -385,7 +387,7 @@ func (r *roamer) connect() {
 		r.t.Error(err)
 	}
 	if old != nil {
-		old.until.Store(time.Now().UnixMicro())
+		old.until.Store(r.began.Add(time.Since(r.began)).UnixMicro())
 	}
 	go func() { // ends with the connection
 		defer close(l.done)

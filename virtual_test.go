@@ -62,7 +62,7 @@ func startServer(t *testing.T, cfg gohub.Config, srv *http.Server) *world {
 		_ = srv.Close()
 		<-served
 	})
-	return &world{t, hub, "http://hub.test", client, l.dial, 0}
+	return &world{t, hub, "http://hub.test", client, l.dial, 10 * time.Second}
 }
 
 // pass lets time pass, and what is due then come to rest.
@@ -225,7 +225,10 @@ func (b *bare) rest() (ops []byte, code int) {
 		ops = append(ops, op)
 		if op == opClose {
 			code = int(binary.BigEndian.Uint16(p))
-			b.write(0x80|opClose, p[:2])
+			_, _ = b.nc.Write(clientFrame(0x80|opClose, p[:2])) // the hub may have given up on it
+			if tcp, ok := b.nc.(*net.TCPConn); ok {
+				_ = tcp.CloseWrite() // it may take all that for the rest of a frame
+			}
 		}
 	}
 }

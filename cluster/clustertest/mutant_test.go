@@ -23,7 +23,6 @@ var features = Features{
 	DedupMessages:   1024,
 	Prompt:          true,
 	Second:          func(_ *testing.T, b gohub.Broker) gohub.Broker { return b },
-	Patience:        5 * time.Second,
 }
 
 func memory(*testing.T) gohub.Broker { return gohub.NewMemoryBroker() }
@@ -158,7 +157,7 @@ func TestMutantsChild(t *testing.T) {
 				m.Broker = memory(t)
 				m.seqs, m.senders = map[string]gohub.Ordered{}, map[string]string{}
 				f := features
-				f.Patience, f.Quiet = time.Second, 200*time.Millisecond // it shall be found on a busy machine, too
+				f.Patience, f.Quiet = time.Second, time.Second // it shall be found on a busy machine, too
 				cases()[i].test(t, f, func(*testing.T) gohub.Broker { return m })
 			})
 		}

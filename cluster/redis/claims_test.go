@@ -212,10 +212,24 @@ func deviceHubs(t *testing.T, s *redistest.Server) (a, b deviceHub) {
 	hub := func(node string) deviceHub {
 		br := &signals{Broker: broker(t, s, p)}
 		h := hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: br})
-		h.Patience = patience
+		h.Patience = 2 * patience // an order may be lost, and hubs look by themselves once a minute
 		return deviceHub{h, br}
 	}
-	return hub("a"), hub("b")
+	a, b = hub("a"), hub("b")
+	hear(t, a.b.Broker, b.b.Broker)
+	return a, b
+}
+
+// known waits until Redis has heard of c's session last of those of alice's phone. One whose
+// claim has failed, since the machine paused, is claimed a second later.
+func known(t *testing.T, b *Broker, c *hubtest.Client) {
+	t.Helper()
+	name := deviceName(&gohub.Claim{User: "alice", Device: "phone"})
+	get := b.client.B().Get().Key(b.keys.of(name).device(name)).Build().Pin()
+	require.Eventually(t, func() bool {
+		is, _ := b.client.Do(t.Context(), get).ToString()
+		return strings.HasSuffix(is, " "+c.Session())
+	}, patience, time.Millisecond)
 }
 
 // replaced waits for that.
@@ -238,7 +252,7 @@ func TestOneSessionOfADevice(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("replaced after %v, at most %v", took[10], took[19])
-	require.Less(t, took[10], time.Second, "they are told: hubs look by themselves once a minute")
+	require.Less(t, took[10], 10*time.Second, "they are told: hubs look by themselves once a minute")
 	last.Ping()
 	other.Ping()
 }
@@ -290,8 +304,10 @@ func TestKickAndReceiptsOnTwoHubs(t *testing.T) {
 func TestLostOrderToReplace(t *testing.T) {
 	a, b := deviceHubs(t, redistest.New(t))
 	old := a.Dial("alice", hubtest.Device("phone"))
+	known(t, a.b.Broker, old)
 	b.b.lose.Store(true)
 	now := b.Dial("alice", hubtest.Device("phone"))
+	known(t, a.b.Broker, now)
 	time.Sleep(200 * time.Millisecond)
 	old.Ping() // nobody has told
 	a.b.suspect()
@@ -341,26 +357,19 @@ func TestNewestWinsAfterFlushAll(t *testing.T) {
 	s := redistest.New(t)
 	a, b := deviceHubs(t, s)
 	old := a.Dial("alice", hubtest.Device("phone"))
+	known(t, a.b.Broker, old)
 	a.b.lose.Store(true)
 	b.b.lose.Store(true)
 	now := b.Dial("alice", hubtest.Device("phone"))
-	name := deviceName(&gohub.Claim{User: "alice", Device: "phone"})
-	key := a.b.keys.of(name).device(name)
-	known := func(c *hubtest.Client) func() bool { // Redis has heard of its session last
-		return func() bool {
-			is, _ := a.b.client.Do(t.Context(), a.b.client.B().Get().Key(key).Build()).ToString()
-			return strings.HasSuffix(is, " "+c.Session())
-		}
-	}
-	require.Eventually(t, known(now), patience, time.Millisecond)
+	known(t, a.b.Broker, now)
 	// No generation begins before these are stored, which would have both look.
 	one, two := publish(t, a.b.Broker, 0, message("1")), publish(t, b.b.Broker, 0, message("2"))
 	require.NoError(t, s.FlushAll())
 	a.b.suspect() // the older one is told first
-	require.Eventually(t, known(old), patience, time.Millisecond)
+	known(t, a.b.Broker, old)
 	old.Ping()
 	b.b.suspect()
-	require.Eventually(t, known(now), patience, time.Millisecond)
+	known(t, a.b.Broker, now)
 	now.Ping()
 	a.b.suspect()
 	replaced(t, old)

@@ -101,6 +101,17 @@ func beatsOn(tb testing.TB, b *Broker, seq int64) {
 	}, patience, time.Millisecond)
 }
 
+// hear waits until all of bs, which are all there are, listen to signals: what is sent
+// before, such as an order to a hub that has just begun, is lost to them.
+func hear(tb testing.TB, bs ...*Broker) {
+	tb.Helper()
+	c, channel := bs[0].client, bs[0].keys[0].signals()
+	require.Eventually(tb, func() bool {
+		listen, err := c.Do(context.Background(), c.B().PubsubShardnumsub().Channel(channel).Build()).AsIntMap()
+		return err == nil && listen[channel] == int64(len(bs))
+	}, patience, time.Millisecond)
+}
+
 // runs runs r on b until the test ends, or stop is called, and waits until it
 // is served.
 func runs(tb testing.TB, b *Broker, r gohub.Receiver) (stop func()) {

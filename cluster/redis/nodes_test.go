@@ -75,7 +75,8 @@ func TestASilentNodeIsPruned(t *testing.T) {
 	p := prefix()
 	a, b := quickly(t, s, p), quickly(t, s, p)
 	a.t.linger, b.t.linger = 100*time.Millisecond, 100*time.Millisecond
-	b.t.beat = time.Hour // its first beat, and those that are asked for
+	a.t.silent, b.t.silent = 2*time.Second, 2*time.Second // longer than a beat that was asked for may be under way
+	b.t.beat = time.Hour                                  // its first beat, and those that are asked for
 	e := new(ears)
 	b.Serve(e, gohub.Node{Name: "b", ID: "1"})
 	a.Serve(new(ears), gohub.Node{Name: "a", ID: "2"})
@@ -117,6 +118,7 @@ func TestNodesAfterRedisForgot(t *testing.T) {
 	s := redistest.New(t)
 	p := prefix()
 	a, b := quickly(t, s, p), quickly(t, s, p)
+	a.t.silent, b.t.silent = defaultTiming.silent, defaultTiming.silent // or a pause makes b take a for dead, which a is told as well
 	e := new(ears)
 	a.Serve(e, gohub.Node{Name: "a", ID: "1"})
 	b.Serve(new(ears), gohub.Node{Name: "b", ID: "2"})

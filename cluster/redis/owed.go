@@ -100,10 +100,14 @@ func (o *owed) next(t int64) int64 {
 	return max(t, o.now.beat)
 }
 
-// beat begins a new since at the server's time t.
+// beat begins a new since at the server's time t. What has begun before the first
+// beat and was ordered had that one's lease, of which it may not have come here yet.
 func (o *owed) beat(t int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.now.beat == 0 {
+		o.now.beat = t
+	}
 	next := &since{beat: max(t, o.now.beat)}
 	o.now.next = next
 	o.now = next

@@ -15,7 +15,7 @@ import (
 func TestPresence(t *testing.T) {
 	s := redistest.New(t)
 	f := clustertest.PresenceFeatures{
-		Linger: 2 * time.Second,
+		Linger: 3 * time.Second,
 		Forget: func(t *testing.T) { t.Helper(); require.NoError(t, s.FlushAll()) },
 	}
 	clustertest.RunPresence(t, f, func(t *testing.T) (nodes []clustertest.PresenceNode) {

@@ -76,6 +76,7 @@ func TestClusterFaults(t *testing.T) {
 	b := bs[0]
 	moves := func(from, to int) func() error {
 		return func() error {
+			unhurried(t, c) // a server that takes the others for dead refuses to move anything
 			return c.Move(slotOf(t, b, stormPart(t, b, 0)), c.Masters[from], c.Masters[to], func() { time.Sleep(time.Millisecond) })
 		}
 	}
@@ -146,6 +147,10 @@ func TestClusterFailoverToAReplicaThatLags(t *testing.T) {
 	p := b.node.of(roomKey(lobby))
 	server := serverOf(t, b, slices.Index(b.keys, p.keys))
 	master, replica := c.Masters[server], c.Replicas[server]
+	unhurried(t, c)
+	if replicaServes(replica) { // it has paused while the cluster came about
+		master, replica = replica, master
+	}
 	had := publish(t, b, 0, message("the replica has it"))
 	b.Stored(had)
 	_, err := master.Do("WAIT", "1", "5000")
@@ -157,7 +162,10 @@ func TestClusterFailoverToAReplicaThatLags(t *testing.T) {
 	old := p.lease.Load().gen
 	require.NoError(t, master.Kill9())
 	require.NoError(t, replica.Thaw())
+	rest := slices.DeleteFunc(c.Servers(), func(s *redistest.Server) bool { return s == master })
+	setTimeout(t, "1000", rest...)
 	require.Eventually(t, func() bool { return replicaServes(replica) }, patience, 10*time.Millisecond)
+	setTimeout(t, "15000", rest...)
 	require.Eventually(t, func() bool { return p.lease.Load() == nil }, patience, time.Millisecond)
 	time.Sleep(3 * (b.t.grace + b.t.hold))
 	assert.Nil(t, p.lease.Load(), "what it lacks is not stored yet")
@@ -190,6 +198,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it waits, most of the time
 			c := redistest.NewCluster(t, 3, false)
+			unhurried(t, c)
 			p, store := prefix(), newSlowStore()
 			var bs []*Broker
 			var hubs []*hubtest.Hub
@@ -220,7 +229,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 					require.Eventually(t, func() bool { return (p.serves() != nil && p.away() != nil) == gone }, patience, 10*time.Millisecond)
 				}
 				require.NoError(t, hubs[i].Ready(), "two thirds of the rooms go on")
-				assert.Len(t, b.Nodes(), 2, "they are known from another server")
+				require.Eventually(t, func() bool { return len(b.Nodes()) == 2 }, patience, time.Millisecond, "they are known from another server")
 			}
 
 			alice.Publish(rooms[0], "nobody orders this")
@@ -279,6 +288,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 			if name == "frozen" { // a hub can end meanwhile
 				began := time.Now()
 				third := hubtest.New(t, gohub.Config{Node: "c", Store: store, Broker: brokerOf(t, c, p)})
+				third.Patience = patience
 				third.Dial("zoe").Join(rooms[1])
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
@@ -291,6 +301,7 @@ func TestClusterWithoutOneServer(t *testing.T) {
 					require.Eventually(t, func() bool { return p.serves() == nil && p.away() == nil }, patience, 10*time.Millisecond)
 				}
 			}
+			unhurried(t, c) // one that was started anew is not
 			erin := hubs[0].Dial("erin")
 			erin.Join(rooms[0])
 			bob.Join(rooms[0])
@@ -346,7 +357,9 @@ func TestClusterShardsWithoutOneServer(t *testing.T) {
 		err := client.Do(t.Context(), client.B().Exists().Key(p.keys.meta()).Build()).Error()
 		return errors.Is(err, rueidis.ErrNoSlot)
 	}, patience, 10*time.Millisecond)
-	for range 100 { // until one comes after a beat that was good, as it seems
+	// Until one comes after a beat that was good, as it seems, and the client has not heard
+	// of the server again from one that does not know yet.
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		p.state.Store(&state{good: time.Now()})
 		m := message("nobody orders this")
 		m.Room = room

@@ -64,7 +64,16 @@ func onAll(tb testing.TB, c *redistest.Cluster, words ...string) {
 // it, would refuse calls then.
 func unhurried(tb testing.TB, c *redistest.Cluster) {
 	tb.Helper()
-	onAll(tb, c, "CONFIG", "SET", "cluster-node-timeout", "15000")
+	setTimeout(tb, "15000", c.Masters...)
+}
+
+// setTimeout sets after how many ms servers take another one for dead.
+func setTimeout(tb testing.TB, ms string, servers ...*redistest.Server) {
+	tb.Helper()
+	for _, s := range servers {
+		_, err := s.Do("CONFIG", "SET", "cluster-node-timeout", ms)
+		require.NoError(tb, err)
+	}
 }
 
 // All suites hold on three servers, with 32 partitions among them.
@@ -94,7 +103,7 @@ func TestClusterSuites(t *testing.T) {
 	})
 	t.Run("presence", func(t *testing.T) {
 		var all []*Broker
-		f := clustertest.PresenceFeatures{Linger: 2 * time.Second, Forget: func(t *testing.T) {
+		f := clustertest.PresenceFeatures{Linger: 3 * time.Second, Forget: func(t *testing.T) {
 			t.Helper()
 			begin := beginsAnew(all...)
 			forget(t)

@@ -29,6 +29,7 @@ type routed struct {
 	hubs    []*gohub.Hub
 	url     []string
 	client  *http.Client
+	conns   []*websocket.Conn
 }
 
 // threeHubs has them take each other for absent after a while. Until then nobody's
@@ -44,7 +45,7 @@ func threeHubs(t *testing.T, s *redistest.Server, absent time.Duration) *routed 
 		b.t.absent, b.t.silent = absent, 20*time.Second
 		hub, err := gohub.New(hubtest.Config(t, gohub.Config{
 			Node: fmt.Sprint("n", i), URL: url, Broker: b, Store: store, CloseTimeout: time.Second,
-			DrainTime: []time.Duration{-1, 3 * time.Second, -1}[i],
+			DrainTime: []time.Duration{-1, patience, -1}[i],
 			Authenticator: gohub.AuthenticatorFunc(func(r *http.Request) (gohub.Identity, error) {
 				q := r.URL.Query()
 				return gohub.Identity{User: strings.Clone(q.Get("user")), Login: strings.Clone(q.Get("login"))}, nil
@@ -61,6 +62,7 @@ func threeHubs(t *testing.T, s *redistest.Server, absent time.Duration) *routed 
 	for _, b := range c.brokers {
 		wantNames(t, b, "n0 n1 n2")
 	}
+	hear(t, c.brokers...)
 	return c
 }
 
@@ -99,6 +101,7 @@ func (c *routed) dial(url string) (node string, status int) {
 		require.NotNil(c.t, resp, err)
 		return "", resp.StatusCode
 	}
+	c.conns = append(c.conns, ws)
 	c.t.Cleanup(func() { _ = ws.CloseNow() })
 	_, b, err := ws.Read(ctx)
 	require.NoError(c.t, err)
@@ -194,6 +197,9 @@ func TestRouting(t *testing.T) {
 		case <-done:
 			t.Error("it was out of the ring when it had ended")
 		default:
+		}
+		for _, ws := range c.conns {
+			_ = ws.CloseNow()
 		}
 		<-done
 		for _, owner := range []int{0, 2} {

@@ -235,8 +235,24 @@ func (s *Server) Restart() error {
 }
 
 // Freeze stops the server where it is: its connections stay open, and nothing
-// answers.
-func (s *Server) Freeze() error { return s.signal(syscall.SIGSTOP) }
+// answers. It returns when that has happened, where the system shows it (Linux).
+func (s *Server) Freeze() error {
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); !s.isStopped(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return errors.New("redistest: the server does not stop")
+		}
+	}
+	return nil
+}
+
+func (s *Server) isStopped() bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	_, fields, _ := strings.Cut(string(b), ") ")
+	return err != nil || strings.HasPrefix(fields, "T")
+}
 
 // Thaw ends a Freeze.
 func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }

@@ -264,7 +264,7 @@ create trigger hold before delete on gohub.outbox for each row execute function 
 	require.NoError(t, err)
 
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	child.Env = append(os.Environ(), childURL+"="+url)
+	child.Env = append(os.Environ(), childURL+"="+url+"&application_name=child")
 	child.Stderr = os.Stderr
 	require.NoError(t, child.Start())
 	stored := func() (n int) {
@@ -276,6 +276,11 @@ create trigger hold before delete on gohub.outbox for each row execute function 
 	_ = child.Wait()
 	require.Equal(t, childRows, waiting(t, pool))
 	require.NoError(t, holding.Rollback(t.Context()))
+	require.Eventually(t, func() bool { // what it had still sent is stored, or never will be
+		var left int
+		require.NoError(t, pool.QueryRow(t.Context(), "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'child'").Scan(&left))
+		return left == 0
+	}, patience, time.Millisecond)
 
 	relay(t, s, newHub(t, s, nil))
 	require.Eventually(t, func() bool { return waiting(t, pool) == 0 }, patience, 5*time.Millisecond)

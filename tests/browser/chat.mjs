@@ -197,6 +197,17 @@ export class Person {
     return this.page.locator(':is([data-state=saved], [data-state=delivered], [data-state=seen])').and(this.message(text)).first().waitFor();
   }
 
+  // unsent is what the browser keeps of the client's messages (docs/sdk.md). What is new comes there a moment after it is on
+  // screen: a reload may be faster.
+  unsent() {
+    return this.page.evaluate(async () => {
+      const db = await new Promise((resolve) => { indexedDB.open('gohub /ws').onsuccess = (e) => resolve(e.target.result); });
+      const all = await new Promise((resolve) => { db.transaction('outbox').objectStore('outbox').getAll().onsuccess = (e) => resolve(e.target.result); });
+      db.close();
+      return all;
+    });
+  }
+
   // entry is a room's in the list; of a direct room give "@" and the other one.
   entry(name) {
     const room = name.startsWith('@') ? directRoom(this.name, name.slice(1)) : name;

@@ -67,8 +67,11 @@ for (const room of ['general', 'wordy']) test(`the first view of #${room} takes 
   await cdp.send('Network.enable');
   await cdp.send('Network.clearBrowserCache');
   const urls = new Map(), sizes = new Map();
-  cdp.on('Network.requestWillBeSent', ({ requestId, request }) => urls.set(requestId, request.url));
-  cdp.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => sizes.set(requestId, encodedDataLength));
+  cdp.on('Network.requestWillBeSent', ({ requestId, request, type }) => {
+    if (type === 'Document') for (const of of [urls, sizes]) of.clear(); // what still came of the page before
+    urls.set(requestId, request.url);
+  });
+  cdp.on('Network.loadingFinished', ({ requestId, encodedDataLength }) => urls.has(requestId) && sizes.set(requestId, encodedDataLength));
   await ada.reload();
   const isLazy = ([url]) => /\/lazy-\w+\.js$/.test(url);
   const come = () => [...sizes].map(([id, size]) => [urls.get(id), size]);

@@ -295,8 +295,7 @@ test('further up, with new messages below', async () => {
 
 test('a room that is not open, and no connection', async () => {
   alice.outage = true; // the browser reports the 403
-  await goTo(directRoom('bob', 'carol'));
-  await alice.banner.getByText('not open to you').waitFor();
+  await Promise.all([alice.banner.getByText('not open to you').waitFor(), goTo(directRoom('bob', 'carol'))]); // it is told for a while only
   await inEveryLook('closed');
   wire.refuse = true;
   wire.cut();
@@ -353,7 +352,7 @@ test('in German, whose words are longer, nothing sticks out of a phone', async (
     await german.keyboard.press('Escape');
     await german.locator(panel).waitFor({ state: 'detached' });
   }
-  dora.outage = true;
+  alice.outage = dora.outage = true; // the wire is hers, too
   wire.refuse = true;
   wire.cut();
   await dora.banner.getByText('Keine Verbindung.').waitFor();
@@ -361,6 +360,7 @@ test('in German, whose words are longer, nothing sticks out of a phone', async (
   wire.refuse = false;
   await dora.context.close();
   await alice.reconnects();
+  alice.outage = false;
 });
 
 test('replaced by another tab', async () => {

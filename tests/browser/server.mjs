@@ -9,6 +9,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
+import { freePort } from '../../clients/js/tests/port.mjs';
+
 const repository = path.resolve(import.meta.dirname, '../..');
 
 export async function tempDir() {
@@ -45,7 +47,7 @@ export class Server {
   #args;
   #env;
   #process = null;
-  addr = '127.0.0.1:0';
+  addr = ''; // by default a port that is free, and stays so while the server is down
   url = '';
   log = '';
 
@@ -58,6 +60,7 @@ export class Server {
   }
 
   async start() {
+    this.addr ||= `127.0.0.1:${await freePort()}`;
     const child = spawn(this.#binary, ['-addr', this.addr, ...this.#args], { env: environment({ GOHUB_DATA: 'memory', ...this.#env }), stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     child.stderr.on('data', (data) => (this.log += data));

@@ -229,13 +229,11 @@ test('notifications are for who asked for them, while nobody looks', async () =>
 });
 
 // left is what a browser keeps of a user's words.
-const left = ({ page }, user) => page.evaluate(async (user) => {
-  const db = await new Promise((resolve) => { indexedDB.open('gohub /ws').onsuccess = (e) => resolve(e.target.result); });
-  const all = await new Promise((resolve) => { db.transaction('outbox').objectStore('outbox').getAll().onsuccess = (e) => resolve(e.target.result); });
-  db.close();
-  const drafts = Object.keys(localStorage).filter((key) => key.startsWith(`gohub-chat draft ${user} `));
-  return [...drafts, ...all.filter((m) => m.user === user).map(({ body }) => body.text)].sort();
-}, user);
+async function left(person, user) {
+  const drafts = await person.page.evaluate((user) => Object.keys(localStorage).filter((key) => key.startsWith(`gohub-chat draft ${user} `)), user);
+  const unsent = await person.unsent();
+  return [...drafts, ...unsent.filter((m) => m.user === user).map(({ body }) => body.text)].sort();
+}
 
 test('a logout that fails says so, and one that does not leaves nothing behind', async () => {
   const lena = await w.person('lena');

@@ -180,6 +180,11 @@ test('what was not sent is still there after a reload, with its reason, to be tr
   for (const text of all) await why(text).waitFor();
   await alice.heard('not sent: this is not open to you');
   const at = await written();
+  const kept = (...texts) => until(async () => {
+    const failed = (await alice.unsent()).filter(({ error }) => error).map(({ body }) => body.text);
+    return String(failed.sort()) === String(texts.sort());
+  }, `${texts} are kept, and why they were not sent`);
+  await kept(...all);
   for (let round = 0; round < 2; round++) {
     await alice.shows(...all);
     await alice.reload();
@@ -198,6 +203,7 @@ test('what was not sent is still there after a reload, with its reason, to be tr
   await bob.message('kept and sent').waitFor();
   await alice.message('kept and deleted').getByRole('button', { name: 'Delete' }).click();
   await alice.message('kept and deleted').waitFor({ state: 'detached' });
+  await kept('kept in silence');
   await alice.reload();
   await why('kept in silence').waitFor();
   assert.equal(await alice.message('kept and deleted').count(), 0);

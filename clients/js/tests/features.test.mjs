@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import { after, before, test } from 'node:test'
 import { createClient } from '../dist/gohub.js'
+import { freePort } from './port.mjs'
 import { sockets, startServer } from './server.mjs'
 
 let server
@@ -197,7 +198,8 @@ test('a server that drains is left for another one without a pause', { timeout: 
 })
 
 test('a server that stops says when to come back, and what is sent meanwhile goes to the next one', { timeout: 60_000 }, async t => {
-  const own = await startServer()
+  const address = `127.0.0.1:${await freePort()}`
+  const own = await startServer('-addr', address)
   t.after(() => own.stop())
   const alice = user(t, own, 'user=alice')
   const room = alice.room('lobby')
@@ -209,8 +211,8 @@ test('a server that stops says when to come back, and what is sent meanwhile goe
   assert.ok([1012, 1006].includes(code), `${code}`) // 1006: it was trying when it was closed
   assert.ok(retryAt >= start, `${retryAt - start} ms`)
   const sending = room.send('meanwhile')
-  await own.exit // the port is free
-  const again = await startServer('-addr', `127.0.0.1:${own.port}`)
+  await own.exit
+  const again = await startServer('-addr', address)
   t.after(() => again.stop())
   await sending.sent
   assert.equal(alice.state.name, 'connected')

@@ -49,7 +49,7 @@ describe('typing', () => {
     await dave.join('lobby', 0)
     await dave.ping()
     await carol.ping()
-    assert.deepEqual(typings(dave), [])
+    assert.deepEqual(typings(dave).filter(([, active]) => active), []) // its end he is told, if it comes so soon
     assert.deepEqual(typings(carol), [])
   })
 })
