@@ -89,6 +89,7 @@ func serveChild(path string) error {
 		Store:        &fileStore{MemoryStore: gohub.NewMemoryStore(gohub.MemoryStoreOptions{}), file: file},
 		DrainTime:    childDrain,
 		CloseTimeout: time.Hour, // the dead are not waited for, whatever this says
+		PingInterval: time.Hour, // a client that reads late has no pong to write to a hub that is gone
 	}))
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,6 +156,19 @@ func TestRefusesWhereItMayNotWrite(t *testing.T) {
 	require.NoError(t, os.Chmod(dir, 0o555))
 	t.Cleanup(func() { _ = os.Chmod(dir, 0o755) })
 	refused(t, cmd, filepath.Join(dir, "chat-data"), "permission denied", "-data DIR", "-data memory")
+}
+
+// A browser may have opened a connection that it has no request for yet.
+func TestAConnectionWithoutARequest(t *testing.T) {
+	t.Parallel()
+	url, _, end := started(t, command(t, build(t), t.TempDir(), "GOHUB_DATA=memory"))
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/"))
+	require.NoError(t, err)
+	defer conn.Close()
+	res, err := http.Get(url) // the server has accepted that one before
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.True(t, end(os.Interrupt).Success())
 }
 
 // A client that ignores goaway is waited for, unless a second signal says not to.

@@ -210,7 +210,7 @@ func (a *app) shutdown(ctx context.Context, server *http.Server) error {
 	hubCtx, cancel := context.WithTimeout(ctx, 2*a.drain+10*time.Second) // of which half is for moving clients
 	defer cancel()
 	hubErr := a.hub.Shutdown(hubCtx)
-	serverCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	serverCtx, cancel := context.WithTimeout(ctx, 8*time.Second) // net/http waits 5 s for the request of a connection that is new
 	defer cancel()
 	serverErr := server.Shutdown(serverCtx)
 	if serverErr != nil {
