@@ -112,7 +112,8 @@ type client struct {
 	move      time.Time // to another node
 	next      time.Time // publish
 	number    int
-	told      bool // to move
+	told      bool      // to move
+	gaveUp    time.Time // waiting for a node's answer; zero: it never has
 	goaways   []goaway
 	problems  []string
 	acked     []ack
@@ -252,6 +253,9 @@ func (c *client) dial(ctx context.Context, x *node, twin bool) bool {
 	url := fmt.Sprintf("ws://%s/ws?user=%s&device=%s", *x.addr.Load(), c.user, c.device)
 	ws, _, err := websocket.Dial(short, url, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}, HTTPClient: c.w.http})
 	if err != nil {
+		if short.Err() != nil {
+			c.gaveUp = time.Now()
+		}
 		return false
 	}
 	c.w.came.Add(1)
@@ -364,6 +368,9 @@ func (c *client) lost(ctx context.Context, err error) {
 	if ctx.Err() == nil {
 		c.closes.Add(1)
 		switch code := websocket.CloseStatus(err); {
+		case code == 4500 && time.Since(c.gaveUp) < recovery:
+			// The node had looked whether this client still is there just before it gave up.
+			c.w.asked.Add(1)
 		case code == 4500: // and it has no newer one
 			c.replies[replyReplaced].Add(1)
 			c.problem("closed with 4500 on %s, though it is the newest: %v", c.node.name, err)
