@@ -127,7 +127,7 @@ const (
 func goodClaims(changes map[string]any) map[string]any {
 	now := time.Now()
 	c := map[string]any{
-		"iss": issuer, "aud": audience, "sub": "alice", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+		"iss": issuer, "aud": audience, "sub": "alice", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	}
 	maps.Copy(c, changes)
 	maps.DeleteFunc(c, func(_ string, v any) bool { return v == nil })

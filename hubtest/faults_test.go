@@ -35,6 +35,7 @@ func TestCutAndResume(t *testing.T) {
 		bob.ExpectMessage("general", "two")
 		bob.ExpectMessage("other", "three")
 		bob.ExpectAck(id)
+		bob.ExpectMessage("general", "written offline") // after the ack, if it was left to who tells of members
 		require.NotEqual(t, session, bob.Session())
 		require.Equal(t, []string{"one", "two", "written offline"}, hubtest.Texts(bob.Messages("general")))
 

@@ -1,6 +1,7 @@
 package hubtest_test
 
 import (
+	"bytes"
 	"fmt"
 	"runtime"
 	"slices"
@@ -24,6 +25,15 @@ func (m atRest) Run() int {
 	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
 	}
 	return code
+}
+
+// nobodyTells returns when no hub is telling of members: what is published in that
+// very instant is left to who does, and pongs do not wait for it.
+func nobodyTells() {
+	stacks := make([]byte, 8<<20)
+	for bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("gohub.(*room).tellMembers")) {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // both runs f in real time and in virtual time.

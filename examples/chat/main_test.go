@@ -240,16 +240,16 @@ func login(t *testing.T, client *http.Client, url, user string) *session {
 	return &session{t, conn}
 }
 
-// expect reads on to a frame of a kind.
-func (s *session) expect(kind string) map[string]any {
+// expect reads on to a frame of one of the kinds.
+func (s *session) expect(kinds ...string) map[string]any {
 	s.t.Helper()
 	for {
 		_, b, err := s.conn.Read(s.t.Context())
-		require.NoError(s.t, err, "waiting for %s", kind)
+		require.NoError(s.t, err, "waiting for %s", kinds)
 		var f map[string]any
 		require.NoError(s.t, json.Unmarshal(b, &f))
 		require.NotEqual(s.t, "error", f["type"], "%s", b)
-		if f["type"] == kind {
+		if kind, _ := f["type"].(string); slices.Contains(kinds, kind) {
 			return f
 		}
 	}

@@ -114,7 +114,8 @@ type client struct {
 	move      time.Time // to another node
 	next      time.Time // publish
 	number    int
-	told      bool // to move
+	told      bool      // to move
+	gaveUp    time.Time // waiting for a node's answer; zero: it never has
 	goaways   []goaway
 	problems  []string
 	acked     []ack
@@ -188,6 +189,15 @@ func (c *client) spread(d time.Duration) time.Duration {
 	return time.Duration(c.rng.Int64N(int64(d)) + 1)
 }
 
+// patient is how long a client waits for a node: where none is frozen, as long as a
+// busy machine may take.
+func (c *client) patient(d time.Duration) time.Duration {
+	if c.w.o.stay == atHome {
+		return patience / 2
+	}
+	return d
+}
+
 // run goes on until ctx ends.
 func (c *client) run(ctx context.Context) {
 	defer c.leave()
@@ -249,11 +259,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // dial makes a connection to x the one there is. What was there is left, or
 // with twin stays open until the hubs end it, which is their business.
 func (c *client) dial(ctx context.Context, x *node, twin bool) bool {
-	short, cancel := context.WithTimeout(ctx, dialFor)
+	short, cancel := context.WithTimeout(ctx, c.patient(dialFor))
 	defer cancel()
 	url := fmt.Sprintf("ws://%s/ws?user=%s&device=%s", *x.addr.Load(), c.user, c.device)
 	ws, _, err := websocket.Dial(short, url, &websocket.DialOptions{Subprotocols: []string{"gohub.v1"}, HTTPClient: c.w.http})
 	if err != nil {
+		if short.Err() != nil {
+			c.gaveUp = time.Now()
+		}
 		return false
 	}
 	c.w.came.Add(1)
@@ -348,7 +361,7 @@ func read(ctx context.Context, ws *websocket.Conn, to chan<- frame) {
 func (c *client) send(ctx context.Context, v any) bool {
 	b, err := json.Marshal(v)
 	if err == nil {
-		short, cancel := context.WithTimeout(ctx, pongFor)
+		short, cancel := context.WithTimeout(ctx, c.patient(pongFor))
 		err = c.conn.Write(short, websocket.MessageText, b)
 		cancel()
 	}
@@ -365,7 +378,13 @@ func (c *client) lost(ctx context.Context, err error) {
 	}
 	if ctx.Err() == nil {
 		c.closes.Add(1)
+		if c.w.o.stay == atHome {
+			c.w.t.Logf("%s on %s: %v", c.name(), c.node.name, err)
+		}
 		switch code := websocket.CloseStatus(err); {
+		case code == 4500 && time.Since(c.gaveUp) < recovery:
+			// The node had looked whether this client still is there just before it gave up.
+			c.w.asked.Add(1)
 		case code == 4500: // and it has no newer one
 			c.replies[replyReplaced].Add(1)
 			c.problem("closed with 4500 on %s, though it is the newest: %v", c.node.name, err)
@@ -398,12 +417,12 @@ func (c *client) rest(ctx context.Context, d time.Duration) {
 func (c *client) act(ctx context.Context) {
 	now := time.Now()
 	switch {
-	case !c.welcomed && now.Sub(c.heard) > pongFor:
+	case !c.welcomed && now.Sub(c.heard) > c.patient(pongFor):
 		c.lost(ctx, errors.New("no welcome"))
 		return
 	case !c.welcomed:
 		return
-	case !c.asked.IsZero() && now.Sub(c.asked) > pongFor:
+	case !c.asked.IsZero() && now.Sub(c.asked) > c.patient(pongFor):
 		c.lost(ctx, errors.New("no pong"))
 		return
 	case c.asked.IsZero() && now.Sub(c.heard) > silentFor:

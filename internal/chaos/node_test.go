@@ -42,7 +42,9 @@ const (
 	tenant = "acme"
 	// replayLimit is low, so that clients which were away have to page back.
 	replayLimit = 20
-	drainTime   = 7 * time.Second
+	// drainTime is longer than clients take to go elsewhere, however busy the
+	// machine: no node is waited for when they have.
+	drainTime = 20 * time.Second
 )
 
 type nodeConfig struct{ Name, Redis, Postgres string }
@@ -163,7 +165,7 @@ func serveNode(text string) error {
 		os.Exit(2)
 	}()
 	<-ctx.Done()
-	end, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	end, cancel := context.WithTimeout(context.Background(), 3*drainTime)
 	defer cancel()
 	err = hub.Shutdown(end)
 	_ = server.Close()

@@ -19,10 +19,14 @@ import (
 	"github.com/gohub/gohub/internal/redistest"
 )
 
-// still is a cluster whose clients stay where they are.
+// atHome is how long clients stay with a node that leave it only when they are told to.
+const atHome = time.Hour
+
+// still is a cluster whose clients stay where they are, and whose nodes are not
+// frozen.
 func still(clients int) options {
 	o := ordinary()
-	o.clients, o.stay = clients, time.Hour
+	o.clients, o.stay = clients, atHome
 	return o
 }
 

@@ -74,9 +74,12 @@ func TestRestOfAFrame(t *testing.T) {
 			o.MaxQueue = 200 << 10
 			w := start(t, overUnix, o, nil)
 			w.hooked = true
+			uncorked := make(chan struct{})
+			once := sync.OnceFunc(func() { close(uncorked) })
+			w.idle = func(*session) { once() }
 			p, s := w.dial()
 			smallBuffers(t, p, s)
-			eventually(t, "the reader's first Idle", func() bool { return s.idle.Load() > 0 })
+			<-uncorked // by the reader, which from now on waits for what does not come
 			// A reader at work: the goroutine that would write the rest ends at once,
 			// and the rest waits in the queue.
 			s.hook(s.Cork)
