@@ -477,6 +477,7 @@ func (c *Conn) writeLoop() {
 	o := &c.out
 	op := writeOps.Get().(*writeOp)
 	defer writeOps.Put(op)
+	since := 0 // bytes written
 	for {
 		o.mu.Lock()
 		if o.dead || len(o.queue) == 0 || c.held() {
@@ -503,7 +504,9 @@ func (c *Conn) writeLoop() {
 			o.wrote(len(piece))
 			o.signalLow()
 			o.mu.Unlock()
-			if b = b[len(piece):]; len(b) > 0 {
+			b = b[len(piece):]
+			if since += len(piece); since >= joinSize {
+				since = 0
 				pace.Yield()
 			}
 		}
