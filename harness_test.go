@@ -20,24 +20,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/atrest"
 )
 
 func TestMain(m *testing.M) {
 	if runAsChild() {
 		return
 	}
-	goleak.VerifyTestMain(atRest{m})
-}
-
-// atRest gives goroutines time to end before goleak looks, which is done after
-// less than half a second: what holds up one at its end may take longer.
-type atRest struct{ *testing.M }
-
-func (m atRest) Run() int {
-	code := m.M.Run()
-	for until := time.Now().Add(patience); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
-	}
-	return code
+	goleak.VerifyTestMain(atrest.M(m, goleak.Find))
 }
 
 // patience is how long a test waits for what must come; what must not come is

@@ -65,7 +65,7 @@ func packageRole(importPath string) (kind packageKind, adapter string) {
 	switch parts[0] {
 	case "internal":
 		switch rel {
-		case "internal/pgtest", "internal/redistest", "internal/killtest", "internal/localcluster":
+		case "internal/atrest", "internal/pgtest", "internal/redistest", "internal/killtest", "internal/localcluster":
 			return kindSuite, "" // runs servers: only ever in tests, or to try things
 		}
 		return kindInternal, ""

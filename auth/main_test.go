@@ -28,6 +28,7 @@ import (
 
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/auth"
+	"github.com/gohub/gohub/internal/atrest"
 )
 
 // Every line that anything logs in these tests goes here as well, and at the
@@ -36,12 +37,9 @@ var logged safeBuffer
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
-	code := m.Run()
+	code := atrest.M(m, goleak.Find).Run()
 	if code == 0 {
-		err := goleak.Find() // which looks for less than half a second
-		for until := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(until); err = goleak.Find() {
-		}
-		if err != nil {
+		if err := goleak.Find(); err != nil {
 			println(err.Error())
 			code = 1
 		}

@@ -12,20 +12,11 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/gohub/gohub/internal/atrest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(atRest{m}) }
-
-// atRest gives goroutines time to end before goleak looks, which is done after
-// less than half a second: what holds up one at its end may take longer.
-type atRest struct{ *testing.M }
-
-func (m atRest) Run() int {
-	code := m.M.Run()
-	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(atrest.M(m, goleak.Find)) }
 
 // nobodyTells returns when no hub is telling of members: what is published in that
 // very instant is left to who does, and pongs do not wait for it.

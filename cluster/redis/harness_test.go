@@ -16,24 +16,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/internal/redistest"
 )
 
 // A cluster client closes what it needs no more five seconds later.
 var later = goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(ending{m}, later) }
-
-// ending gives what the tests have left some seconds to end, since goleak looks for half
-// a second: a cluster client that asks for the slots anew sleeps for one first.
-type ending struct{ *testing.M }
-
-func (m ending) Run() int {
-	code := m.M.Run()
-	for tries := 0; tries < 20 && goleak.Find(later) != nil; tries++ {
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(atrest.M(m, goleak.Find, later), later) }
 
 // patience is how long a test waits for what must come.
 const patience = time.Minute

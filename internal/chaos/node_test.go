@@ -31,6 +31,7 @@ import (
 
 	"github.com/gohub/gohub"
 	"github.com/gohub/gohub/cluster/redis"
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/internal/pgtest"
 	"github.com/gohub/gohub/store/postgres"
 )
@@ -57,7 +58,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	goleak.VerifyTestMain(pgtest.Main(m))
+	goleak.VerifyTestMain(atrest.M(pgtest.Main(m), goleak.Find))
 }
 
 // serveNode is a node's process. It prints where it serves and does so until it

@@ -14,10 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/internal/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Main(m)) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(atrest.M(pgtest.Main(m), goleak.Find)) }
 
 func TestServer(t *testing.T) {
 	t.Parallel()

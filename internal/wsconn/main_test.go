@@ -24,21 +24,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/internal/pace"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(unhurried{m}) }
-
-// unhurried waits for goroutines that are about to end: goleak alone gives them
-// less than half a second.
-type unhurried struct{ *testing.M }
-
-func (m unhurried) Run() int {
-	code := m.M.Run()
-	for end := time.Now().Add(patience); code == 0 && time.Now().Before(end) && goleak.Find() != nil; {
-	}
-	return code
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(atrest.M(m, goleak.Find)) }
 
 // patience is how long a test waits for what must come. It bounds failures
 // only: what must come promptly is tested against an hour of CloseTimeout, or

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gohub/gohub/internal/pace/pacetest"
 )
 
 // smallBuffers makes a socket take little at a time.
@@ -748,3 +751,55 @@ func TestNextAllocatesNothing(t *testing.T) {
 type onlyReader struct{ io.Reader }
 
 var _ net.Conn = (*Conn)(nil)
+
+// A spinner is a connection whose writes take their time, and keep the
+// processor. It notes how many turns others have had before each.
+type spinner struct {
+	net.Conn
+	turns *atomic.Int64
+	had   []int64
+}
+
+func (s *spinner) Write(p []byte) (int, error) {
+	s.had = append(s.had, s.turns.Load())
+	for began := time.Now(); time.Since(began) < 300*time.Microsecond; { // the network has to be looked at again
+	}
+	return len(p), nil
+}
+
+// A goroutine that writes makes room for others, but not within a burst:
+// of a thousand of them, each would wait for a turn between its two halves.
+func TestAWriterMakesRoom(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var turns atomic.Int64
+	var others sync.WaitGroup
+	var over atomic.Bool
+	others.Go(func() {
+		for !over.Load() {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	})
+	defer others.Wait()
+	defer over.Store(true)
+	had := func(size int) []int64 {
+		o := options()
+		nc := &spinner{turns: &turns}
+		c := &Conn{nc: nc, o: &o}
+		c.out.append(make([]byte, size), false)
+		c.out.writing = true
+		time.Sleep(10 * time.Millisecond) // after a slow look nobody looks for up to 4
+		c.writeLoop()
+		return nc.had
+	}
+	require.True(t, pacetest.Once(func() bool {
+		ns := had(joinSize - 1)
+		require.Len(t, ns, joinSize/pieceSize)
+		return ns[0] == ns[len(ns)-1]
+	}), "a burst is written in one go")
+	require.True(t, pacetest.Once(func() bool {
+		ns := had(2 * joinSize)
+		require.Len(t, ns, 2*joinSize/pieceSize)
+		return ns[0] < ns[len(ns)-1]
+	}), "others go first after 64 KiB")
+}

@@ -5,13 +5,13 @@ package postgres_test
 import (
 	"os"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/internal/killtest"
 	"github.com/gohub/gohub/internal/pgtest"
 	"github.com/gohub/gohub/store/postgres"
@@ -26,18 +26,7 @@ func TestMain(m *testing.M) {
 	if killtest.Child(openURL) {
 		return
 	}
-	goleak.VerifyTestMain(atRest{pgtest.Main(m)})
-}
-
-// atRest gives goroutines time to end before goleak looks, which is done after
-// less than half a second: what holds up one at its end may take longer.
-type atRest struct{ pgtest.TestingM }
-
-func (m atRest) Run() int {
-	code := m.TestingM.Run()
-	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
-	}
-	return code
+	goleak.VerifyTestMain(atrest.M(pgtest.Main(m), goleak.Find))
 }
 
 // connect opens a pool that ends with the test.

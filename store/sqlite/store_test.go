@@ -4,13 +4,13 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/atrest"
 	"github.com/gohub/gohub/store/sqlite"
 	"github.com/gohub/gohub/store/storetest"
 )
@@ -19,18 +19,7 @@ func TestMain(m *testing.M) {
 	if runAsChild() {
 		return
 	}
-	goleak.VerifyTestMain(atRest{m})
-}
-
-// atRest gives goroutines time to end before goleak looks, which is done after
-// less than half a second: what holds up one at its end may take longer.
-type atRest struct{ *testing.M }
-
-func (m atRest) Run() int {
-	code := m.M.Run()
-	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
-	}
-	return code
+	goleak.VerifyTestMain(atrest.M(m, goleak.Find))
 }
 
 // open opens a store that ends with the test.

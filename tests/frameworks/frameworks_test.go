@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gohub/gohub"
+	"github.com/gohub/gohub/internal/atrest"
 )
 
 // patience is how long a test waits for what must come.
@@ -32,18 +33,7 @@ func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
 	gin.DefaultWriter = io.Discard
 	middleware.DefaultLogger = middleware.RequestLogger(&middleware.DefaultLogFormatter{Logger: log.New(io.Discard, "", 0)})
-	goleak.VerifyTestMain(atRest{m})
-}
-
-// atRest gives goroutines time to end before goleak looks, which is done after
-// less than half a second: what holds up one at its end may take longer.
-type atRest struct{ *testing.M }
-
-func (m atRest) Run() int {
-	code := m.M.Run()
-	for until := time.Now().Add(10 * time.Second); code == 0 && goleak.Find() != nil && time.Now().Before(until); {
-	}
-	return code
+	goleak.VerifyTestMain(atrest.M(m, goleak.Find))
 }
 
 var routers = map[string]func(hub *gohub.Hub) http.Handler{
