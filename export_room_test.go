@@ -1,10 +1,17 @@
 package gohub
 
-import "github.com/gohub/gohub/internal/wire"
+import (
+	"slices"
+	"time"
 
-// FanOut writes a frame to the members of a room, in this goroutine.
+	"github.com/gohub/gohub/internal/wire"
+)
+
+// FanOut writes a frame to the members of a room, as if that took milliseconds.
 func FanOut(h *Hub, id RoomID) {
 	r := h.find(id)
-	r.event(frame{bytes: wire.AppendPing(nil)})
-	r.flush()
+	r.mu.Lock()
+	members := slices.Clone(r.members)
+	r.mu.Unlock()
+	write([]frame{{bytes: wire.AppendPing(nil)}}, members, time.Nanosecond)
 }

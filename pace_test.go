@@ -22,13 +22,12 @@ func TestFanOutMakesRoom(t *testing.T) {
 	srv := httptest.NewServer(hub.Handler())
 	defer srv.Close()
 	defer func() { require.NoError(t, hub.Shutdown(t.Context())) }()
-	for i := range 600 {
+	for i := range 100 {
 		c := rawDial(t, srv.Listener.Addr().String(), fmt.Sprintf("u%d", i))
 		defer c.Close()
 		rawSend(t, c, []byte(`{"type":"join","room":"large"}`))
 		rawUntil(t, c, `"joined"`)
 	}
-	// What is read late is read after 10 ms by the runtime itself, which a busy machine may take.
 	assert.True(t, pacetest.MakesRoom(t, func() { gohub.FanOut(hub, gohub.RoomID{Name: "large"}) }))
 }
 

@@ -18,7 +18,7 @@ const (
 	inlineRuns  = 2       // batches a publisher writes out itself before a goroutine takes over
 	batchBytes  = 128 << 10
 	clockEvery  = 32                   // members that are sent to before a fan-out looks at the clock
-	stepAfter   = 4 * time.Millisecond // it has run for so long when it looks for others' frames: that costs the CPU of 20 writes
+	stepAfter   = 4 * time.Millisecond // it has run for so long when it looks for others' frames, which costs the CPU of 20 writes
 )
 
 // A room is what this hub knows of a room that has members here, or a join or
@@ -264,7 +264,7 @@ func (r *room) runs(n int) bool {
 		r.shared = true
 		r.mu.Unlock()
 		for rest := batch; len(rest) > 0; {
-			n, deliveries := write(rest, members)
+			n, deliveries := write(rest, members, stepAfter)
 			r.hub.count.deliveries.Add(deliveries)
 			rest = rest[n:]
 		}
@@ -281,7 +281,7 @@ func (r *room) runs(n int) bool {
 // write sends the first frames of batch, as many as fit in one write, to the
 // members. It tells how many they were, and how many messages the members were
 // given.
-func write(batch []frame, members []*member) (n int, deliveries int64) {
+func write(batch []frame, members []*member, stepAfter time.Duration) (n int, deliveries int64) {
 	size, messages := 0, int64(0)
 	restricted, volatile := false, true
 	var first, last int64 // message seqs in the batch
