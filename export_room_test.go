@@ -1,17 +1,17 @@
 package gohub
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gohub/gohub/internal/wire"
 )
 
-// FanOut writes a frame to the members of a room, as if that took milliseconds.
+// Hasten has a hub that nobody has come to yet make room as if all took milliseconds.
+func Hasten(h *Hub) { h.stepAfter = time.Nanosecond }
+
+// FanOut writes a frame to the members of a room, in this goroutine.
 func FanOut(h *Hub, id RoomID) {
 	r := h.find(id)
-	r.mu.Lock()
-	members := slices.Clone(r.members)
-	r.mu.Unlock()
-	write([]frame{{bytes: wire.AppendPing(nil)}}, members, time.Nanosecond)
+	r.event(frame{bytes: wire.AppendPing(nil)})
+	r.flush()
 }

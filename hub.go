@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gohub/gohub/internal/seldom"
 	"github.com/gohub/gohub/internal/wsconn"
@@ -45,6 +46,7 @@ type Hub struct {
 	conns     wsconn.Options
 	seed      maphash.Seed
 	shards    []hubShard
+	stepAfter time.Duration // see fanOut
 
 	mu       sync.RWMutex // guards sessions, parting, handlers, middle, chain, commands, closed
 	sessions map[string]*Client
@@ -101,6 +103,7 @@ func New(cfg Config) (*Hub, error) {
 		dir:       cfg.Directory,
 		perimeter: perimeter,
 		seed:      maphash.MakeSeed(),
+		stepAfter: stepAfter,
 		shards:    make([]hubShard, 4*runtime.GOMAXPROCS(0)),
 		sessions:  make(map[string]*Client),
 		parting:   make(map[*Client]struct{}),

@@ -66,7 +66,7 @@ func packageRole(importPath string) (kind packageKind, adapter string) {
 	case "internal":
 		switch rel {
 		case "internal/atrest", "internal/pgtest", "internal/redistest", "internal/killtest", "internal/localcluster":
-			return kindSuite, "" // runs servers: only ever in tests, or to try things
+			return kindSuite, "" // only ever in tests, or to try things
 		}
 		return kindInternal, ""
 	case "auth", "metrics":

@@ -28,7 +28,7 @@ type Observer struct {
 	HandshakeRefused func(r *http.Request, err *Error)
 	// Stored is called for every message that this hub has stored, when the
 	// Store has committed it: took is the time since it was ordered, which is
-	// when members saw it. Body must not be changed. What is stored after it waits
+	// when members saw it. m may be kept, and its Body must not be changed. What is stored after it waits
 	// for this function: with a MemoryStore it runs on the publisher's own goroutine,
 	// with others before the next batch of that room and of some more.
 	Stored func(m Message, took time.Duration)

@@ -19,6 +19,7 @@ import (
 func TestFanOutMakesRoom(t *testing.T) {
 	hub, err := gohub.New(gohub.Config{Authenticator: gohub.AuthenticatorFunc(byQuery)})
 	require.NoError(t, err)
+	gohub.Hasten(hub)
 	srv := httptest.NewServer(hub.Handler())
 	defer srv.Close()
 	defer func() { require.NoError(t, hub.Shutdown(t.Context())) }()

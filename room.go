@@ -255,6 +255,7 @@ func (r *room) flushSoon() {
 // runs writes at most n batches; true when nothing was left and flushing has
 // ended. Called with mu held, which it lets go meanwhile.
 func (r *room) runs(n int) bool {
+	out := fanOut{after: r.hub.stepAfter}
 	for ; len(r.pending) > 0; n-- {
 		if n == 0 {
 			return false
@@ -264,7 +265,7 @@ func (r *room) runs(n int) bool {
 		r.shared = true
 		r.mu.Unlock()
 		for rest := batch; len(rest) > 0; {
-			n, deliveries := write(rest, members, stepAfter)
+			n, deliveries := write(rest, members, &out)
 			r.hub.count.deliveries.Add(deliveries)
 			rest = rest[n:]
 		}
@@ -278,10 +279,32 @@ func (r *room) runs(n int) bool {
 	return true
 }
 
+// A fanOut is one goroutine's writing to members, be it one batch to many or many
+// to few, which does not hold up others.
+type fanOut struct {
+	after time.Duration // it has run for so long when it makes room
+	since time.Time
+	sends int
+}
+
+// step comes before each member.
+func (f *fanOut) step() {
+	if f.sends++; f.sends%clockEvery != 0 {
+		return
+	}
+	switch now := time.Now(); {
+	case f.since.IsZero():
+		f.since = now
+	case now.Sub(f.since) > f.after:
+		pace.Step()
+		f.since = time.Now()
+	}
+}
+
 // write sends the first frames of batch, as many as fit in one write, to the
 // members. It tells how many they were, and how many messages the members were
 // given.
-func write(batch []frame, members []*member, stepAfter time.Duration) (n int, deliveries int64) {
+func write(batch []frame, members []*member, out *fanOut) (n int, deliveries int64) {
 	size, messages := 0, int64(0)
 	restricted, volatile := false, true
 	var first, last int64 // message seqs in the batch
@@ -302,17 +325,8 @@ func write(batch []frame, members []*member, stepAfter time.Duration) (n int, de
 	batch = batch[:n]
 	all := join(batch, size, nil)
 	var public []byte // what everybody may see, made when first needed
-	var since time.Time
-	for i, m := range members {
-		if i%clockEvery == clockEvery-1 {
-			switch now := time.Now(); {
-			case since.IsZero():
-				since = now
-			case now.Sub(since) > stepAfter:
-				pace.Step() // a large room does not hold up the others
-				since = time.Now()
-			}
-		}
+	for _, m := range members {
+		out.step()
 		if !restricted && (last == 0 || m.from < first) {
 			deliveries += messages
 			m.client.conn.Send(all, volatile, &m.gate)

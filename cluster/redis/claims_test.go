@@ -212,7 +212,7 @@ func deviceHubs(t *testing.T, s *redistest.Server) (a, b deviceHub) {
 	hub := func(node string) deviceHub {
 		br := &signals{Broker: broker(t, s, p)}
 		h := hubtest.New(t, gohub.Config{Node: node, Store: store, Broker: br})
-		h.Patience = 2 * patience // an order may be lost, and hubs look by themselves once a minute
+		h.Patience = 40 * time.Second // hubs look by themselves once a minute: it is orders that are awaited
 		return deviceHub{h, br}
 	}
 	a, b = hub("a"), hub("b")

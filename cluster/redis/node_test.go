@@ -524,6 +524,7 @@ func TestOrphans(t *testing.T) {
 		return err == nil && n == ":1"
 	}, patience, time.Millisecond, "again after a failure")
 	require.NotEmpty(t, got)
+	assert.LessOrEqual(t, len(got), 2, "once more where its last beat came late")
 	for _, m := range got {
 		assert.Equal(t, want, m)
 	}

@@ -100,8 +100,9 @@ func (o *owed) next(t int64) int64 {
 	return max(t, o.now.beat)
 }
 
-// beat begins a new since at the server's time t. What has begun before the first
-// beat and was ordered had that one's lease, of which it may not have come here yet.
+// beat begins a new since at the server's time t. A publish may begin, and be ordered,
+// between the first lease and the first call: it counts in the since that was there,
+// whose time is that lease's then.
 func (o *owed) beat(t int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

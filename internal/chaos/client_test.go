@@ -383,8 +383,10 @@ func (c *client) lost(ctx context.Context, err error) {
 		}
 		switch code := websocket.CloseStatus(err); {
 		case code == 4500 && time.Since(c.gaveUp) < recovery:
-			// The node had looked whether this client still is there just before it gave up.
-			c.w.asked.Add(1)
+			// The node had looked whether this client still is there just before it gave up,
+			// which can be so once for each time.
+			c.gaveUp = time.Time{}
+			c.w.abandoned.Add(1)
 		case code == 4500: // and it has no newer one
 			c.replies[replyReplaced].Add(1)
 			c.problem("closed with 4500 on %s, though it is the newest: %v", c.node.name, err)

@@ -234,8 +234,10 @@ func (w *world) judgeView(v *verdict, c *client, p *place, all []gohub.Message, 
 
 func clock(seq int64) string { return time.UnixMicro(seq).Format("15:04:05.000000") }
 
-// recovery is how long after its end a fault may still be felt.
-const recovery = 5 * time.Second
+const (
+	recovery = 5 * time.Second // after its end a fault may still be felt
+	travel   = 5 * time.Second // a message may be on its way
+)
 
 // forgot: a message was ordered, Redis forgot it before it was acked, or while a repeat of
 // it was on its way, and it was ordered again. docs/protocol.md, section 8.
@@ -243,7 +245,7 @@ func (w *world) forgot(m *message, first, second int64) bool {
 	one, two := time.UnixMicro(first), time.UnixMicro(second)
 	return slices.ContainsFunc(w.happened, func(f *fault) bool {
 		return f.forgets && one.Before(f.ended.Add(recovery)) && two.After(f.began) &&
-			(w.acked[m].After(f.began) || w.again[m].Add(recovery).After(f.began))
+			(w.acked[m].After(f.began) || w.again[m].Add(travel).After(f.began))
 	})
 }
 
@@ -285,7 +287,7 @@ func (w *world) report(v *verdict) {
 	fmt.Fprintf(&b, "%d messages were private or in direct rooms, %d seen by others; %d joins of others' direct rooms refused\n", v.privates, v.private, w.kept.Load())
 	fmt.Fprintf(&b, "%d connections, %d of them broken, %d repeats, %d resumes truncated; %d unavailable, %d busy, %d draining\n",
 		w.came.Load(), closes, w.repeats.Load(), w.truncated.Load(), replies[replyUnavailable], replies[replyBusy], replies[replyDraining])
-	fmt.Fprintf(&b, "%d sessions replaced (4500) by a newer one that their client had asked for, %d others", w.asked.Load(), replies[replyReplaced])
+	fmt.Fprintf(&b, "%d sessions replaced (4500) by a newer one that their client had asked for, %d by one that it had given up, %d others", w.asked.Load(), w.abandoned.Load(), replies[replyReplaced])
 	for _, line := range w.presence {
 		fmt.Fprintf(&b, "\n%s", line)
 	}

@@ -60,6 +60,7 @@ type world struct {
 	mourns    atomic.Bool  // most of those who are cut off stay away for long
 	kept      atomic.Int64 // joins of others' direct rooms that were refused
 	asked     atomic.Int64 // sessions that were replaced because their client had made a newer one
+	abandoned atomic.Int64 // or had given one up, which the node had begun
 	came      atomic.Int64 // connections
 	acks      atomic.Int64
 	repeats   atomic.Int64

@@ -17,6 +17,7 @@ const (
 	joinSize  = 64 << 10 // how much of a queue goes into one write
 	pieceSize = 16 << 10 // how much WriteTimeout is for
 	pacedSize = 64 << 10 // how much SendPaced lets wait
+	turnSize  = 64 << 10 // how much a goroutine writes before it looks whether others wait for the network
 
 	mostRounds = 16 // writes that a caller of Send or Uncork does for others
 )
@@ -485,7 +486,14 @@ func (c *Conn) writeLoop() {
 			o.mu.Unlock()
 			return
 		}
+		if since >= turnSize { // between two writes: a burst that fits into one is whole
+			since = 0
+			o.mu.Unlock()
+			pace.Yield()
+			continue
+		}
 		b, _ := o.take(op)
+		large := len(b) > turnSize
 		o.mu.Unlock()
 		for len(b) > 0 {
 			piece := b[:min(len(b), pieceSize)]
@@ -504,8 +512,8 @@ func (c *Conn) writeLoop() {
 			o.wrote(len(piece))
 			o.signalLow()
 			o.mu.Unlock()
-			b = b[len(piece):]
-			if since += len(piece); since >= joinSize {
+			b, since = b[len(piece):], since+len(piece)
+			if large && len(b) > 0 && since >= turnSize {
 				since = 0
 				pace.Yield()
 			}

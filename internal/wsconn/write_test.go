@@ -758,10 +758,12 @@ type spinner struct {
 	net.Conn
 	turns *atomic.Int64
 	had   []int64
+	more  func() // comes to the queue meanwhile
 }
 
 func (s *spinner) Write(p []byte) (int, error) {
 	s.had = append(s.had, s.turns.Load())
+	s.more()
 	for began := time.Now(); time.Since(began) < 300*time.Microsecond; { // the network has to be looked at again
 	}
 	return len(p), nil
@@ -782,24 +784,30 @@ func TestAWriterMakesRoom(t *testing.T) {
 	})
 	defer others.Wait()
 	defer over.Store(true)
-	had := func(size int) []int64 {
+	had := func(size, bursts int) []int64 {
 		o := options()
 		nc := &spinner{turns: &turns}
 		c := &Conn{nc: nc, o: &o}
-		c.out.append(make([]byte, size), false)
+		nc.more = func() {
+			if bursts > 0 && len(c.out.queue) == 0 {
+				bursts--
+				c.out.append(make([]byte, size), false)
+			}
+		}
+		nc.more()
 		c.out.writing = true
 		time.Sleep(10 * time.Millisecond) // after a slow look nobody looks for up to 4
 		c.writeLoop()
 		return nc.had
 	}
 	require.True(t, pacetest.Once(func() bool {
-		ns := had(joinSize - 1)
-		require.Len(t, ns, joinSize/pieceSize)
-		return ns[0] == ns[len(ns)-1]
-	}), "a burst is written in one go")
+		ns := had(3*pieceSize, 3)
+		require.Len(t, ns, 9)
+		return ns[0] == ns[5] && ns[5] < ns[6] && ns[6] == ns[8] // twice 48 KiB before others
+	}), "each burst is written in one go, and others go first after 64 KiB")
 	require.True(t, pacetest.Once(func() bool {
-		ns := had(2 * joinSize)
-		require.Len(t, ns, 2*joinSize/pieceSize)
+		ns := had(2*turnSize, 1)
+		require.Len(t, ns, 2*turnSize/pieceSize)
 		return ns[0] < ns[len(ns)-1]
-	}), "others go first after 64 KiB")
+	}), "others go first amid what is larger than a burst")
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/gohub/gohub/bench/internal/flame"
 	"github.com/gohub/gohub/bench/internal/machine"
@@ -54,7 +55,8 @@ var accounts = []accounted{
 	{"three-nodes", "", "message", sent, window},
 }
 
-// server is gohub's name there. Of a cluster it is the first node that is profiled.
+// server is gohub's name there: in a cluster, whose servers are named by what carries their
+// messages, the first. Its first node is the one that is profiled.
 func (a accounted) server() string {
 	if p, _ := planByName(a.plan); !slices.Contains(p.servers, "gohub") {
 		return p.servers[0]
@@ -77,7 +79,10 @@ func (a accounted) of() plan {
 // called is what happens in the scenario, without the numbers, of which flags change some.
 func (a accounted) called() string {
 	p, _ := planByName(a.plan)
-	what, _, _ := strings.Cut(p.title, ":")
+	what, more, _ := strings.Cut(p.title, ": ")
+	if of, _, _ := strings.Cut(more, ","); p.tls && unicode.IsLetter(rune(of[0])) { // there are two
+		what += ", " + of
+	}
 	return what
 }
 

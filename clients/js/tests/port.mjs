@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** A port of 127.0.0.1 that no system gives to who asks for any: nobody has it while the server is down (internal/freeport), and no browser refuses. */
+/** A port of 127.0.0.1 that no system gives by default to who asks for any: nobody has it while the server is down (internal/freeport), and no browser refuses. */
 export async function freePort () {
   for (let tries = 100; ; tries--) {
     const server = createServer().listen(11_000 + Math.floor(Math.random() * 21_000), '127.0.0.1')
