@@ -3,6 +3,7 @@ import { type Frame } from './wire.js';
 /** What the client uses of a WebSocket; the browser's, Node's and ws's all have it. */
 export interface WebSocketLike {
     binaryType: string;
+    readyState?: number;
     onmessage: ((event: any) => void) | null;
     onclose: ((event: any) => void) | null;
     onerror: ((event: any) => void) | null;

@@ -6,6 +6,7 @@ import { pack, unpack, type Frame } from './wire.js'
 /** What the client uses of a WebSocket; the browser's, Node's and ws's all have it. */
 export interface WebSocketLike {
   binaryType: string
+  readyState?: number
   onmessage: ((event: any) => void) | null
   onclose: ((event: any) => void) | null
   onerror: ((event: any) => void) | null
@@ -68,7 +69,7 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
       const data = pack(frame)
       const { length } = typeof data === 'string' ? new TextEncoder().encode(data) : data
       if (length > link.welcome!.max_frame) throw new GohubError('too_large')
-      socket.send(data)
+      if (!(socket.readyState! > 1)) socket.send(data) // what follows the server's Close, of which it tells later, a browser complains of
     },
 
     async _request(frame) {
@@ -123,7 +124,7 @@ export function openLink(socket: WebSocketLike, clock: Clock, owner: LinkOwner):
     asked = true
     since = clock.now()
     patience = PONG
-    socket.send('{"type":"ping"}')
+    link.send({ type: 'ping' })
   }
 
   const due = () => since + (asked ? patience : link.welcome!.ping_ms)

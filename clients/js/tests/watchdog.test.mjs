@@ -226,3 +226,20 @@ test('a page', async t => {
     w.client.close()
   })
 })
+
+test('the server has closed, of which the socket tells later: nothing is sent there, of which a browser would complain', async () => {
+  const w = world()
+  const socket = await w.connect()
+  const room = w.client.room('lobby')
+  room.join()
+  await socket.say({ type: 'joined', ref: socket.take('join')[0].ref, room: 'lobby', head: 0, members: 1 })
+  const before = socket.sent.length
+  socket.readyState = 2
+  const left = room.leave()
+  const said = room.send('hello')
+  await w.clock.pass(30_000) // a ping would be due
+  assert.deepEqual(socket.sent.slice(before), [])
+  socket.onclose({ code: 1006, reason: '' })
+  await assert.rejects(left, { code: 'disconnected' })
+  assert.equal(said.status, 'queued')
+})
