@@ -24,9 +24,11 @@
 // The file may be opened twice, also by two processes of one machine, and
 // [gohub.Store]'s promises hold: SQLite's locks let one write at a time, and a
 // writer waits up to 5 s for the other before its call fails, which a hub
-// repeats. They take turns without a queue, so under load one may wait long. That is
-// enough for a restart that overlaps, or a look from the shell; for several hubs
-// use a database server. The file must be on a local disk: WAL needs shared
+// repeats. A Store that always has something to write leaves the lock free for
+// 4 ms after each 250, so that another one has its turn; other programs, which
+// look for the lock less often, may wait long at such a hub. That is enough for
+// a restart that overlaps, or a look from the shell; for several hubs use a
+// database server. The file must be on a local disk: WAL needs shared
 // memory, which network file systems do not have.
 package sqlite
 

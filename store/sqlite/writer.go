@@ -4,17 +4,28 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/gohub/gohub"
 )
 
-// groupMost is how many waiting writes share a transaction. A hub has 8
-// Appends under way at most; the rest are watermarks.
-const groupMost = 32
+const (
+	// groupMost is how many waiting writes share a transaction. A hub has 8
+	// Appends under way at most; the rest are watermarks.
+	groupMost = 32
+	// turn is how long a writer that always has something to write goes on, and
+	// rest how long the lock is free then. Between two transactions it is free
+	// for a hundredth of a millisecond only, which another process meets by
+	// chance, and on a slow disk never.
+	turn, rest = 250 * time.Millisecond, 4 * time.Millisecond
+	// lookEvery is how long a writer sleeps between two looks whether the lock
+	// of another process is free: less than a rest. SQLite's own wait
+	// (sqlite3_busy_timeout) comes to sleep for 100 ms.
+	lookEvery = time.Millisecond
+)
 
 // A writer owns the connection that writes, and the goroutine that uses it.
 // Writes that wait share a transaction, without a timer: while one is being
@@ -45,6 +56,9 @@ type job struct {
 	done  chan struct{}
 }
 
+// lookOnce has SQLite say at once that a lock is not free; begin waits.
+const lookOnce = "PRAGMA busy_timeout = 0"
+
 func newWriter(ctx context.Context, name string, conn *sql.Conn) (*writer, error) {
 	w := &writer{conn: conn, log: name + "-wal", logLimit: walLimit, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	for stmt, query := range w.statements() {
@@ -52,6 +66,9 @@ func newWriter(ctx context.Context, name string, conn *sql.Conn) (*writer, error
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			return nil, errors.Join(err, w.finalize())
 		}
+	}
+	if err := w.exec(lookOnce); err != nil {
+		return nil, errors.Join(err, w.finalize())
 	}
 	return w, nil
 }
@@ -160,6 +177,7 @@ func (w *writer) waiting() (some, closed bool) {
 
 func (w *writer) run() {
 	for range w.wake {
+		rested := time.Now()
 		for {
 			some, closed := w.waiting()
 			if closed {
@@ -173,10 +191,15 @@ func (w *writer) run() {
 				}
 				break
 			}
-			if !closed {
-				w.group()
-				w.truncate()
+			if closed {
+				continue
 			}
+			if time.Since(rested) > turn {
+				time.Sleep(rest)
+				rested = time.Now()
+			}
+			w.group()
+			w.truncate()
 		}
 	}
 }
@@ -242,19 +265,25 @@ func (w *writer) truncate() {
 	_ = w.exec("PRAGMA busy_timeout = 200")
 	var busy, frames, moved int
 	err = w.conn.QueryRowContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved)
-	_ = w.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()))
+	_ = w.exec(lookOnce)
 	w.logDue = 0
 	if err != nil || busy != 0 {
 		w.logDue = info.Size() + w.logLimit
 	}
 }
 
+// begin takes the file's lock, waiting while another process has it.
 func (w *writer) begin() error {
-	err := w.exec("BEGIN IMMEDIATE")
-	if err != nil {
-		w.rollback() // should an earlier one have stayed open, the next attempt works
+	for until := time.Now().Add(busyTimeout); ; time.Sleep(lookEvery) {
+		err := w.exec("BEGIN IMMEDIATE")
+		if err == nil {
+			return nil
+		}
+		if !busy(err) || time.Now().After(until) {
+			w.rollback() // should an earlier one have stayed open, the next attempt works
+			return err
+		}
 	}
-	return err
 }
 
 // rollback ends a transaction that failed. SQLite may have done so itself.

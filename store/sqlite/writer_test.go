@@ -62,6 +62,92 @@ func lock(t *testing.T, path string) (unlock func()) {
 	return unlock
 }
 
+// A store that always has something to write lets another process write. Its
+// transactions here take a quarter of a second, as on a slow disk.
+func TestTurns(t *testing.T) {
+	s, path := openHere(t)
+	stop := make(chan struct{})
+	var writes sync.WaitGroup
+	defer writes.Wait()
+	defer close(stop)
+	for range groupMost {
+		writes.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					assert.NoError(t, s.w.do(context.Background(), func(context.Context) error {
+						time.Sleep(8 * time.Millisecond)
+						return nil
+					}))
+				}
+			}
+		})
+	}
+	other, err := sql.Open("sqlite", dsn(path))
+	require.NoError(t, err)
+	conn, err := other.Conn(t.Context())
+	require.NoError(t, err)
+	_, err = conn.ExecContext(t.Context(), lookOnce)
+	require.NoError(t, err)
+	defer func() { assert.NoError(t, errors.Join(conn.Close(), other.Close())) }()
+	// In tries and not in time, so that the machine's pace is nothing to it: the
+	// lock is free for one 64th. Without rests it would be for one 5,000th.
+	got := 0
+	for try := 0; got < 3 && try < 1000; try++ {
+		time.Sleep(2 * time.Millisecond)
+		if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); busy(err) {
+			continue
+		}
+		require.NoError(t, err)
+		_, err := conn.ExecContext(t.Context(), "COMMIT")
+		require.NoError(t, err)
+		got++
+	}
+	require.Equal(t, 3, got, "turns of another process, of a thousand tries")
+}
+
+// A store finds the short rests of one that writes all the time.
+func TestFindsARest(t *testing.T) {
+	s, path := openHere(t)
+	other, err := sql.Open("sqlite", dsn(path))
+	require.NoError(t, err)
+	conn, err := other.Conn(t.Context())
+	require.NoError(t, err)
+	stop, has := make(chan struct{}), make(chan struct{})
+	began := sync.OnceFunc(func() { close(has) })
+	var holder sync.WaitGroup
+	defer func() {
+		close(stop)
+		holder.Wait()
+		assert.NoError(t, errors.Join(conn.Close(), other.Close()))
+	}()
+	holder.Go(func() {
+		for {
+			_, err := conn.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+			assert.NoError(t, err)
+			began()
+			select {
+			case <-stop:
+			case <-time.After(turn):
+			}
+			_, err = conn.ExecContext(context.Background(), "COMMIT")
+			assert.NoError(t, err)
+			select {
+			case <-stop:
+				return
+			case <-time.After(rest):
+			}
+		}
+	})
+	<-has
+	for i := range 10 {
+		_, err := s.Append(t.Context(), []gohub.Message{note(int64(i+1), fmt.Sprint(i))})
+		require.NoError(t, err)
+	}
+}
+
 // queued waits until so many writes wait.
 func (w *writer) queued(t *testing.T, n int) {
 	t.Helper()
