@@ -205,7 +205,8 @@ func (s *Server) create(settings []string) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	initdb := s.program(ctx, "initdb", "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-instructions")
+	initdb := s.program(ctx, "initdb", "-D", s.data(), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-instructions",
+		"--no-sync") // its thousand files; what the server writes is synced
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgtest: initdb in %s (its parents must be open to the server's user): %w\n%s", s.dir, err, out)
 	}
