@@ -136,28 +136,23 @@ func (c *Client) read() {
 		}
 		c.end()
 	}()
-	for !c.ended.Load() {
-		binary, p, err := c.conn.Next()
-		if errors.Is(err, wsconn.ErrGrown) {
-			handedOver = true
-			go c.read()
-			return
-		}
-		if err != nil {
-			c.hangUp(err)
-			break
-		}
-		if c.ended.Load() {
-			break
-		}
-		c.conn.Cork() // until Idle
-		c.handle(binary, p)
+	err := c.conn.Serve()
+	if errors.Is(err, wsconn.ErrGrown) {
+		handedOver = true
+		go c.read()
+		return
 	}
+	c.hangUp(err)
 	over = true
 }
 
 // A connHandler is a Client as its connection sees it.
 type connHandler struct{ c *Client }
+
+func (h connHandler) Message(binary bool, p []byte) {
+	h.c.conn.Cork() // until Idle
+	h.c.handle(binary, p)
+}
 
 func (h connHandler) Idle()            { h.c.idle() }
 func (h connHandler) Extra(frames int) { h.c.extra(frames) }

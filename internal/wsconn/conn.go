@@ -3,7 +3,9 @@
 // nothing has come, one write for all that waits.
 //
 // coder/websocket keeps the handshake and the reading: frame headers, masks,
-// fragments, pings, pongs and the close handshake. It works on a [Conn] in
+// fragments, pings, pongs and the close handshake; but not what clients send
+// most, a message that arrives whole and in one frame, which is unmasked and
+// handled where it lies. It works on a [Conn] in
 // place of the socket, so that this package decides when bytes are read and
 // in which order they are written. Data frames are encoded by the caller,
 // once for however many connections, and go round coder's writer altogether.
@@ -29,7 +31,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// Errors of [Conn.Next].
+// Errors of [Conn.Serve].
 var (
 	ErrGrown       = errors.New("the goroutine's stack has grown")
 	ErrTooBig      = errors.New("frame exceeds the limit")
@@ -51,35 +53,41 @@ type Options struct {
 	Dropped      *atomic.Int64 // counts volatile frames that were not sent; nil: nobody wants to know
 }
 
-// A Handler is told by the reading goroutine that it is about to wait.
+// A Handler is called by the reading goroutine. While it is, the socket cannot be
+// closed for good: whoever closes it waits.
 type Handler interface {
-	// Idle is called when everything that had arrived has been returned by
-	// Next: the time to send what was held back.
+	// Message is called with each data message; payload is valid until it
+	// returns.
+	Message(binary bool, payload []byte)
+	// Idle is called when everything that had arrived has been handled: the
+	// time to send what was held back.
 	Idle()
-	// Extra is called when frames have come that Next does not return as
-	// messages of their own: pings, pongs, continuations. There may be many.
+	// Extra is called when frames have come that are no messages of their own:
+	// pings, pongs, continuations. There may be many.
 	Extra(frames int)
 }
 
 // A Conn is one WebSocket connection on the server's side.
 //
-// Next, Cork, Uncork, SendPaced and Finish belong to one goroutine, the
+// Serve, Cork, Uncork, SendPaced and Finish belong to one goroutine, the
 // reader; everything else may be called from anywhere.
 type Conn struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil: not a plain socket; reads and writes block
-	// wrote, if a test has set it, is called after each write on raw.
-	wrote func()
-	ws    *websocket.Conn
-	br    *bufio.Reader // coder's; ours to look into
-	h     Handler
-	o     *Options
+	// wrote and tried, if a test has set them, are called after each write on raw,
+	// and after each read.
+	wrote, tried func()
+	ws           *websocket.Conn
+	br           *bufio.Reader // coder's; ours to look into
+	h            Handler
+	o            *Options
 
 	in       inbox
 	lastRead atomic.Int64 // the sweeper's clock when bytes last came
-	busy     atomic.Bool  // the caller of Next has a message: nobody reads, and a silence is the hub's own
+	busy     atomic.Bool  // the handler has a message: nobody reads, and a silence is the hub's own
 	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
+	looked   int64        // the sweeper's clock when it last looked whether the connection is broken; its own
 	turn     uint64       // the write that the sweeper saw last, and how often since then; its own
 	looks    int
 	place    int // in the sweeper's shard; the shard's lock
@@ -89,7 +97,7 @@ type Conn struct {
 }
 
 // Start names the handler and puts the connection under the sweeper's eyes.
-// It comes before the first Next.
+// It comes before Serve.
 func (c *Conn) Start(h Handler) {
 	c.h = h
 	c.o.Sweeper.add(c)
@@ -129,7 +137,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.nc.SetReadDeadline(
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.nc.SetWriteDeadline(t) }
 
 // Shutdown queues a Close frame behind what waits, lets nothing follow it,
-// and wakes the reader: Next returns ErrLatched. The first call decides code
+// and wakes the reader: Serve returns ErrLatched. The first call decides code
 // and reason; false if the connection was closing already.
 func (c *Conn) Shutdown(code int, reason string) bool {
 	c.out.mu.Lock()
@@ -143,6 +151,9 @@ func (c *Conn) Abort() {
 	c.out.mu.Lock()
 	c.fail()
 	c.out.mu.Unlock()
+	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && c.raw != nil {
+		_ = w.CloseWrite() // the peer hears of it while the handler is at work
+	}
 	go c.cut() // ends when the reader has let go of the socket
 }
 
@@ -177,7 +188,7 @@ func (c *Conn) ClosedByPeer() bool {
 	return c.out.theirs
 }
 
-// Finish ends the connection after Next has returned an error: what is queued
+// Finish ends the connection after Serve has returned: what is queued
 // goes out, the peer's Close frame and then its end of the stream are waited
 // for, and the socket is closed, all within CloseTimeout. Bytes that the peer
 // still sends are read and thrown away: it may not read before it has sent

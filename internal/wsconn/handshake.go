@@ -36,7 +36,7 @@ type HijackError struct {
 func (e *HijackError) Error() string { return fmt.Sprintf("hijack %s: %v", e.Writer, e.Err) }
 func (e *HijackError) Unwrap() error { return e.Err }
 
-// Accept agrees to a WebSocket handshake. The caller runs Next in a goroutine of
+// Accept agrees to a WebSocket handshake. The caller runs Serve in a goroutine of
 // its own and calls Finish when that ends. An error is a [*Refusal], which is
 // the caller's to answer with; any other: the connection was had, and is closed.
 //
@@ -119,7 +119,9 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_ = nc.SetDeadline(time.Time{}) // a Hijacker may have left one
 	switch s := nc.(type) {         // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
-		c.raw, _ = s.SyscallConn()
+		if c.raw, _ = s.SyscallConn(); c.raw != nil {
+			_ = c.raw.Control(tellsMore)
+		}
 	case *net.UnixConn:
 		c.raw, _ = s.SyscallConn()
 	}

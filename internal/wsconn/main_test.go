@@ -197,6 +197,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.sessions = append(w.sessions, s)
 	w.mu.Unlock()
 	if w.hooked {
+		c.tried = func() { s.reads.Add(1) }
 		c.wrote = func() {
 			if after := s.after.Load(); after != nil {
 				(*after)()
@@ -235,12 +236,14 @@ type session struct {
 	on        func(s *session, binary bool, p []byte)
 	onIdle    func(s *session)
 	preloaded int // bytes that came with the handshake
+	got       []string
+	reads     atomic.Int64
 	after     atomic.Pointer[func()]
 	idle      atomic.Int64
 	extra     atomic.Int64
 	grown     atomic.Int64 // goroutines after the first
 	done      chan struct{}
-	err       error // of Next; after done
+	err       error // of Serve; after done
 }
 
 func (s *session) Extra(frames int) { s.extra.Add(int64(frames)) }
@@ -253,24 +256,20 @@ func (s *session) Idle() {
 	}
 }
 
-func (s *session) run() {
-	for {
-		binary, p, err := s.Next()
-		if errors.Is(err, ErrGrown) {
-			s.grown.Add(1)
-			go s.run()
-			return
-		}
-		if err != nil {
-			s.err = err
-			break
-		}
-		s.Cork()
-		if s.on != nil {
-			s.on(s, binary, p)
-		}
+func (s *session) Message(binary bool, p []byte) {
+	s.Cork()
+	if s.on != nil {
+		s.on(s, binary, p)
 	}
+}
+
+func (s *session) run() {
+	s.err = s.Serve()
 	switch {
+	case errors.Is(s.err, ErrGrown):
+		s.grown.Add(1)
+		go s.run()
+		return
 	case errors.Is(s.err, ErrTooBig):
 		s.Shutdown(1009, "")
 	case errors.Is(s.err, ErrInvalidUTF8):
@@ -566,6 +565,10 @@ func (s *session) hook(f func()) { s.after.Store(&f) }
 
 // conn makes a Conn of a socket without a handshake, which nobody reads.
 func conn(t testing.TB, nc net.Conn, maxMessage int) *Conn {
+	return connTo(t, nc, maxMessage, nobody{})
+}
+
+func connTo(t testing.TB, nc net.Conn, maxMessage int, h Handler) *Conn {
 	o := options()
 	o.MaxMessage = maxMessage
 	o.Sweeper = stillSweeper()
@@ -576,15 +579,16 @@ func conn(t testing.TB, nc net.Conn, maxMessage int) *Conn {
 	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 	c, err := Accept(hijackOf{httptest.NewRecorder(), nc}, r, &o)
 	require.NoError(t, err)
-	c.Start(nobody{})
+	c.Start(h)
 	c.answered()
 	return c
 }
 
 type nobody struct{}
 
-func (nobody) Idle()     {}
-func (nobody) Extra(int) {}
+func (nobody) Message(bool, []byte) {}
+func (nobody) Idle()                {}
+func (nobody) Extra(int)            {}
 
 type hijackOf struct {
 	http.ResponseWriter

@@ -6,12 +6,16 @@ import "errors"
 
 // rawReads is false where a socket cannot be tried without waiting; reads and
 // writes then go through net.Conn, each write in a goroutine.
-const rawReads = false
+const (
+	rawReads  = false
+	knowsMore = false
+)
 
 var errNoRaw = errors.New("not supported")
 
-func readFD(uintptr, []byte) (int, error)  { return 0, errNoRaw }
-func writeFD(uintptr, []byte) (int, error) { return 0, errNoRaw }
+func tellsMore(uintptr)                         {}
+func readFD(uintptr, []byte) (int, bool, error) { return 0, false, errNoRaw }
+func writeFD(uintptr, []byte) (int, error)      { return 0, errNoRaw }
 
 // goneFD knows nothing.
 func goneFD(uintptr) bool { return false }

@@ -20,7 +20,7 @@ import (
 // without a buffer, instead of deep inside coder.
 var errBetween = errors.New("between messages")
 
-// burst is how many messages Next returns before it calls Idle although more
+// burst is how many messages Serve has handled before it calls Idle although more
 // have arrived: a client that never stops sending gets its answers all the same.
 const burst = 64
 
@@ -40,9 +40,11 @@ type inbox struct {
 	buf      *[]byte // holds r:w; nil while nothing has come
 	r, w     int
 	scan     scanner
-	payload  *[]byte // of the message returned last; nil while idle
+	payload  *[]byte // of the message that coder has read last; nil while idle
 	readable func(fd uintptr) bool
 	err      error // of the socket
+	stop     error // why Serve is to end, if it is not the socket
+	shallow  bool  // whoever reads is Serve, between two messages
 	since    int32 // messages since the last Idle
 	extras   int   // frames that are none since the last Yield
 	told     bool  // Idle was called for this wait
@@ -79,18 +81,93 @@ func (in *inbox) releasePayload() {
 	}
 }
 
-// Next returns the next data message. payload is valid until the next call.
+// Serve hands the data messages that come to the handler, one after another, for
+// as long as it can.
 //
 // Errors: ErrGrown: nothing is wrong, go on in a new goroutine; ErrTooBig,
 // ErrInvalidUTF8 and ErrProtocol leave it to the caller to Shutdown with a
 // code; ErrLatched: a Close frame is queued, be it the hub's, coder's or the
 // answer to the peer's, or a write failed; any other: the peer is gone.
-func (c *Conn) Next() (binary bool, payload []byte, err error) {
+func (c *Conn) Serve() error {
 	in := &c.in
-	if c.busy.Load() {
-		c.busy.Store(false)
-		c.lastRead.Store(c.o.Sweeper.now.Load()) // silence counts from here
+	for in.stop == nil {
+		if in.r == in.w && c.br.Buffered() == 0 {
+			in.releasePayload()
+			if err := c.fill(true); err != nil {
+				return c.explain(err)
+			}
+			continue // fill may have handled all of it
+		}
+		if c.quick() {
+			continue
+		}
+		if err := c.slow(); err != nil {
+			return c.explain(err)
+		}
 	}
+	return in.stop
+}
+
+// quick handles the message that the buffer begins with, if it is there whole
+// and in one frame, as nearly all are: it is unmasked where it lies. What else
+// there is is coder's, who has always read a message to its end before this is
+// called.
+func (c *Conn) quick() bool {
+	in := &c.in
+	if c.br.Buffered() > 0 { // coder has read ahead
+		return false
+	}
+	b := (*in.buf)[in.r:in.w]
+	op, size, mask, ok := whole(b)
+	if !ok || int64(size) > in.scan.max {
+		return false
+	}
+	in.r += mask + size
+	payload := b[mask : mask+size]
+	unmask(payload, [4]byte(b[mask-4:mask]))
+	c.handle(op == opBinary, payload)
+	if in.r == in.w && !in.own {
+		in.release1()
+	}
+	return true
+}
+
+// slow has coder read one message, or what stands between two.
+func (c *Conn) slow() error {
+	in := &c.in
+	typ, r, err := c.ws.Reader(context.Background())
+	var payload []byte
+	if err == nil {
+		payload, err = in.readAll(r)
+	}
+	switch {
+	case errors.Is(err, errBetween):
+		return nil
+	case err == nil:
+		c.handle(typ == websocket.MessageBinary, payload)
+	}
+	return err
+}
+
+// handle has a message handled, and gets ready for the next one.
+func (c *Conn) handle(binary bool, payload []byte) {
+	in := &c.in
+	if !c.grown.Load() {
+		c.grown.Store(true)
+	}
+	switch {
+	case c.latched(): // nobody would get the answer
+		in.stop = ErrLatched
+		return
+	case !binary && !utf8.Valid(payload):
+		in.stop = ErrInvalidUTF8
+		return
+	}
+	in.told = false // there may be something to tell
+	c.busy.Store(true)
+	c.h.Message(binary, payload)
+	c.busy.Store(false)
+	c.lastRead.Store(c.o.Sweeper.now.Load()) // silence counts from here
 	if in.since++; in.since >= burst {
 		in.since = 0
 		c.h.Idle()
@@ -99,35 +176,6 @@ func (c *Conn) Next() (binary bool, payload []byte, err error) {
 		// Without Idle: what these messages have brought about is one write a member,
 		// which is worth more than to have it on its way a moment earlier.
 		pace.Yield()
-	}
-	if c.latched() { // whatever has come before: nobody would get the answers
-		return false, nil, ErrLatched
-	}
-	for {
-		if in.r == in.w && c.br.Buffered() == 0 {
-			in.releasePayload()
-			if err := c.fill(true); err != nil {
-				return false, nil, c.explain(err)
-			}
-		}
-		if !c.grown.Load() {
-			c.grown.Store(true)
-		}
-		typ, r, err := c.ws.Reader(context.Background())
-		if err == nil {
-			payload, err = in.readAll(r)
-		}
-		switch {
-		case errors.Is(err, errBetween):
-			continue
-		case err != nil:
-			return false, nil, c.explain(err)
-		}
-		if binary = typ == websocket.MessageBinary; !binary && !utf8.Valid(payload) {
-			return false, nil, ErrInvalidUTF8
-		}
-		c.busy.Store(true)
-		return binary, payload, nil
 	}
 }
 
@@ -210,13 +258,14 @@ func (in *inbox) release1() {
 }
 
 // fill waits for bytes. Before it waits it calls Idle, once. shallow: the
-// caller is Next, not coder.
+// caller is Serve, not coder; then messages are handled here, too, and fill
+// returns when some bytes are left for coder, or Serve is to end.
 func (c *Conn) fill(shallow bool) error {
 	in := &c.in
 	if in.err != nil {
 		return in.err
 	}
-	in.told = false
+	in.told, in.shallow = false, shallow
 	for {
 		if c.raw != nil {
 			in.buf, in.own, in.r, in.w = nil, false, 0, 0
@@ -226,7 +275,7 @@ func (c *Conn) fill(shallow bool) error {
 		} else {
 			c.fillBlocking()
 		}
-		if in.r < in.w {
+		if in.r < in.w || in.stop != nil {
 			c.lastRead.Store(c.o.Sweeper.now.Load())
 			return nil
 		}
@@ -279,28 +328,54 @@ func (c *Conn) unpoke() bool {
 
 // tryRead is called by the runtime when the socket may be readable; false
 // makes it wait. No buffer is held while it does.
+//
+// Messages are handled in here. Whoever left with one, and came back for the
+// next, would have to try the socket again before waiting, in vain as a rule: the
+// runtime forgets what it has heard of a socket when a read begins. In here the
+// wait can come right after a read that has found out that nothing else is there.
 func (c *Conn) tryRead(fd uintptr) bool {
 	in := &c.in
-	buf := readBufs.Get().(*[]byte)
-	n, err := readFD(fd, *buf)
-	switch {
-	case n > 0:
-		in.buf, in.w = buf, n
-		return true
-	case errors.Is(err, syscall.EAGAIN):
-		readBufs.Put(buf)
+	for {
+		buf := readBufs.Get().(*[]byte)
+		n, more, err := readFD(fd, *buf)
+		if c.tried != nil {
+			c.tried()
+		}
+		if n <= 0 {
+			readBufs.Put(buf)
+		}
+		switch {
+		case n > 0:
+			in.buf, in.r, in.w = buf, 0, n
+			if !in.shallow {
+				return true
+			}
+			c.lastRead.Store(c.o.Sweeper.now.Load())
+			for in.stop == nil && in.r < in.w {
+				if !c.quick() {
+					return true
+				}
+			}
+			switch {
+			case in.stop != nil:
+				return true
+			case more:
+				continue
+			}
+		case errors.Is(err, syscall.EAGAIN):
+		case err != nil:
+			in.err = os.NewSyscallError("read", err)
+			return true
+		default:
+			in.err = io.EOF
+			return true
+		}
 		if !in.told {
 			in.told, in.since = true, 0
 			c.h.Idle()
 		}
 		return false
-	case err != nil:
-		in.err = os.NewSyscallError("read", err)
-	default:
-		in.err = io.EOF
 	}
-	readBufs.Put(buf)
-	return true
 }
 
 // After this side has closed, 128 KiB of what the peer still sends are read at
@@ -342,7 +417,7 @@ func (t *turns) turn() (wait time.Duration, ok bool) {
 // discard reads until enough has come, the peer's end, or the deadline.
 func (in *inbox) discard(c *Conn, enough func() bool) {
 	in.err = nil
-	in.told = true // nothing is held back any more
+	in.told, in.shallow = true, false // nothing is held back any more, or handled
 	for !enough() {
 		if in.r < in.w {
 			n := in.scan.pass((*in.buf)[in.r:in.w])

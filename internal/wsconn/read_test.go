@@ -333,6 +333,15 @@ func TestReadOfNothingIsNotTheEnd(t *testing.T) {
 	p.expectEnd()
 }
 
+// handled keeps the messages.
+type handled []string
+
+func (h *handled) Message(binary bool, p []byte) {
+	*h = append(*h, fmt.Sprint(binary, string(p)))
+}
+func (*handled) Idle()     {}
+func (*handled) Extra(int) {}
+
 // script is a socket from which a client's bytes come in given pieces.
 type script struct {
 	net.Conn
@@ -356,9 +365,17 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
+	all := make(chan []string)
+	w := start(t, overTCP, options(), func(s *session, binary bool, p []byte) {
+		if string(p) == "the end" {
+			all <- s.got
+		} else {
+			s.got = append(s.got, fmt.Sprint(binary, string(p)))
+		}
+	})
 	for range 300 {
 		var stream []byte
-		var want []string
+		var want handled
 		var cur []byte
 		open := byte(0)
 		for range 1 + rnd.IntN(12) {
@@ -384,21 +401,118 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 			}
 		}
 		a, b := net.Pipe()
-		sock := &script{Conn: a}
+		var pieces [][]byte
 		for rest := stream; len(rest) > 0; {
 			n := min(len(rest), 1+rnd.IntN([]int{1, 4, 20, 6000}[rnd.IntN(4)]))
-			sock.pieces = append(sock.pieces, rest[:n])
+			pieces = append(pieces, slices.Clone(rest[:n]))
 			rest = rest[n:]
 		}
-		c := conn(t, sock, len(stream))
-		for _, w := range want {
-			binary, p, err := c.Next()
-			require.NoError(t, err)
-			require.Equal(t, w, fmt.Sprint(binary, string(p)))
-		}
-		_, _, err := c.Next()
-		require.ErrorIs(t, err, io.EOF)
+		var got handled
+		c := connTo(t, &script{Conn: a, pieces: slices.Clone(pieces)}, len(stream), &got)
+		require.ErrorIs(t, c.Serve(), io.EOF)
+		require.Equal(t, want, got)
 		c.Finish()
 		require.NoError(t, b.Close())
+
+		// A socket that is read without waiting.
+		if open != 0 {
+			pieces = append(pieces, clientFrame(opContinuation, true, nil))
+			want = append(want, fmt.Sprint(open == opBinary, string(cur)))
+		}
+		p, _ := w.dial()
+		for _, piece := range pieces {
+			p.send(piece)
+		}
+		p.send(clientText("the end"))
+		require.Equal(t, []string(want), <-all)
+		cut(p.nc)
+	}
+}
+
+// A message is one read: that nothing else has come is known from it.
+func TestOneReadAMessage(t *testing.T) {
+	if !knowsMore {
+		t.Skip("this system's reads do not tell what is left")
+	}
+	w := start(t, overTCP, options(), echo)
+	w.hooked = true
+	p, s := w.dial()
+	eventually(t, "the first wait", func() bool { return s.idle.Load() == 1 })
+	for i := range int64(100) {
+		p.send(clientText("message"))
+		p.expect(opText, "message")
+		eventually(t, "Idle", func() bool { return s.idle.Load() == i+2 })
+	}
+	require.LessOrEqual(t, s.reads.Load(), int64(102), "the first brings nothing; and one may, for which two messages were one event")
+}
+
+// What came while a message was handled is read without another word from the
+// runtime, which has told of all of it at once.
+func TestComesMeanwhile(t *testing.T) {
+	cases := map[string]struct {
+		more func(t *testing.T, p *peer)
+		want []string
+		goes bool
+		look bool // the sweeper has to
+	}{
+		"messages": {more: func(_ *testing.T, p *peer) {
+			p.send(clientText("second"))
+			p.send(clientText("third"))
+		}, want: []string{"second", "third"}},
+		"a part of one": {more: func(_ *testing.T, p *peer) {
+			p.send(clientText("second"), clientText("third")[:3])
+		}, want: []string{"second"}},
+		"a message and the end": {more: func(t *testing.T, p *peer) {
+			p.send(clientText("second"))
+			require.NoError(t, p.nc.(*net.TCPConn).CloseWrite())
+		}, want: []string{"second"}, goes: true},
+		"a message and a reset": {more: func(t *testing.T, p *peer) {
+			p.send(clientText("second"))
+			require.NoError(t, p.nc.(*net.TCPConn).SetLinger(0))
+			require.NoError(t, p.nc.Close())
+		}, want: []string{"second"}, goes: true, look: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			o := options()
+			o.Sweeper = stillSweeper()
+			at, got := make(chan struct{}), make(chan string, 9)
+			free := make(chan struct{})
+			w := start(t, overTCP, o, func(_ *session, _ bool, p []byte) {
+				if string(p) == "first" {
+					close(at)
+					<-free
+				}
+				got <- string(p)
+			})
+			p, s := w.dial()
+			p.send(clientText("first"))
+			<-at
+			tc.more(t, p)
+			if tc.goes {
+				eventually(t, "it has come", s.Gone)
+			}
+			close(free)
+			require.Equal(t, "first", <-got)
+			for _, want := range tc.want {
+				require.Equal(t, want, <-got)
+			}
+			if !tc.goes {
+				return
+			}
+			if tc.look {
+				eventually(t, "the end", func() bool {
+					o.Sweeper.sweep(s.Conn, s.lastRead.Load())
+					select {
+					case <-s.done:
+						return true
+					default:
+						return false
+					}
+				})
+			}
+			require.Error(t, s.ended(t))
+			require.Zero(t, s.CloseCode())
+		})
 	}
 }

@@ -1,6 +1,9 @@
 package wsconn
 
-import "math"
+import (
+	"encoding/binary"
+	"math"
+)
 
 const (
 	opContinuation = 0x0
@@ -95,5 +98,35 @@ func (s *scanner) header() {
 	s.left = length
 	if s.head[1]&0x80 != 0 {
 		s.left += 4
+	}
+}
+
+// whole looks whether b begins with a whole data message in one frame, masked,
+// of a length below 64 KiB. mask is where its payload, of size bytes, begins; the
+// key is before that.
+func whole(b []byte) (op byte, size, mask int, ok bool) {
+	if len(b) < 6 || b[0] != 0x80|opText && b[0] != 0x80|opBinary || b[1]&0x80 == 0 {
+		return 0, 0, 0, false
+	}
+	size, mask = int(b[1]&0x7f), 6
+	switch size {
+	case 127:
+		return 0, 0, 0, false
+	case 126:
+		size, mask = int(b[2])<<8|int(b[3]), 8
+	}
+	return b[0] & 0x0f, size, mask, len(b) >= mask+size
+}
+
+// unmask undoes a client's mask (RFC 6455, 5.3), eight bytes at a time.
+func unmask(p []byte, key [4]byte) {
+	k := binary.LittleEndian.Uint32(key[:])
+	k8 := uint64(k)<<32 | uint64(k)
+	for len(p) >= 8 {
+		binary.LittleEndian.PutUint64(p, binary.LittleEndian.Uint64(p)^k8)
+		p = p[8:]
+	}
+	for i := range p {
+		p[i] ^= key[i%4]
 	}
 }

@@ -171,5 +171,12 @@ func FuzzScanner(f *testing.F) {
 		})
 		_, want := parse(b, uint64(most))
 		require.Equal(t, want, at)
+		if op, size, mask, ok := whole(b); ok {
+			v, _ := parse(b[:mask+size], math.MaxUint64)
+			require.Equal(t, verdict{between: true}, v, "a message")
+			v, _ = parse(b[:mask+size-1], math.MaxUint64)
+			require.False(t, v.between, "and no more")
+			require.Equal(t, clientFrame(op, true, make([]byte, size))[:mask-4], b[:mask-4], "as a client has it")
+		}
 	})
 }

@@ -136,6 +136,20 @@ func (c *Conn) poke() {
 	}
 }
 
+// lookBroken wakes the reader of a connection that was reset right behind what
+// was last read. The runtime hears once of bytes and of a reset that comes before
+// they are read; and reading them tells of an orderly end behind them, but not of
+// a reset.
+func (c *Conn) lookBroken() {
+	if c.raw == nil {
+		return
+	}
+	gone := false
+	if c.raw.Control(func(fd uintptr) { gone = goneFD(fd) }) == nil && gone {
+		c.poke()
+	}
+}
+
 func (s *Sweeper) sweep(c *Conn, now int64) {
 	switch turn := c.out.turn.Load(); {
 	case turn%2 == 0: // nobody writes
@@ -150,6 +164,10 @@ func (s *Sweeper) sweep(c *Conn, now int64) {
 		return // pongs may be waiting to be read
 	}
 	last := c.lastRead.Load()
+	if last >= c.looked { // it may have been after the last look
+		c.looked = now
+		c.lookBroken()
+	}
 	switch silent := time.Duration(now - last); {
 	case silent >= 2*s.ping && c.pinged == last: // after a pause of the process it is pinged first
 		c.Shutdown(c.o.SilentCode, "heartbeat timeout")

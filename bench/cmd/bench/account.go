@@ -111,7 +111,7 @@ func account(ctx context.Context, dir, profiles string, records []record) error 
 // their profiles.
 func accountRows(ctx context.Context, dir, profiles string, records []record) (string, error) {
 	var b strings.Builder
-	b.WriteString("| scenario | CPU: gohub, floor | ratio | reads + writes: gohub, floor | in the kernel: gohub, floor | gohub's most beyond the floor |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| scenario | CPU: gohub, floor | ratio | writes: gohub, floor | in the kernel: gohub, floor | gohub's most beyond the floor |\n|---|---|---|---|---|---|\n")
 	for _, a := range accounts {
 		rs := of(records, a.plan)
 		if len(good(rs, a.server())) == 0 {
@@ -140,7 +140,7 @@ func accountRows(ctx context.Context, dir, profiles string, records []record) (s
 		}
 		fmt.Fprintf(&b, "| %s, a %s | %s | %s | %s | %s | %s |\n", name, a.unit,
 			each(2, " µs", cpu), ratio,
-			each(2, "", func(r result.Run) float64 { return float64(r.ServerReads+r.ServerWrites) / max(a.units(r), 1) }),
+			each(2, "", func(r result.Run) float64 { return float64(r.ServerWrites) / max(a.units(r), 1) }),
 			each(0, " %", kernel.of), beyond)
 	}
 	return b.String(), nil

@@ -161,7 +161,6 @@ func (b *bench) account(from, to snapshot) {
 	r.ServerCPU = float64(to.server.Total()-from.server.Total()) / 1e9
 	r.ServerUser = float64(to.server.User-from.server.User) / 1e9
 	r.ServerAllocs = to.server.Allocs - from.server.Allocs
-	r.ServerReads = to.server.Reads - from.server.Reads
 	r.ServerWrites = to.server.Writes - from.server.Writes
 	r.LoadCPU = float64(to.load.Total()-from.load.Total()) / 1e9
 	r.StoreCPU = float64(to.store-from.store) / 1e9

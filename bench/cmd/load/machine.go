@@ -48,7 +48,6 @@ func (b *bench) cpu() (s snapshot, err error) {
 		s.server.User += c.User
 		s.server.Sys += c.Sys
 		s.server.Allocs += c.Allocs
-		s.server.Reads += c.Reads
 		s.server.Writes += c.Writes
 	}
 	if b.redis > 0 {

@@ -19,13 +19,12 @@ import (
 )
 
 // CPU is what the process has used since it started, in nanoseconds, how many
-// heap objects it has allocated, and how often it has called read(2) and
-// write(2) and their like.
+// heap objects it has allocated, and how often it has called write(2) and its
+// like.
 type CPU struct {
 	User   int64 `json:"cpu_user_ns"`
 	Sys    int64 `json:"cpu_sys_ns"`
 	Allocs int64 `json:"allocs"`
-	Reads  int64 `json:"reads"`
 	Writes int64 `json:"writes"`
 }
 
@@ -108,7 +107,7 @@ func Usage() CPU {
 	metrics.Read(allocs) // unlike ReadMemStats it does not stop the world
 	c := CPU{User: ru.Utime.Nano(), Sys: ru.Stime.Nano(), Allocs: int64(allocs[0].Value.Uint64())}
 	if b, err := os.ReadFile("/proc/self/io"); err == nil {
-		c.Reads, c.Writes = field(b, "syscr:"), field(b, "syscw:")
+		c.Writes = field(b, "syscw:")
 	}
 	return c
 }

@@ -40,8 +40,7 @@ type Run struct {
 
 	// ServerAllocs is heap objects the server allocated in the window.
 	ServerAllocs int64 `json:"server_allocs"`
-	// ServerReads and ServerWrites are its read and write system calls then.
-	ServerReads  int64 `json:"server_reads"`
+	// ServerWrites is its write system calls then.
 	ServerWrites int64 `json:"server_writes"`
 
 	// From a publish written, or in an open loop due (but for -from-send).

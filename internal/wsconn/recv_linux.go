@@ -1,0 +1,44 @@
+//go:build linux && !386 && !s390x
+
+package wsconn
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// tcpInq is TCP_INQ (linux/tcp.h, Linux 4.18): each recvmsg tells how much is
+// left to be read, the peer's end included.
+const tcpInq = 36
+
+// tellsMore has readFD know what else there is.
+func tellsMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpInq, 1) } //nolint:gosec // a file descriptor
+
+// knowsMore: on a TCP socket readFD knows what else there is.
+const knowsMore = true
+
+// readFD reads what is there. more: there may be more to read, or the end.
+func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
+	var told struct {
+		head syscall.Cmsghdr
+		left int32
+		_    int32
+	}
+	v := syscall.Iovec{Base: unsafe.SliceData(p)}
+	v.SetLen(len(p))
+	for {
+		m := syscall.Msghdr{Iov: &v, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&told))}
+		m.SetControllen(int(unsafe.Sizeof(told)))
+		r, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m)), 0)
+		switch errno {
+		case 0:
+			knows := m.Controllen > 0 && told.head.Level == syscall.IPPROTO_TCP && told.head.Type == tcpInq
+			return int(r), !knows || told.left != 0, nil
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return 0, false, syscall.EAGAIN
+		default:
+			return 0, false, errno
+		}
+	}
+}
