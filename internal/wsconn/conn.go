@@ -53,8 +53,8 @@ type Options struct {
 	Dropped      *atomic.Int64 // counts volatile frames that were not sent; nil: nobody wants to know
 }
 
-// A Handler is called by the reading goroutine. While it is, the socket cannot be
-// closed for good: whoever closes it waits.
+// A Handler is called by the reading goroutine, as a rule within its read: whoever
+// closes the socket then waits for it.
 type Handler interface {
 	// Message is called with each data message; payload is valid until it
 	// returns.
@@ -145,16 +145,18 @@ func (c *Conn) Shutdown(code int, reason string) bool {
 	return c.latch(code, reason, false)
 }
 
-// Abort closes the socket at once. It waits for nothing: closing may have to
-// wait for the reader, which is in its read while it calls Idle.
+// Abort ends the connection at once, and waits for nothing. The socket itself is
+// closed when the reader has let go of it, which may be in the handler.
 func (c *Conn) Abort() {
 	c.out.mu.Lock()
 	c.fail()
 	c.out.mu.Unlock()
-	if w, ok := c.nc.(interface{ CloseWrite() error }); ok && c.raw != nil {
-		_ = w.CloseWrite() // the peer hears of it while the handler is at work
-	}
-	go c.cut() // ends when the reader has let go of the socket
+	go func() { // ends when the reader has let go of the socket
+		if w, ok := c.nc.(interface{ CloseWrite() error }); ok && c.raw != nil {
+			_ = w.CloseWrite() // that may take a while, if the handler is at work
+		}
+		c.cut()
+	}()
 }
 
 // cut closes the socket at once. A tls.Conn's own Close may try for five

@@ -284,7 +284,7 @@ func TestPeerGoesWhileWriting(t *testing.T) {
 	require.False(t, s.Shutdown(1000, ""))
 }
 
-// Nor does it take the reader to close the socket: it may be busy.
+// Nor does the peer have to wait for a reader that is busy.
 func TestAbortWhileBusy(t *testing.T) {
 	inEveryWay(t, func(t *testing.T, way string) {
 		busy, free := make(chan struct{}), make(chan struct{})

@@ -281,6 +281,16 @@ func (s *session) run() {
 	close(s.done)
 }
 
+// knowsMore reports whether the session's reads tell what is left: TCP_INQ.
+func (s *session) knowsMore(t testing.TB) bool {
+	t.Helper()
+	on := 0
+	if runtime.GOOS == "linux" {
+		require.NoError(t, s.raw.Control(func(fd uintptr) { on = inq(fd) }))
+	}
+	return on == 1
+}
+
 // ended waits for the end of the session and gives its error.
 func (s *session) ended(t testing.TB) error {
 	t.Helper()

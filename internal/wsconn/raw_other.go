@@ -6,10 +6,7 @@ import "errors"
 
 // rawReads is false where a socket cannot be tried without waiting; reads and
 // writes then go through net.Conn, each write in a goroutine.
-const (
-	rawReads  = false
-	knowsMore = false
-)
+const rawReads = false
 
 var errNoRaw = errors.New("not supported")
 

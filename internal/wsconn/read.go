@@ -44,11 +44,11 @@ type inbox struct {
 	readable func(fd uintptr) bool
 	err      error // of the socket
 	stop     error // why Serve is to end, if it is not the socket
-	shallow  bool  // whoever reads is Serve, between two messages
+	extras   int   // frames that are no messages, since the last Yield
 	since    int32 // messages since the last Idle
-	extras   int   // frames that are none since the last Yield
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
+	shallow  bool  // whoever reads is Serve, between two messages
 
 	discarded int // bytes, by discard, less those it has paused for
 }
@@ -123,7 +123,7 @@ func (c *Conn) quick() bool {
 		return false
 	}
 	in.r += mask + size
-	payload := b[mask : mask+size]
+	payload := b[mask : mask+size : mask+size]
 	unmask(payload, [4]byte(b[mask-4:mask]))
 	c.handle(op == opBinary, payload)
 	if in.r == in.w && !in.own {

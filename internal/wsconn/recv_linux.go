@@ -8,14 +8,12 @@ import (
 )
 
 // tcpInq is TCP_INQ (linux/tcp.h, Linux 4.18): each recvmsg tells how much is
-// left to be read, the peer's end included.
+// left to be read. Since 5.1 the peer's end counts; before, as in gVisor, the
+// sweeper finds that.
 const tcpInq = 36
 
 // tellsMore has readFD know what else there is.
 func tellsMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpInq, 1) } //nolint:gosec // a file descriptor
-
-// knowsMore: on a TCP socket readFD knows what else there is.
-const knowsMore = true
 
 // readFD reads what is there. more: there may be more to read, or the end.
 func readFD(fd uintptr, p []byte) (n int, more bool, err error) {

@@ -7,9 +7,6 @@ import "syscall"
 // tellsMore does nothing: readFD never knows what else there is.
 func tellsMore(uintptr) {}
 
-// knowsMore: on a TCP socket readFD knows what else there is.
-const knowsMore = false
-
 // readFD reads what is there. more: there may be more to read, or the end.
 func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
 	for {

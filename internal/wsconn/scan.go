@@ -101,9 +101,9 @@ func (s *scanner) header() {
 	}
 }
 
-// whole looks whether b begins with a whole data message in one frame, masked,
-// of a length below 64 KiB. mask is where its payload, of size bytes, begins; the
-// key is before that.
+// whole looks whether b begins with a whole data message in one frame, masked, of
+// less than 64 KiB, and with its length as short as it can be said. mask is where
+// its payload, of size bytes, begins; the key is before that.
 func whole(b []byte) (op byte, size, mask int, ok bool) {
 	if len(b) < 6 || b[0] != 0x80|opText && b[0] != 0x80|opBinary || b[1]&0x80 == 0 {
 		return 0, 0, 0, false
@@ -113,7 +113,9 @@ func whole(b []byte) (op byte, size, mask int, ok bool) {
 	case 127:
 		return 0, 0, 0, false
 	case 126:
-		size, mask = int(b[2])<<8|int(b[3]), 8
+		if size, mask = int(b[2])<<8|int(b[3]), 8; size < 126 {
+			return 0, 0, 0, false
+		}
 	}
 	return b[0] & 0x0f, size, mask, len(b) >= mask+size
 }

@@ -138,8 +138,8 @@ func (c *Conn) poke() {
 
 // lookBroken wakes the reader of a connection that was reset right behind what
 // was last read. The runtime hears once of bytes and of a reset that comes before
-// they are read; and reading them tells of an orderly end behind them, but not of
-// a reset.
+// they are read; and reading them tells of an orderly end behind them, at least on
+// a Linux that is not old, but not of a reset.
 func (c *Conn) lookBroken() {
 	if c.raw == nil {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -88,7 +89,14 @@ func step(ctx context.Context, c *sql.Conn, list []string) (v int, err error) {
 	if v, err = version(ctx, c, len(list)); err != nil || v == len(list) {
 		return v, err
 	}
-	if _, err = c.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+	exec := func(query string) error {
+		_, err := c.ExecContext(ctx, query)
+		return err
+	}
+	if err = exec(lookOnce); err == nil {
+		_, err = lockFile(exec)
+	}
+	if err = errors.Join(err, exec(waitForLocks)); err != nil {
 		return 0, err
 	}
 	defer func() {

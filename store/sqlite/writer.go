@@ -16,10 +16,10 @@ const (
 	// groupMost is how many waiting writes share a transaction. A hub has 8
 	// Appends under way at most; the rest are watermarks.
 	groupMost = 32
-	// turn is how long a writer that always has something to write goes on, and
-	// rest how long the lock is free then. Between two transactions it is free
-	// for a hundredth of a millisecond only, which another process meets by
-	// chance, and on a slow disk never.
+	// turn is how long a writer may go on without leaving the lock free for a
+	// rest. Between two transactions of a busy hub it is free for some hundredths
+	// of a millisecond, which another process meets by chance, and on a slow
+	// disk hardly ever.
 	turn, rest = 250 * time.Millisecond, 4 * time.Millisecond
 	// lookEvery is how long a writer sleeps between two looks whether the lock
 	// of another process is free: less than a rest. SQLite's own wait
@@ -40,6 +40,9 @@ type writer struct {
 	logLimit int64  // how large it gets before readers are waited for,
 	logDue   int64  // and when that is tried next; of the goroutine
 
+	began time.Time // its turn; of the goroutine,
+	freed time.Time // and when it last let go of the lock
+
 	mu     sync.Mutex // protects queue, closed and each job's taken
 	queue  []*job
 	closed bool
@@ -55,9 +58,6 @@ type job struct {
 	err   error                       // read after done
 	done  chan struct{}
 }
-
-// lookOnce has SQLite say at once that a lock is not free; begin waits.
-const lookOnce = "PRAGMA busy_timeout = 0"
 
 func newWriter(ctx context.Context, name string, conn *sql.Conn) (*writer, error) {
 	w := &writer{conn: conn, log: name + "-wal", logLimit: walLimit, wake: make(chan struct{}, 1), ended: make(chan struct{})}
@@ -177,7 +177,6 @@ func (w *writer) waiting() (some, closed bool) {
 
 func (w *writer) run() {
 	for range w.wake {
-		rested := time.Now()
 		for {
 			some, closed := w.waiting()
 			if closed {
@@ -194,13 +193,23 @@ func (w *writer) run() {
 			if closed {
 				continue
 			}
-			if time.Since(rested) > turn {
-				time.Sleep(rest)
-				rested = time.Now()
-			}
+			w.rest()
 			w.group()
 			w.truncate()
+			w.freed = time.Now()
 		}
+	}
+}
+
+// rest leaves the lock free where it has not been for a turn.
+func (w *writer) rest() {
+	free := time.Since(w.freed)
+	if free < rest && time.Since(w.began) > turn {
+		time.Sleep(rest - free)
+		free = rest
+	}
+	if free >= rest {
+		w.began = time.Now()
 	}
 }
 
@@ -272,17 +281,34 @@ func (w *writer) truncate() {
 	}
 }
 
-// begin takes the file's lock, waiting while another process has it.
+// begin takes the file's lock, waiting while another process has it: its turn
+// is none of this one's.
 func (w *writer) begin() error {
+	waited, err := lockFile(w.exec)
+	if waited {
+		w.began = time.Now()
+	}
+	if err != nil {
+		w.rollback() // should an earlier one have stayed open, the next attempt works
+	}
+	return err
+}
+
+const (
+	// lookOnce has SQLite say at once that a lock is not free, for lockFile.
+	lookOnce = "PRAGMA busy_timeout = 0"
+	// waitForLocks has it wait again, as connections do at first.
+	waitForLocks = "PRAGMA busy_timeout = 5000"
+)
+
+// lockFile begins a transaction that has the file's lock, on a connection that
+// looks once. waited: another process had it.
+func lockFile(exec func(query string) error) (waited bool, err error) {
 	for until := time.Now().Add(busyTimeout); ; time.Sleep(lookEvery) {
-		err := w.exec("BEGIN IMMEDIATE")
-		if err == nil {
-			return nil
+		if err = exec("BEGIN IMMEDIATE"); !busy(err) || time.Now().After(until) {
+			return waited, err
 		}
-		if !busy(err) || time.Now().After(until) {
-			w.rollback() // should an earlier one have stayed open, the next attempt works
-			return err
-		}
+		waited = true
 	}
 }
 

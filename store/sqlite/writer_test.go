@@ -62,50 +62,98 @@ func lock(t *testing.T, path string) (unlock func()) {
 	return unlock
 }
 
-// A store that always has something to write lets another process write. Its
-// transactions here take a quarter of a second, as on a slow disk.
+// A store that always has something to write lets another process write,
+// whether many write to it or one who waits for each write. Its transactions
+// take a quarter of a second here, as on a slow disk.
 func TestTurns(t *testing.T) {
-	s, path := openHere(t)
-	stop := make(chan struct{})
-	var writes sync.WaitGroup
-	defer writes.Wait()
-	defer close(stop)
-	for range groupMost {
-		writes.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					assert.NoError(t, s.w.do(context.Background(), func(context.Context) error {
-						time.Sleep(8 * time.Millisecond)
-						return nil
-					}))
-				}
+	for name, writers := range map[string]int{"many": groupMost, "one": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, path := openHere(t)
+			stop := make(chan struct{})
+			var writes sync.WaitGroup
+			defer writes.Wait()
+			defer close(stop)
+			for range writers {
+				writes.Go(func() {
+					for {
+						select {
+						case <-stop:
+							return
+						default:
+							assert.NoError(t, s.w.do(context.Background(), func(context.Context) error {
+								time.Sleep(turn / time.Duration(writers))
+								return nil
+							}))
+						}
+					}
+				})
 			}
+			other, err := sql.Open("sqlite", dsn(path))
+			require.NoError(t, err)
+			conn, err := other.Conn(t.Context())
+			require.NoError(t, err)
+			defer func() { assert.NoError(t, errors.Join(conn.Close(), other.Close())) }()
+			_, err = conn.ExecContext(t.Context(), lookOnce)
+			require.NoError(t, err)
+			// In tries and not in time, so that the machine's pace is nothing to it: the
+			// lock is free for one 64th. Without rests it would be for one 5,000th.
+			got := 0
+			for try := 0; got < 3 && try < 1000; try++ {
+				time.Sleep(2 * time.Millisecond)
+				if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); busy(err) {
+					continue
+				}
+				require.NoError(t, err)
+				_, err := conn.ExecContext(t.Context(), "COMMIT")
+				require.NoError(t, err)
+				got++
+			}
+			require.Equal(t, 3, got, "turns of another process, of a thousand tries")
 		})
 	}
-	other, err := sql.Open("sqlite", dsn(path))
-	require.NoError(t, err)
-	conn, err := other.Conn(t.Context())
-	require.NoError(t, err)
-	_, err = conn.ExecContext(t.Context(), lookOnce)
-	require.NoError(t, err)
-	defer func() { assert.NoError(t, errors.Join(conn.Close(), other.Close())) }()
-	// In tries and not in time, so that the machine's pace is nothing to it: the
-	// lock is free for one 64th. Without rests it would be for one 5,000th.
-	got := 0
-	for try := 0; got < 3 && try < 1000; try++ {
-		time.Sleep(2 * time.Millisecond)
-		if _, err := conn.ExecContext(t.Context(), "BEGIN IMMEDIATE"); busy(err) {
-			continue
-		}
-		require.NoError(t, err)
-		_, err := conn.ExecContext(t.Context(), "COMMIT")
-		require.NoError(t, err)
-		got++
+}
+
+// Who has waited for another process's turn has a whole one, and is due for a
+// rest then; who was idle for that long has rested.
+func TestTurnsBegin(t *testing.T) {
+	s, path := openHere(t)
+	w := s.w
+	write := func() { require.NoError(t, w.do(t.Context(), func(context.Context) error { return nil })) }
+	state := func() (began, freed time.Time) { // the writer is not at work between two writes
+		require.NoError(t, w.do(t.Context(), func(context.Context) error {
+			began, freed = w.began, w.freed
+			return nil
+		}))
+		return began, freed
 	}
-	require.Equal(t, 3, got, "turns of another process, of a thousand tries")
+	write()
+	first, _ := state()
+	require.False(t, first.IsZero())
+
+	unlock := lock(t, path)
+	locked := time.Now()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		write()
+	}()
+	time.Sleep(rest)
+	unlock()
+	<-done
+	began, freed := state()
+	require.False(t, began.Before(locked.Add(rest)), "a turn begins with the lock")
+
+	require.NoError(t, w.do(t.Context(), func(context.Context) error {
+		was := time.Now()
+		w.began, w.freed = was, was.Add(time.Hour) // the lock has just been let go of
+		w.rest()
+		assert.Equal(t, was, w.began, "a transaction after another goes on with its turn")
+		w.began = was.Add(-turn) // long ago
+		return nil
+	}))
+	began, freed = state()
+	require.False(t, began.Before(freed.Add(rest)), "a rest came between")
 }
 
 // A store finds the short rests of one that writes all the time.

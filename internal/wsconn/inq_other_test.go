@@ -1,0 +1,5 @@
+//go:build !linux
+
+package wsconn
+
+func inq(uintptr) int { return 0 }
