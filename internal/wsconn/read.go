@@ -93,7 +93,7 @@ func (c *Conn) Serve() error {
 	for in.stop == nil {
 		if in.r == in.w && c.br.Buffered() == 0 {
 			in.releasePayload()
-			if err := c.fill(true); err != nil {
+			if err := c.fill(true); err != nil && in.stop == nil {
 				return c.explain(err)
 			}
 			continue // fill may have handled all of it
@@ -275,11 +275,11 @@ func (c *Conn) fill(shallow bool) error {
 		} else {
 			c.fillBlocking()
 		}
-		if in.r < in.w || in.stop != nil {
+		switch {
+		case in.r < in.w || in.stop != nil:
 			c.lastRead.Store(c.o.Sweeper.now.Load())
-			return nil
-		}
-		if in.err == nil {
+			return in.stop
+		case in.err == nil:
 			continue // a net.Conn may read nothing
 		}
 		if !errors.Is(in.err, os.ErrDeadlineExceeded) || !c.unpoke() {

@@ -67,7 +67,7 @@ func newWriter(ctx context.Context, name string, conn *sql.Conn) (*writer, error
 			return nil, errors.Join(err, w.finalize())
 		}
 	}
-	if err := w.exec(lookOnce); err != nil {
+	if _, err := conn.ExecContext(ctx, lookOnce); err != nil {
 		return nil, errors.Join(err, w.finalize())
 	}
 	return w, nil

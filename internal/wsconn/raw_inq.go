@@ -13,7 +13,7 @@ import (
 const tcpInq = 36
 
 // tellsMore has readFD know what else there is.
-func tellsMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpInq, 1) } //nolint:gosec // a file descriptor
+func tellsMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpInq, 1) }
 
 // readFD reads what is there. more: there may be more to read, or the end.
 func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
