@@ -141,7 +141,7 @@ func TestTurnsBegin(t *testing.T) {
 	time.Sleep(rest)
 	unlock()
 	<-done
-	began, freed := state()
+	began, _ := state()
 	require.False(t, began.Before(locked.Add(rest)), "a turn begins with the lock")
 
 	require.NoError(t, w.do(t.Context(), func(context.Context) error {
@@ -152,7 +152,7 @@ func TestTurnsBegin(t *testing.T) {
 		w.began = was.Add(-turn) // long ago
 		return nil
 	}))
-	began, freed = state()
+	began, freed := state()
 	require.False(t, began.Before(freed.Add(rest)), "a rest came between")
 }
 
