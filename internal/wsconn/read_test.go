@@ -435,15 +435,17 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 	}
 }
 
-// A message is one read: that nothing else has come is known from it.
+// A message is one read, where that tells that nothing else has come, and two
+// elsewhere.
 func TestOneReadAMessage(t *testing.T) {
 	o := options()
 	o.Sweeper = stillSweeper() // or the reader is exchanged, and tries again
 	w := start(t, overTCP, o, echo)
 	w.hooked = true
 	p, s := w.dial()
+	most := int64(110) // the first brings nothing, and an event may come late
 	if !s.knowsMore(t) {
-		t.Skip("this system's reads do not tell what is left")
+		most = 210
 	}
 	eventually(t, "the first wait", func() bool { return s.idle.Load() == 1 })
 	for i := range int64(100) {
@@ -451,7 +453,7 @@ func TestOneReadAMessage(t *testing.T) {
 		p.expect(opText, "message")
 		eventually(t, "Idle", func() bool { return s.idle.Load() == i+2 })
 	}
-	require.LessOrEqual(t, s.reads.Load(), int64(110), "the first brings nothing, and an event may come late; it was 201")
+	require.LessOrEqual(t, s.reads.Load(), most)
 }
 
 // What came while a message was handled is read without another word from the

@@ -96,7 +96,7 @@ func step(ctx context.Context, c *sql.Conn, list []string) (v int, err error) {
 	if err = exec(lookOnce); err == nil {
 		_, err = lockFile(exec)
 	}
-	if err = errors.Join(err, exec(waitForLocks)); err != nil {
+	if err = errors.Join(err, exec(fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()))); err != nil {
 		return 0, err
 	}
 	defer func() {

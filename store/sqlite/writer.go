@@ -294,12 +294,8 @@ func (w *writer) begin() error {
 	return err
 }
 
-const (
-	// lookOnce has SQLite say at once that a lock is not free, for lockFile.
-	lookOnce = "PRAGMA busy_timeout = 0"
-	// waitForLocks has it wait again, as connections do at first.
-	waitForLocks = "PRAGMA busy_timeout = 5000"
-)
+// lookOnce has SQLite say at once that a lock is not free, for lockFile.
+const lookOnce = "PRAGMA busy_timeout = 0"
 
 // lockFile begins a transaction that has the file's lock, on a connection that
 // looks once. waited: another process had it.
