@@ -1,6 +1,9 @@
 package gohub
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // MemoryStoreSize counts what s holds, and checks that its books agree.
 func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, err error) {
@@ -24,17 +27,29 @@ func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, er
 				err = fmt.Errorf("room %v is empty", r.id)
 			case r.ids.used != r.msgs.len:
 				err = fmt.Errorf("room %v: %d messages, %d ids", r.id, r.msgs.len, r.ids.used)
-			case r.key > r.msgs.at(0).Seq:
+			case r.key > r.msgs.at(0).seq:
 				err = fmt.Errorf("room %v: key %d above its first message", r.id, r.key)
 			}
+			live, size := map[uint32]int{}, 0
 			for j := range r.msgs.len {
-				m := r.msgs.at(j)
+				e := r.msgs.at(j)
+				m := r.log.read(r.id, e)
 				bytes += int64(m.size())
-				if j > 0 && r.msgs.at(j-1).Seq > m.Seq {
+				live[e.block]++
+				size += int(e.size)
+				if j > 0 && r.msgs.at(j-1).seq > m.Seq {
 					err = fmt.Errorf("room %v is not sorted", r.id)
 				}
-				if r.find(memTag(s.seed, m.ID), m.ID) != m {
+				if r.find(memTag(s.seed, m.ID), m.ID) != e {
 					err = fmt.Errorf("room %v: id %s is not found", r.id, m.ID)
+				}
+			}
+			if r.log.size != size {
+				err = fmt.Errorf("room %v: %d bytes in blocks, counted %d", r.id, size, r.log.size)
+			}
+			for j := range r.log.blocks.len {
+				if n := live[r.log.blocks.posOf(j)]; r.log.blocks.at(j).live != n || (n == 0) != (r.log.blocks.at(j).b == nil) {
+					err = fmt.Errorf("room %v: a block of %d messages counts %d", r.id, n, r.log.blocks.at(j).live)
 				}
 			}
 		}
@@ -84,3 +99,23 @@ func SetClock(b *MemoryBroker, clock func() int64) { b.clock = clock }
 
 // Publish1 is the hub's way to publish one message.
 func Publish1(b *MemoryBroker, floor int64, m *Message) Ordered { return b.publish1(floor, m) }
+
+// MemoryStoreTaken is what s has allocated for messages and their rooms, in
+// bytes, maps aside.
+func MemoryStoreTaken(s *MemoryStore) (n int64) {
+	for i := range s.shards {
+		h := &s.shards[i]
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, r := range h.heap {
+			n += int64(unsafe.Sizeof(*r)) + int64(len(r.id.Name))
+			n += int64(cap(r.msgs.buf)) * int64(unsafe.Sizeof(memEntry{}))
+			n += int64(cap(r.ids.slots)) * 8
+			n += int64(cap(r.log.blocks.buf)) * int64(unsafe.Sizeof(memBlock{}))
+			for _, b := range r.log.blocks.buf {
+				n += int64(cap(b.b))
+			}
+		}
+	}
+	return n
+}

@@ -36,6 +36,9 @@ type MemoryStoreOptions struct {
 // the room, and the room from the user's list. A room without messages takes
 // no memory.
 //
+// A message is copied when it is stored. One that was read, and is held on to, keeps
+// up to 16 KiB of what its room had then from being freed.
+//
 // A cancelled context is noticed when a method is entered. No method blocks
 // for longer than a lock is held. Append returns no error of its own.
 type MemoryStore struct {
@@ -105,7 +108,8 @@ type memStoreShard struct {
 // memStoreRoom is a room that has messages, ascending by Seq.
 type memStoreRoom struct {
 	id   RoomID
-	msgs memRing[Message]
+	msgs memRing[memEntry]
+	log  memLog // what they say
 	ids  memIndex
 	key  int64 // at most the Seq of the oldest message
 	at   int   // in the shard's heap
@@ -162,22 +166,22 @@ func (s *MemoryStore) put(shard *memStoreShard, m *Message) (out Ordered, added 
 	room, added := shard.room(m.Room)
 	tag := memTag(s.seed, m.ID)
 	if known := room.find(tag, m.ID); known != nil {
-		if known.Sender != m.Sender {
+		if string(room.log.text(known).sender) != m.Sender {
 			return Ordered{Err: ErrIDConflict}, added
 		}
-		return Ordered{Seq: known.Seq, Duplicate: true}, added
+		return Ordered{Seq: known.seq, Duplicate: true}, added
 	}
-	room.insert(s.seed, tag, m)
+	room.insert(tag, m)
 	added += m.size()
 	if room.direct {
 		s.list(room, m)
 	}
-	if first := room.msgs.at(0).Seq; first < room.key {
+	if first := room.msgs.at(0).seq; first < room.key {
 		room.key = first
 		shard.fix(room)
 	}
 	if int64(room.msgs.len) > s.perRoom {
-		added -= shard.evict(s.seed, room)
+		added -= shard.evict(room)
 	}
 	return Ordered{Seq: m.Seq}, added
 }
@@ -229,13 +233,13 @@ func (s *MemoryStore) shrink() {
 		from.mu.Lock()
 		for len(from.heap) > 0 && s.size.Load() > s.limit {
 			room := from.heap[0]
-			if seq := room.msgs.at(0).Seq; seq > room.key {
+			if seq := room.msgs.at(0).seq; seq > room.key {
 				room.key = seq
 				from.fix(room)
 			} else if seq > second {
 				break
 			} else {
-				s.size.Add(-int64(from.evict(s.seed, room)))
+				s.size.Add(-int64(from.evict(room)))
 			}
 		}
 		from.mu.Unlock()
@@ -258,10 +262,11 @@ func (h *memStoreShard) room(id RoomID) (r *memStoreRoom, size int) {
 
 // evict drops a room's oldest message, and the room with its last one. It
 // returns the size of what went.
-func (h *memStoreShard) evict(seed maphash.Seed, r *memStoreRoom) int {
-	m := r.msgs.at(0)
-	size := m.size()
-	r.ids.del(memTag(seed, m.ID), r.msgs.head)
+func (h *memStoreShard) evict(r *memStoreRoom) int {
+	e := r.msgs.at(0)
+	size := int(e.size) - memLogHead + len(r.id.Name) + messageOverhead
+	r.ids.del(e.tag, r.msgs.head)
+	r.log.drop(e)
 	r.msgs.pop()
 	r.msgs.trim()
 	if r.msgs.len == 0 {
@@ -316,14 +321,14 @@ func (h *memStoreShard) note() {
 }
 
 // find gives the message with that id, or nil.
-func (r *memStoreRoom) find(tag uint32, id string) *Message {
+func (r *memStoreRoom) find(tag uint32, id string) *memEntry {
 	if r.ids.used == 0 {
 		return nil
 	}
 	for i := r.ids.home(tag); r.ids.slots[i] != 0; i = (i + 1) & (len(r.ids.slots) - 1) {
 		if slot := r.ids.slots[i]; uint32(slot>>32) == tag {
-			if m := r.msgs.pos(memPos(slot)); m.ID == id {
-				return m
+			if e := r.msgs.pos(memPos(slot)); string(r.log.text(e).id) == id {
+				return e
 			}
 		}
 	}
@@ -332,16 +337,17 @@ func (r *memStoreRoom) find(tag uint32, id string) *Message {
 
 // insert puts m in its place, which usually is the end. Elsewhere the shorter
 // side moves over by one.
-func (r *memStoreRoom) insert(seed maphash.Seed, tag uint32, m *Message) {
-	if r.msgs.len == 0 || r.msgs.at(r.msgs.len-1).Seq <= m.Seq {
-		r.ids.put(tag, r.msgs.push(*m))
+func (r *memStoreRoom) insert(tag uint32, m *Message) {
+	e := r.log.write(m, tag)
+	if r.msgs.len == 0 || r.msgs.at(r.msgs.len-1).seq <= m.Seq {
+		r.ids.put(tag, r.msgs.push(e))
 		return
 	}
 	r.msgs.grow()
 	i := r.after(m.Seq)
 	move := func(from, to uint32) {
 		moved := r.msgs.pos(from)
-		r.ids.move(memTag(seed, moved.ID), from, to)
+		r.ids.move(moved.tag, from, to)
 		*r.msgs.pos(to) = *moved
 	}
 	if at := r.msgs.posOf(i); i > r.msgs.len/2 {
@@ -355,13 +361,13 @@ func (r *memStoreRoom) insert(seed maphash.Seed, tag uint32, m *Message) {
 		r.msgs.head--
 	}
 	r.msgs.len++
-	*r.msgs.at(i) = *m
+	*r.msgs.at(i) = e
 	r.ids.put(tag, r.msgs.posOf(i))
 }
 
 // after is the index of the first message with a higher Seq.
 func (r *memStoreRoom) after(seq int64) int {
-	return sort.Search(r.msgs.len, func(i int) bool { return r.msgs.at(i).Seq > seq })
+	return sort.Search(r.msgs.len, func(i int) bool { return r.msgs.at(i).seq > seq })
 }
 
 // Lookup finds a message by its id; see [Store].
@@ -374,7 +380,7 @@ func (s *MemoryStore) Lookup(ctx context.Context, room RoomID, id string) (m Mes
 	defer h.mu.Unlock()
 	if r := h.rooms[room]; r != nil {
 		if known := r.find(memTag(s.seed, id), id); known != nil {
-			return *known, true, nil
+			return r.log.read(room, known), true, nil
 		}
 	}
 	return Message{}, false, nil
@@ -405,12 +411,12 @@ func (s *MemoryStore) History(ctx context.Context, q Query) (ms []Message, more 
 		from, to, step = to-1, from-1, -1
 	}
 	for i := from; i != to; i += step {
-		if m := r.msgs.at(i); m.VisibleTo(q.Viewer) {
+		if m := r.log.read(r.id, r.msgs.at(i)); m.VisibleTo(q.Viewer) {
 			if len(ms) == limit {
 				more = true
 				break
 			}
-			ms = append(ms, *m)
+			ms = append(ms, m)
 		}
 	}
 	if q.Newest {
@@ -430,15 +436,16 @@ func (s *MemoryStore) state(id RoomID, user string, seen int64) RoomState {
 		return st
 	}
 	for i := r.msgs.len - 1; i >= 0; i-- {
-		m := r.msgs.at(i)
-		if !m.VisibleTo(user) {
+		e := r.msgs.at(i)
+		m := r.log.text(e)
+		if !m.visibleTo(user) {
 			continue
 		}
-		st.Head = max(st.Head, m.Seq)
-		if m.Seq <= seen || st.Unread == MaxUnread {
+		st.Head = max(st.Head, e.seq)
+		if e.seq <= seen || st.Unread == MaxUnread {
 			break
 		}
-		if m.Sender != user {
+		if string(m.sender) != user {
 			st.Unread++
 		}
 	}

@@ -170,6 +170,72 @@ func TestMemoryStoreAgainstModel(t *testing.T) {
 	}
 }
 
+// What the options count is what the store takes, or more, in rooms of any size.
+func TestMemoryStoreTakesWhatItCounts(t *testing.T) {
+	for _, c := range []struct{ rooms, each, body int }{
+		{1, 10_000, 128}, {1, 8_193, 20}, {1000, 100, 128}, {1000, 70, 20}, {1000, 10, 128}, {1000, 1, 128}, {3, 40, 30_000}, {1, 25_000, 128},
+	} {
+		s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{Bytes: -1})
+		for i := range c.rooms * c.each {
+			m := memMessage(fmt.Sprint("room-", i%c.rooms), i)
+			m.Body = make([]byte, c.body)
+			memAppend(t, s, m)
+		}
+		_, _, _, counted, err := gohub.MemoryStoreSize(s)
+		require.NoError(t, err)
+		taken := gohub.MemoryStoreTaken(s)
+		assert.LessOrEqual(t, taken, counted+counted/8, "%+v: the allocator rounds up", c)
+		assert.Greater(t, taken, counted/4, "%+v: is it all in there?", c)
+	}
+
+	// A room that was large and has become small, since others have come.
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{Bytes: 32 << 20, PerRoom: -1})
+	for i := range 100_000 {
+		memAppend(t, s, memMessage("lobby", i))
+	}
+	huge := memMessage("annex", 100_000)
+	huge.Body = make([]byte, 32<<20-10_000)
+	memAppend(t, s, huge)
+	require.NotEmpty(t, memSeqs(t, s, "lobby"))
+	_, _, _, counted, err := gohub.MemoryStoreSize(s)
+	require.NoError(t, err)
+	assert.LessOrEqual(t, gohub.MemoryStoreTaken(s), counted+(20<<10), "but for the block that the last of them are in")
+}
+
+// A page is the caller's, whatever becomes of its messages in the store.
+func TestMemoryStoreLeavesAPageAsItWas(t *testing.T) {
+	s := gohub.NewMemoryStore(gohub.MemoryStoreOptions{PerRoom: 50})
+	message := func(seq int) gohub.Message {
+		m := memMessage("lobby", seq)
+		m.Sender, m.Kind, m.Body, m.Binary = fmt.Sprint("user-", seq), fmt.Sprint("kind-", seq), fmt.Append(nil, "body ", seq), seq%2 == 0
+		return m
+	}
+	var want []gohub.Message
+	for seq := range 50 {
+		want = append(want, message(seq+1))
+		memAppend(t, s, message(seq+1))
+	}
+	page, _, err := s.History(t.Context(), gohub.Query{Room: want[0].Room, Limit: 100})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for seq := range 500 {
+			memAppend(t, s, message(seq+51))
+		}
+	})
+	for range 100 {
+		if !assert.Equal(t, want, page) {
+			break
+		}
+	}
+	wg.Wait()
+	assert.Equal(t, want, page)
+	for i := range page { // who appends to a body writes into nobody else's
+		_ = append(page[i].Body, "overwritten"...)
+	}
+	assert.Equal(t, want, page)
+}
+
 func TestMemoryStoreBoundsUnderConcurrency(t *testing.T) {
 	one := gohub.MessageSize(memMessage("room-00", 1))
 	limit := 500*one + 60*gohub.MemoryRoomSize

@@ -22,7 +22,7 @@ var (
 	connected  = []byte(`"connect":{`)
 	subscribed = []byte(`"subscribe":{`)
 	published  = []byte(`"publish":{`)
-	pushed     = []byte(`{"push":{`)
+	pushed     = []byte(`{"push":{"channel":"`)
 	failed     = []byte(`"error":{`)
 	recovered  = []byte(`"data":{"t":"`)
 )
@@ -57,13 +57,26 @@ func (centrifugeDialect) publish(dst []byte, c *conn, p *publisher, number int64
 func (centrifugeDialect) kind(payload []byte) kind {
 	switch {
 	case bytes.HasPrefix(payload, pushed):
-		return message // joins and leaves are off
+		return pushKind(payload)
 	case len(payload) == 2:
 		return ping
 	case bytes.Contains(payload, failed):
 		return failure
 	case bytes.Contains(payload, published):
 		return ack
+	}
+	return other
+}
+
+// pushKind tells a message from somebody who comes or goes, by what follows the
+// channel's name.
+func pushKind(payload []byte) kind {
+	_, what, _ := bytes.Cut(payload[len(pushed):], []byte(`","`))
+	switch {
+	case bytes.HasPrefix(what, []byte(`pub":`)):
+		return message
+	case bytes.HasPrefix(what, []byte(`leave":`)):
+		return departure
 	}
 	return other
 }

@@ -14,19 +14,21 @@ func TestDialectsKnowWhatComes(t *testing.T) {
 		want     kind
 		position string
 	}{
-		"hub: message":         {hubDialect{}, `{"type":"message","id":"x","room":"r","seq":1790000000000001,"sender":"u0","kind":"chat","body":{}}`, message, "1790000000000001"},
-		"hub: ack":             {hubDialect{}, `{"type":"ack","id":"x","room":"r","seq":3}`, ack, ""},
-		"hub: error":           {hubDialect{}, `{"type":"error","code":"busy"}`, failure, ""},
-		"hub: departure":       {hubDialect{}, `{"type":"members","room":"r","left":["u1"],"count":3}`, departure, ""},
-		"hub: arrival":         {hubDialect{}, `{"type":"members","room":"r","joined":["u1"],"count":3}`, other, ""},
-		"centrifuge: message":  {centrifugeDialect{}, `{"push":{"channel":"r","pub":{"data":{"t":"0"},"info":{"user":"u0","client":"c"},"offset":12}}}`, message, "12"},
-		"centrifuge: ack":      {centrifugeDialect{}, `{"id":3,"publish":{}}`, ack, ""},
-		"centrifuge: error":    {centrifugeDialect{}, `{"id":3,"error":{"code":103,"message":"permission denied"}}`, failure, ""},
-		"centrifuge: ping":     {centrifugeDialect{}, `{}`, ping, ""},
-		"socket.io: message":   {socketDialect{}, `42["message",{"t":"0"}]`, message, ""},
-		"socket.io: recovered": {socketDialect{}, `42["message",{"t":"0"},"zT5C2oD"]`, message, "zT5C2oD"},
-		"socket.io: ack":       {socketDialect{}, `4312[]`, ack, ""},
-		"socket.io: ping":      {socketDialect{}, `2`, ping, ""},
+		"hub: message":          {hubDialect{}, `{"type":"message","id":"x","room":"r","seq":1790000000000001,"sender":"u0","kind":"chat","body":{}}`, message, "1790000000000001"},
+		"hub: ack":              {hubDialect{}, `{"type":"ack","id":"x","room":"r","seq":3}`, ack, ""},
+		"hub: error":            {hubDialect{}, `{"type":"error","code":"busy"}`, failure, ""},
+		"hub: departure":        {hubDialect{}, `{"type":"members","room":"r","left":["u1"],"count":3}`, departure, ""},
+		"hub: arrival":          {hubDialect{}, `{"type":"members","room":"r","joined":["u1"],"count":3}`, other, ""},
+		"centrifuge: message":   {centrifugeDialect{}, `{"push":{"channel":"r","pub":{"data":{"t":"0"},"info":{"user":"u0","client":"c"},"offset":12}}}`, message, "12"},
+		"centrifuge: arrival":   {centrifugeDialect{}, `{"push":{"channel":"r","join":{"info":{"user":"u1","client":"c"}}}}`, other, ""},
+		"centrifuge: departure": {centrifugeDialect{}, `{"push":{"channel":"r","leave":{"info":{"user":"u1","client":"c"}}}}`, departure, ""},
+		"centrifuge: ack":       {centrifugeDialect{}, `{"id":3,"publish":{}}`, ack, ""},
+		"centrifuge: error":     {centrifugeDialect{}, `{"id":3,"error":{"code":103,"message":"permission denied"}}`, failure, ""},
+		"centrifuge: ping":      {centrifugeDialect{}, `{}`, ping, ""},
+		"socket.io: message":    {socketDialect{}, `42["message",{"t":"0"}]`, message, ""},
+		"socket.io: recovered":  {socketDialect{}, `42["message",{"t":"0"},"zT5C2oD"]`, message, "zT5C2oD"},
+		"socket.io: ack":        {socketDialect{}, `4312[]`, ack, ""},
+		"socket.io: ping":       {socketDialect{}, `2`, ping, ""},
 	} {
 		if got := c.of.kind([]byte(c.payload)); got != c.want {
 			t.Errorf("%s: kind %d, want %d", name, got, c.want)

@@ -11,7 +11,8 @@ import (
 // centrifuge as its README has it, JSON protocol. As it comes it joins up to 16
 // messages a frame; tuned, it waits for more of them, though not with replies, and
 // keeps small buffers: the options of ConnectReply that it has against many writes.
-// Presence, and joins and leaves, are off, which they are for gohub only in part.
+// With -presence it keeps who is in a channel and tells the others of each who comes
+// and goes, as gohub always does; else not.
 func newCentrifuge(o options) (http.Handler, error) {
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
 	if err != nil {
@@ -34,7 +35,9 @@ func newCentrifuge(o options) (http.Handler, error) {
 	}
 	node.OnConnect(func(c *centrifuge.Client) {
 		c.OnSubscribe(func(_ centrifuge.SubscribeEvent, answer centrifuge.SubscribeCallback) {
-			answer(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{EnableRecovery: o.history}}, nil)
+			answer(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{
+				EnableRecovery: o.history, EmitPresence: o.presence, EmitJoinLeave: o.presence, PushJoinLeave: o.presence,
+			}}, nil)
 		})
 		c.OnPublish(func(_ centrifuge.PublishEvent, answer centrifuge.PublishCallback) {
 			answer(centrifuge.PublishReply{Options: publishing}, nil)

@@ -32,9 +32,10 @@ var peers = map[string]peer{
 
 // options are for the peers that have such a thing.
 type options struct {
-	tuned   bool   // what its documentation has against many writes and for little memory
-	history bool   // messages are kept, and who comes back gets what was missed
-	redis   string // host:port of the Redis that joins several processes
+	tuned    bool   // what its documentation has against many writes and for little memory
+	history  bool   // messages are kept, and who comes back gets what was missed
+	presence bool   // who is there is kept, and all are told who comes and goes
+	redis    string // host:port of the Redis that joins several processes
 }
 
 func main() {
@@ -46,6 +47,7 @@ func main() {
 	key := flag.String("key", "", "file with its key")
 	flag.BoolVar(&o.tuned, "tuned", false, "options against many writes and for little memory")
 	flag.BoolVar(&o.history, "history", false, "keep messages for those who come back")
+	flag.BoolVar(&o.presence, "presence", false, "keep who is there, and tell who comes and goes")
 	flag.StringVar(&o.redis, "redis", "", "host:port of a Redis that joins several processes")
 	flag.Parse()
 	log.Fatal(serve(*name, *addr, *debugAddr, *cert, *key, o))
