@@ -232,12 +232,8 @@ func (c *Client) welcome() bool {
 // cannot be had is the program's fault, not the client's, and the client does
 // not learn what it is made of.
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
-	var no *wsconn.Refusal
-	if !errors.As(err, &no) { // there is no connection any more
-		h.log.Error("a handshake failed", "remote", h.ClientAddr(r), "err", err)
-		h.refused(r, errInternal)
-		return
-	}
+	no := new(wsconn.Refusal)
+	_ = errors.As(err, &no) // it is one
 	maps.Copy(w.Header(), no.Header)
 	e := &Error{Code: CodeBadRequest, Message: err.Error()}
 	var hijack *wsconn.HijackError

@@ -2,12 +2,11 @@
 // cost: no goroutine but the reader while nothing moves, no buffer while
 // nothing has come, one write for all that waits.
 //
-// coder/websocket keeps the handshake and the reading: frame headers, masks,
-// fragments, pings, pongs and the close handshake; but not what clients send
-// most, a message that arrives whole and in one frame, which is unmasked and
-// handled where it lies. It works on a [Conn] in
+// What clients send most, a message or a pong that arrives whole and in one frame, is
+// unmasked and handled where it lies. Everything else is coder/websocket's: fragments, parts,
+// the close handshake, and what is wrong. It works on a [Conn] in
 // place of the socket, so that this package decides when bytes are read and
-// in which order they are written. Data frames are encoded by the caller,
+// in which order they are written, and is made when it is first needed. Data frames are encoded by the caller,
 // once for however many connections, and go round coder's writer altogether.
 //
 // What that rests on, each point with a test:
@@ -20,15 +19,12 @@
 package wsconn
 
 import (
-	"bufio"
 	"errors"
 	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/coder/websocket"
 )
 
 // Errors of [Conn.Serve].
@@ -77,8 +73,8 @@ type Conn struct {
 	// wrote and tried, if a test has set them, are called after each write on raw,
 	// and after each read.
 	wrote, tried func()
-	ws           *websocket.Conn
-	br           *bufio.Reader // coder's; ours to look into
+	slowly       *coder // nil: it was not needed yet
+	subprotocol  string
 	h            Handler
 	o            *Options
 
@@ -112,7 +108,7 @@ func (c *Conn) Grew() bool {
 }
 
 // Subprotocol is what was negotiated, or empty.
-func (c *Conn) Subprotocol() string { return c.ws.Subprotocol() }
+func (c *Conn) Subprotocol() string { return c.subprotocol }
 
 // The rest of net.Conn, for coder. Deadlines are not its business: it gets
 // contexts without any.
@@ -198,8 +194,9 @@ func (c *Conn) ClosedByPeer() bool {
 // that overtakes the Close frame (RFC 6455, 7.1.1).
 func (c *Conn) Finish() {
 	c.o.Sweeper.remove(c)
-	// coder's own state; it cannot block, for the reader is not in it.
-	_ = c.ws.CloseNow()
+	if c.slowly != nil {
+		_ = c.slowly.ws.CloseNow() // its own state; it cannot block, for the reader is not in it
+	}
 	c.out.mu.Lock()
 	if !c.out.latched || c.in.err != nil && !errors.Is(c.in.err, os.ErrDeadlineExceeded) {
 		c.fail() // it is not to be told, or is gone

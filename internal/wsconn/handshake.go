@@ -3,6 +3,8 @@ package wsconn
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1" //nolint:gosec // the handshake's
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -10,14 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/gohub/gohub/internal/pace"
 )
 
 // A Refusal is why [Accept] did not answer a handshake with 101. Nothing has
-// been written: the answer is the caller's, with this status and these header
-// fields.
+// been written, and the connection is not taken over: the answer is the caller's,
+// with this status and these header fields.
 type Refusal struct {
 	Status int
 	Header http.Header // what RFC 6455 wants in such an answer
@@ -36,88 +36,26 @@ type HijackError struct {
 func (e *HijackError) Error() string { return fmt.Sprintf("hijack %s: %v", e.Writer, e.Err) }
 func (e *HijackError) Unwrap() error { return e.Err }
 
-// Accept agrees to a WebSocket handshake. The caller runs Serve in a goroutine of
-// its own and calls Finish when that ends. An error is a [*Refusal], which is
-// the caller's to answer with; any other: the connection was had, and is closed.
+// Accept agrees to a WebSocket handshake (RFC 6455, 4.2). The caller runs Serve in a
+// goroutine of its own and calls Finish when that ends. An error is a [*Refusal].
 //
 // The 101 goes to the connection itself, not through w: middleware's writers
 // may hold a status back until a body comes, and some never let it go once the
 // connection is hijacked. It waits for Uncork, so that it and the first frame
 // are one write.
 func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
-	c := &Conn{o: o}
-	c.in.scan.max = int64(o.MaxMessage)
-	h := &handshaker{w: w, c: c, header: make(http.Header)}
-	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
-		Subprotocols:       o.Subprotocols,
-		InsecureSkipVerify: true, // the hub has checked the origin
-	})
-	if err != nil {
-		return nil, h.refusal(err)
+	key, no := agree(r)
+	if no != nil {
+		return nil, no
 	}
-	c.ws = ws
-	ws.SetReadLimit(-1) // the scanner decides, on the declared length
-	c.br.Reset(c)       // coder left an io.MultiReader in between
-	return c, nil
-}
-
-// A handshaker is the ResponseWriter that coder gets. It keeps what coder says,
-// so that nothing is said before it is known that the connection can be had.
-// The connection that it gives is ours in place of net/http's, with a small
-// reader and a small writer in place of net/http's 4 KiB each.
-type handshaker struct {
-	w      http.ResponseWriter
-	c      *Conn
-	header http.Header
-	status int
-	failed *HijackError
-}
-
-// refusal is what Accept says of coder's error.
-func (h *handshaker) refusal(err error) error {
-	switch {
-	case h.c.nc != nil: // coder has no such error now
-		_ = h.c.nc.Close()
-		return err
-	case h.failed != nil:
-		return &Refusal{Status: http.StatusNotImplemented, Err: h.failed}
-	}
-	for _, k := range []string{"Content-Type", "X-Content-Type-Options"} { // of a text that is not sent
-		h.header.Del(k)
-	}
-	return &Refusal{Status: h.status, Header: h.header, Err: err}
-}
-
-// Header is coder's part of the answer.
-func (h *handshaker) Header() http.Header { return h.header }
-
-// WriteHeader remembers the first status.
-func (h *handshaker) WriteHeader(status int) {
-	if h.status == 0 {
-		h.status = status
-	}
-}
-
-// Write throws the text of a refusal away: coder returns it as an error, too.
-func (h *handshaker) Write(p []byte) (int, error) { return len(p), nil }
-
-// Hijack is called by coder once it has agreed to the handshake.
-func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, failed := hijack(h.w)
+	nc, rw, failed := hijack(w)
 	if failed != nil {
-		h.failed = failed
-		return nil, nil, failed
+		return nil, &Refusal{Status: http.StatusNotImplemented, Err: failed}
 	}
-	// coder keeps what it reads here next for as long as the connection lives.
-	// It is a part of the client's header, and would keep all of that.
-	if p := h.header.Get("Sec-WebSocket-Protocol"); p != "" {
-		h.header.Set("Sec-WebSocket-Protocol", strings.Clone(p))
-	}
-	nc = pace.Free(nc) // the hub's frames are paced by itself
-	c := h.c
-	c.nc = nc
-	_ = nc.SetDeadline(time.Time{}) // a Hijacker may have left one
-	switch s := nc.(type) {         // exact types: a type that embeds one may translate what it carries
+	c := &Conn{o: o, nc: pace.Free(nc), subprotocol: subprotocol(r.Header, o.Subprotocols)} // the hub's frames are paced by itself
+	c.in.scan.max = int64(o.MaxMessage)
+	_ = c.nc.SetDeadline(time.Time{}) // a Hijacker may have left one
+	switch s := c.nc.(type) {         // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
 		if c.raw, _ = s.SyscallConn(); c.raw != nil {
 			_ = c.raw.Control(tellsMore)
@@ -135,29 +73,95 @@ func (h *handshaker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		b, _ := rw.Reader.Peek(n)
 		c.in.preload(b)
 	}
-	c.answer(h.answer())
-	c.br = bufio.NewReaderSize(c, 16)
-	return c, bufio.NewReadWriter(c.br, bufio.NewWriterSize(c, 128)), nil
+	c.answer(switching(key, c.subprotocol, w.Header()))
+	return c, nil
 }
 
-// ofBodies are fields that middleware may have set for a body; a 101 has none.
-var ofBodies = map[string]bool{
+// agree looks whether r is a handshake, and gives its key.
+func agree(r *http.Request) (key string, no *Refusal) {
+	keys := r.Header["Sec-Websocket-Key"]
+	switch version := r.Header.Get("Sec-WebSocket-Version"); {
+	case !r.ProtoAtLeast(1, 1):
+		no = refusal(http.StatusUpgradeRequired, "it needs HTTP/1.1 at least, this is %.40q", r.Proto)
+	case !names(r.Header["Connection"], "Upgrade"):
+		no = refusal(http.StatusUpgradeRequired, "Connection does not say Upgrade: %.40q", r.Header.Get("Connection"))
+		no.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	case !names(r.Header["Upgrade"], "websocket"):
+		no = refusal(http.StatusUpgradeRequired, "Upgrade does not say websocket: %.40q", r.Header.Get("Upgrade"))
+		no.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	case r.Method != http.MethodGet:
+		no = refusal(http.StatusMethodNotAllowed, "the method is %.40q, not GET", r.Method)
+		no.Header = http.Header{"Allow": {http.MethodGet}}
+	case version != "13":
+		no = refusal(http.StatusBadRequest, "Sec-WebSocket-Version is %.40q, not 13", version)
+		no.Header = http.Header{"Sec-Websocket-Version": {"13"}}
+	case len(keys) != 1 || !validKey(keys[0]):
+		no = refusal(http.StatusBadRequest, "Sec-WebSocket-Key is not once 16 bytes in base64: %.40q", r.Header.Get("Sec-WebSocket-Key"))
+	default:
+		key = keys[0]
+	}
+	return key, no
+}
+
+func refusal(status int, format string, args ...any) *Refusal {
+	return &Refusal{Status: status, Err: fmt.Errorf("not a WebSocket handshake: "+format, args...)}
+}
+
+// names reports whether a list of tokens, over one or more header fields, has token in it.
+func names(fields []string, token string) bool {
+	for _, f := range fields {
+		for t := range strings.SplitSeq(f, ",") {
+			if strings.EqualFold(strings.TrimSpace(t), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func validKey(key string) bool {
+	var b [18]byte // 24 digits are no more
+	if len(key) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(b[:], []byte(key))
+	return n == 16 && err == nil
+}
+
+// subprotocol is the first of ours that the client offers, as it spells it; or empty. It is a
+// copy: a part of the client's header would keep all of that for as long as the session lives.
+func subprotocol(h http.Header, ours []string) string {
+	for _, p := range ours {
+		for _, f := range h["Sec-Websocket-Protocol"] {
+			for t := range strings.SplitSeq(f, ",") {
+				if t = strings.TrimSpace(t); strings.EqualFold(t, p) {
+					return strings.Clone(t)
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// notIn101 are fields that are the handshake's own, and some that middleware may have set
+// for a body; a 101 has none.
+var notIn101 = map[string]bool{
+	"Connection": true, "Upgrade": true, "Sec-Websocket-Accept": true, "Sec-Websocket-Protocol": true, "Sec-Websocket-Extensions": true,
 	"Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Trailer": true, "Transfer-Encoding": true,
 }
 
-// answer is the 101 with coder's header fields and what the program had set
-// before, such as cookies.
-func (h *handshaker) answer() []byte {
-	for k, v := range h.w.Header() {
-		if _, coders := h.header[k]; !coders && !ofBodies[k] {
-			h.header[k] = v
-		}
+// switching is the 101, with what the program has set before, such as cookies.
+func switching(key, subprotocol string, program http.Header) []byte {
+	b := make([]byte, 0, 256)
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455, 4.2.2; nothing is kept secret by it
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	if subprotocol != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
 	}
-	b := bytes.NewBuffer(make([]byte, 0, 512))
-	b.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
-	_ = h.header.Write(b)
-	b.WriteString("\r\n")
-	return b.Bytes()
+	rest := bytes.NewBuffer(append(b, "\r\n"...))
+	_ = program.WriteSubset(rest, notIn101)
+	return append(rest.Bytes(), "\r\n"...)
 }
 
 // hijack takes the connection from the outermost writer that gives it up, so

@@ -2,15 +2,17 @@ package wsconn
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 )
 
@@ -233,9 +235,16 @@ func TestRefusals(t *testing.T) {
 			header http.Header
 			is     string
 		}{
-			"no key":      {func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, http.Header{}, "Sec-WebSocket-Key"},
-			"old version": {func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 400, http.Header{"Sec-Websocket-Version": {"13"}}, "version"},
-			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, http.Header{}, "HTTP/1.1"},
+			"no key":      {func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, nil, "Sec-WebSocket-Key"},
+			"old version": {func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 400, http.Header{"Sec-Websocket-Version": {"13"}}, "Sec-WebSocket-Version"},
+			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, nil, "HTTP/1.1"},
+			"two keys":    {func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==") }, 400, nil, "Sec-WebSocket-Key"},
+			"POST":        {func(r *http.Request) { r.Method = http.MethodPost }, 405, http.Header{"Allow": {"GET"}}, "POST"},
+			"no Upgrade": {
+				func(r *http.Request) { r.Header.Set("Upgrade", "h2c") }, 426,
+				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+				"Upgrade",
+			},
 			"no Connection": {
 				func(r *http.Request) { r.Header.Del("Connection") }, 426,
 				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
@@ -279,13 +288,48 @@ func TestHijackersDeadlines(t *testing.T) {
 	})
 }
 
-// A connection that was had is not left open.
-func TestErrorAfterHijack(t *testing.T) {
-	here, there := net.Pipe()
-	defer there.Close()
-	h := &handshaker{c: &Conn{nc: here}}
-	var no *Refusal
-	require.NotErrorAs(t, h.refusal(net.ErrClosed), &no, "nobody can be answered any more")
-	_, err := there.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
+// FuzzHandshake holds what is agreed to against what coder/websocket would say to the same
+// request.
+func FuzzHandshake(f *testing.F) {
+	f.Add("GET", "HTTP/1.1", "Upgrade", "websocket", "13", "dGhlIHNhbXBsZSBub25jZQ==", "gohub.v1")
+	f.Add("GET", "HTTP/1.1", "keep-alive, upgrade", "h2c,\tWebSocket ", "13", "dGhlIHNhbXBsZSBub25jZQ==", "other, GoHub.V2 ,gohub.v1")
+	f.Add("POST", "HTTP/1.0", "close", "", "8", "dGhlIHNhbXBsZSBub25jZR==", "")
+	f.Add("GET", "HTTP/2.0", "Upgrade", "websocket", "13", "dGhlIHNhbXBsZSBub25jZQ=", ",,")
+	f.Fuzz(func(t *testing.T, method, proto, connection, upgrade, version, key, protocols string) {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		var ok bool
+		if r.ProtoMajor, r.ProtoMinor, ok = http.ParseHTTPVersion(proto); !ok {
+			return
+		}
+		r.Method, r.Proto = method, proto
+		for k, v := range map[string]string{
+			"Connection": connection, "Upgrade": upgrade, "Sec-Websocket-Version": version, "Sec-Websocket-Key": key, "Sec-Websocket-Protocol": protocols,
+		} {
+			v = strings.Trim(v, " \t") // as net/http does
+			if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r > '~' }) {
+				return // which it refuses, or no client says
+			}
+			if v != "" {
+				r.Header[k] = []string{v}
+			}
+		}
+		ours := []string{"gohub.v2", "gohub.v1"}
+		theirs := httptest.NewRecorder()
+		_, _ = websocket.Accept(hijackNothing{theirs}, r, &websocket.AcceptOptions{Subprotocols: ours, InsecureSkipVerify: true})
+		said, no := agree(r)
+		if no != nil {
+			require.Equal(t, theirs.Code, no.Status)
+			return
+		}
+		require.Equal(t, http.StatusSwitchingProtocols, theirs.Code)
+		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(switching(said, subprotocol(r.Header, ours), nil))), nil)
+		require.NoError(t, err)
+		_ = res.Body.Close()
+		require.Equal(t, theirs.Result().Header, res.Header)
+	})
 }
+
+// hijackNothing is asked only when the answer has been given.
+type hijackNothing struct{ *httptest.ResponseRecorder }
+
+func (hijackNothing) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil, nil, errors.New("no") }

@@ -36,9 +36,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(atrest.M(m, goleak.Find)) }
 const patience = time.Minute
 
 const (
-	opPing = 0x9
-	opPong = 0xa
-
 	slowCode   = 4000
 	silentCode = 4003
 )

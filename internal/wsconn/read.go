@@ -91,7 +91,7 @@ func (in *inbox) releasePayload() {
 func (c *Conn) Serve() error {
 	in := &c.in
 	for in.stop == nil {
-		if in.r == in.w && c.br.Buffered() == 0 {
+		if in.r == in.w && !c.ahead() {
 			in.releasePayload()
 			if err := c.fill(true); err != nil && in.stop == nil {
 				return c.explain(err)
@@ -108,13 +108,13 @@ func (c *Conn) Serve() error {
 	return in.stop
 }
 
-// quick handles the message that the buffer begins with, if it is there whole
-// and in one frame, as nearly all are: it is unmasked where it lies. What else
+// quick handles the frame that the buffer begins with, if it is there whole and is a message,
+// a ping or a pong, as nearly all are: it is unmasked where it lies. What else
 // there is is coder's, who has always read a message to its end before this is
 // called.
 func (c *Conn) quick() bool {
 	in := &c.in
-	if c.br.Buffered() > 0 { // coder has read ahead
+	if c.ahead() {
 		return false
 	}
 	b := (*in.buf)[in.r:in.w]
@@ -125,17 +125,45 @@ func (c *Conn) quick() bool {
 	in.r += mask + size
 	payload := b[mask : mask+size : mask+size]
 	unmask(payload, [4]byte(b[mask-4:mask]))
-	c.handle(op == opBinary, payload)
+	if op >= opClose {
+		c.control(op, payload)
+	} else {
+		c.handle(op == opBinary, payload)
+	}
 	if in.r == in.w && !in.own {
 		in.release1()
 	}
 	return true
 }
 
+// control answers a ping; a pong has said all that it has to say by coming.
+func (c *Conn) control(op byte, payload []byte) {
+	if c.latched() {
+		c.in.stop = ErrLatched
+		return
+	}
+	c.in.told = false // what extra has found out may be to be told
+	c.extra(1)
+	if op == opPing {
+		var pong [2 + maxControl]byte
+		pong[0], pong[1] = 0x80|opPong, byte(len(payload)) //nolint:gosec // whole has seen to it
+		_, _ = c.Write(pong[:2+copy(pong[2:], payload)])
+	}
+}
+
+// extra has frames counted that are no messages of their own.
+func (c *Conn) extra(frames int) {
+	c.h.Extra(frames)
+	if c.in.extras += frames; c.in.extras >= 4*yieldEvery {
+		c.in.extras = 0
+		pace.Yield()
+	}
+}
+
 // slow has coder read one message, or what stands between two.
 func (c *Conn) slow() error {
 	in := &c.in
-	typ, r, err := c.ws.Reader(context.Background())
+	typ, r, err := c.coder().ws.Reader(context.Background())
 	var payload []byte
 	if err == nil {
 		payload, err = in.readAll(r)
@@ -239,11 +267,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	in.r += n
 	if extra := in.scan.extra; extra > 0 {
 		in.scan.extra = 0
-		c.h.Extra(extra)
-		if in.extras += extra; in.extras >= 4*yieldEvery {
-			in.extras = 0
-			pace.Yield()
-		}
+		c.extra(extra)
 	}
 	if in.r == in.w && !in.own {
 		in.release1()

@@ -10,7 +10,12 @@ const (
 	opText         = 0x1
 	opBinary       = 0x2
 	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
 )
+
+// maxControl is how many bytes a control frame's payload has at most.
+const maxControl = 125
 
 // A scanner follows the frames in a client's bytes without unmasking them. It
 // tells three things coder does not: that a frame is too big as soon as its
@@ -101,23 +106,25 @@ func (s *scanner) header() {
 	}
 }
 
-// whole looks whether b begins with a whole data message in one frame, masked, of
+// whole looks whether b begins with a whole message in one frame, a ping or a pong: masked, of
 // less than 64 KiB, and with its length as short as it can be said. mask is where
 // its payload, of size bytes, begins; the key is before that.
 func whole(b []byte) (op byte, size, mask int, ok bool) {
-	if len(b) < 6 || b[0] != 0x80|opText && b[0] != 0x80|opBinary || b[1]&0x80 == 0 {
+	if len(b) < 6 || b[0]&0xf0 != 0x80 || b[1]&0x80 == 0 {
 		return 0, 0, 0, false
 	}
-	size, mask = int(b[1]&0x7f), 6
-	switch size {
-	case 127:
+	op, size, mask = b[0]&0x0f, int(b[1]&0x7f), 6
+	switch {
+	case op != opText && op != opBinary && op != opPing && op != opPong, size == 127:
 		return 0, 0, 0, false
-	case 126:
+	case size > maxControl && op >= opClose:
+		return 0, 0, 0, false
+	case size == 126:
 		if size, mask = int(b[2])<<8|int(b[3]), 8; size < 126 {
 			return 0, 0, 0, false
 		}
 	}
-	return b[0] & 0x0f, size, mask, len(b) >= mask+size
+	return op, size, mask, len(b) >= mask+size
 }
 
 // unmask undoes a client's mask (RFC 6455, 5.3), eight bytes at a time.
