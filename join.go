@@ -70,7 +70,7 @@ func (c *Client) enter(id RoomID, ref []byte, q Query, since, paced, placed bool
 			return ok
 		}
 	}
-	m := &member{client: c, room: r, place: -1}
+	m := &member{client: c, conn: c.conn, room: r, place: -1}
 	m.placed.Store(placed)
 	r.mu.Lock()
 	r.joining++
@@ -305,7 +305,7 @@ func (c *Client) implicit(id RoomID) (*member, error) {
 		return nil, c.hub.blame(err, "join", id)
 	}
 	defer c.hub.release(r)
-	m := &member{client: c, room: r, place: -1}
+	m := &member{client: c, conn: c.conn, room: r, place: -1}
 	r.mu.Lock()
 	r.enter(c)
 	r.settle(m, r.last)
