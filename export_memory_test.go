@@ -33,7 +33,8 @@ func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, er
 			live, size := map[uint32]int{}, 0
 			for j := range r.msgs.len {
 				e := r.msgs.at(j)
-				m := r.log.read(r.id, e)
+				text := r.log.text(e)
+				m := new(memCopies).message(r.id, e.seq, &text, 0)
 				bytes += int64(m.size())
 				live[e.block]++
 				size += int(e.size)
@@ -44,8 +45,12 @@ func MemoryStoreSize(s *MemoryStore) (messages, rooms, rows int, bytes int64, er
 					err = fmt.Errorf("room %v: id %s is not found", r.id, m.ID)
 				}
 			}
-			if r.log.size != size {
-				err = fmt.Errorf("room %v: %d bytes in blocks, counted %d", r.id, size, r.log.size)
+			taken := 0
+			for j := range r.log.blocks.len {
+				taken += cap(r.log.blocks.at(j).b)
+			}
+			if r.log.size != size || r.log.taken != taken {
+				err = fmt.Errorf("room %v: %d bytes in blocks of %d, counted %d and %d", r.id, size, taken, r.log.size, r.log.taken)
 			}
 			for j := range r.log.blocks.len {
 				if n := live[r.log.blocks.posOf(j)]; r.log.blocks.at(j).live != n || (n == 0) != (r.log.blocks.at(j).b == nil) {

@@ -172,9 +172,9 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 			l.Ended(who, limit, 0)
 		}
 	}()
-	conn, err := wsconn.Accept(w, r, &h.conns)
-	if err != nil {
-		h.notUpgraded(w, r, err)
+	conn, no := wsconn.Accept(w, r, &h.conns)
+	if no != nil {
+		h.notUpgraded(w, r, no)
 		return
 	}
 	c := &Client{hub: h, conn: conn, id: rand.Text(), who: who, limit: limit, began: time.Now(), origin: unique.Make(r.Header.Get("Origin"))}
@@ -185,6 +185,7 @@ func (h *Hub) connect(w http.ResponseWriter, r *http.Request, who Identity, link
 	welcomed := !waits && c.welcome()
 	conn.Start(connHandler{c})
 	registered, there := h.devices.claim(c)
+	var err error
 	if waits {
 		conn.Cork()
 		welcomed = c.welcome()
@@ -231,14 +232,12 @@ func (c *Client) welcome() bool {
 // notUpgraded answers a handshake that came to nothing. That the connection
 // cannot be had is the program's fault, not the client's, and the client does
 // not learn what it is made of.
-func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, err error) {
-	no := new(wsconn.Refusal)
-	_ = errors.As(err, &no) // it is one
+func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, no *wsconn.Refusal) {
 	maps.Copy(w.Header(), no.Header)
-	e := &Error{Code: CodeBadRequest, Message: err.Error()}
+	e := &Error{Code: CodeBadRequest, Message: no.Error()}
 	var hijack *wsconn.HijackError
 	switch {
-	case !errors.As(err, &hijack):
+	case !errors.As(no, &hijack):
 	case r.ProtoMajor > 1:
 		h.log.Warn("a WebSocket handshake came over a protocol that has no connection to take over: clients need HTTP/1.1 for it",
 			"path", r.URL.Path, "proto", r.Proto, "writer", hijack.Writer)

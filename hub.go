@@ -265,7 +265,7 @@ func (h *Hub) open(ctx context.Context, r *room) {
 		r.base = ms[0].Seq - 1
 	}
 	for i := range ms {
-		f := r.encode(&ms[i])
+		f := r.encodeRead(&ms[i])
 		r.keep(f)
 		r.last = f.seq
 	}

@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -134,7 +135,7 @@ func (r *room) deliver(m *Message, prev int64) {
 		r.suspect()
 		return
 	}
-	r.add(m)
+	r.add(r.encode(m))
 }
 
 func (r *room) isOpen() bool {
@@ -146,10 +147,9 @@ func (r *room) isOpen() bool {
 	}
 }
 
-// add encodes a message and appends it to ring and pending.
-func (r *room) add(m *Message) {
-	f := r.encode(m)
-	r.last = m.Seq
+// add appends a message's frame to ring and pending.
+func (r *room) add(f frame) {
+	r.last = f.seq
 	if len(r.members) > 0 {
 		r.pending = append(r.pending, f)
 	}
@@ -186,22 +186,31 @@ func (r *room) keep(f frame) {
 }
 
 // encode makes the frame of a message; mu is held. Frames of a busy room share chunks,
-// which spares the collector most of them. A chunk is as much as an eighth of the ring,
-// and so a frame that somebody holds on to keeps no more than that.
+// which spares the collector most of them. A chunk is as much as an eighth of the ring.
+// Only what all members get is in one: a queue that holds some frames of a chunk
+// holds its neighbours, too, or has sent them.
 func (r *room) encode(m *Message) frame {
 	w := wireMessage(m)
-	size := 160 + len(m.ID) + len(m.Room.Name) + len(m.Sender) + len(m.To) + len(m.Kind) + len(m.Body)
+	f := frame{seq: m.Seq, sender: m.Sender, to: m.To}
+	size := wire.FrameSize(&w)
+	if m.To != "" {
+		f.bytes = wire.AppendMessage(make([]byte, 0, size), &w)
+		return f
+	}
 	if cap(r.chunk)-len(r.chunk) < size {
 		r.chunk = make([]byte, 0, max(size, min(r.ringBytes/8, chunkMost)))
 	}
 	start := len(r.chunk)
 	r.chunk = wire.AppendMessage(r.chunk, &w)
-	return frame{
-		seq:    m.Seq,
-		bytes:  r.chunk[start:len(r.chunk):len(r.chunk)],
-		sender: m.Sender,
-		to:     m.To,
-	}
+	f.bytes = r.chunk[start:len(r.chunk):len(r.chunk)]
+	return f
+}
+
+// encodeRead is encode for a message from a Store, whose other parts are not to stay in
+// memory because of a name.
+func (r *room) encodeRead(m *Message) frame {
+	m.Sender, m.To = strings.Clone(m.Sender), strings.Clone(m.To)
+	return r.encode(m)
 }
 
 func wireMessage(m *Message) wire.Message {
@@ -504,7 +513,7 @@ func (r *room) repair(ctx context.Context) {
 		r.mu.Lock()
 		for i := range ms {
 			if ms[i].Seq > r.last {
-				r.add(&ms[i])
+				r.add(r.encodeRead(&ms[i]))
 			}
 		}
 		if !more {
@@ -515,7 +524,7 @@ func (r *room) repair(ctx context.Context) {
 			case x.prev > max(r.last, r.sure):
 				r.missed = true
 			case x.m.Seq > r.last:
-				r.add(&x.m)
+				r.add(r.encode(&x.m))
 			}
 		}
 		clear(r.held)

@@ -17,7 +17,8 @@ type MemoryStoreOptions struct {
 	// limit but Bytes.
 	PerRoom int
 	// Bytes is what all messages together may take, counted as their content
-	// plus 160 bytes each, and 500 bytes a room that has any. Defaults to 64
+	// plus 160 bytes each, and 500 bytes a room that has any. That is about what
+	// is taken; where rooms shrink it is up to half as much again. Defaults to 64
 	// MiB; -1: no limit.
 	Bytes int64
 	// Rows is how many rows, one for each user and room, keep watermarks and
@@ -36,8 +37,7 @@ type MemoryStoreOptions struct {
 // the room, and the room from the user's list. A room without messages takes
 // no memory.
 //
-// A message is copied when it is stored. One that was read, and is held on to, keeps
-// up to 16 KiB of what its room had then from being freed.
+// Messages are copied when they are stored, and when they are read.
 //
 // A cancelled context is noticed when a method is entered. No method blocks
 // for longer than a lock is held. Append returns no error of its own.
@@ -269,6 +269,9 @@ func (h *memStoreShard) evict(r *memStoreRoom) int {
 	r.log.drop(e)
 	r.msgs.pop()
 	r.msgs.trim()
+	if r.log.sparse() {
+		r.log = r.log.compact(&r.msgs)
+	}
 	if r.msgs.len == 0 {
 		size += memRoomSize
 		delete(h.rooms, r.id)
@@ -380,7 +383,8 @@ func (s *MemoryStore) Lookup(ctx context.Context, room RoomID, id string) (m Mes
 	defer h.mu.Unlock()
 	if r := h.rooms[room]; r != nil {
 		if known := r.find(memTag(s.seed, id), id); known != nil {
-			return r.log.read(room, known), true, nil
+			t := r.log.text(known)
+			return new(memCopies).message(room, known.seq, &t, 0), true, nil
 		}
 	}
 	return Message{}, false, nil
@@ -410,13 +414,15 @@ func (s *MemoryStore) History(ctx context.Context, q Query) (ms []Message, more 
 	if q.Newest {
 		from, to, step = to-1, from-1, -1
 	}
+	var copies memCopies
 	for i := from; i != to; i += step {
-		if m := r.log.read(r.id, r.msgs.at(i)); m.VisibleTo(q.Viewer) {
+		e := r.msgs.at(i)
+		if t := r.log.text(e); t.visibleTo(q.Viewer) {
 			if len(ms) == limit {
 				more = true
 				break
 			}
-			ms = append(ms, m)
+			ms = append(ms, copies.message(r.id, e.seq, &t, cap(ms)-len(ms)-1))
 		}
 	}
 	if q.Newest {

@@ -2,22 +2,28 @@ package gohub
 
 import (
 	"encoding/binary"
-	"slices"
 	"unsafe"
 )
 
-// memLogBlock is how large a block of a busy room gets, in bytes.
-const memLogBlock = 16 << 10
+const (
+	memLogBlock = 16 << 10 // bytes of a block that messages share, at most
+	memLogCopy  = 4 << 10  // bytes of a copy that messages share, at most
+	memLogLen   = 4        // bytes of a length in front of a message
+	memLogHead  = 4*memLogLen + 1
+)
 
 // memLog holds the content of one room's messages in blocks of bytes, so that
 // the garbage collector has a few blocks to look at and not six pointers a
-// message. What read gives points into them: a block is written once, at its
-// end, and is the collector's when the last of its messages is dropped and
-// nobody holds what was read. Not safe for concurrent use, but what was read is
-// anybody's.
+// message. A block is written once, at its end, and goes with the last of its
+// messages. Not safe for concurrent use.
+//
+// What it takes is at most half as much again as what is in it, and 1 KiB: a large
+// message has a block of its own, and sparse says when much of it is holes.
 type memLog struct {
 	blocks memRing[memBlock]
-	size   int // bytes of all messages in it
+	open   uint32 // position of the block that takes more; valid if there is one with cap > len
+	size   int    // bytes of all messages in it
+	taken  int    // bytes of all blocks
 }
 
 type memBlock struct {
@@ -30,81 +36,83 @@ type memEntry struct {
 	seq   int64
 	block uint32 // position in blocks
 	off   uint32
-	size  uint32 // there
+	size  uint32 // there; a message has less than 4 GiB
 	tag   uint32 // of its id, see memIndex
 }
 
-// A memText is what a message consists of beside its room and seq, as it lies in a
-// block: five lengths of memLogLen bytes, and then the bytes. The last length is
-// doubled, and odd where the body is binary.
+// A memText is what a message consists of beside its room and seq, as it lies in
+// its block: four lengths, a byte that says whether the body is binary, and then the
+// bytes.
 type memText struct {
 	id, sender, to, kind, body []byte
 	binary                     bool
 }
 
-const (
-	memLogLen  = 4
-	memLogHead = 5 * memLogLen
-)
-
-// write appends m. A block follows the room in size: at most a quarter more is taken
-// than is needed, and a room of one message takes a block of its size.
+// write appends m.
 func (l *memLog) write(m *Message, tag uint32) memEntry {
 	size := memLogHead + len(m.ID) + len(m.Sender) + len(m.To) + len(m.Kind) + len(m.Body)
-	var blk *memBlock
-	if l.blocks.len > 0 {
-		blk = l.blocks.at(l.blocks.len - 1)
-	}
-	if blk == nil || cap(blk.b)-len(blk.b) < size {
-		at := l.blocks.push(memBlock{b: slices.Grow([]byte(nil), max(size, min(l.size/4, memLogBlock)))})
-		blk = l.blocks.pos(at)
-	}
-	e := memEntry{seq: m.Seq, block: l.blocks.posOf(l.blocks.len - 1), off: short(len(blk.b)), size: short(size), tag: tag}
-	body := short(len(m.Body)) << 1
-	if m.Binary {
-		body |= 1
-	}
+	blk, e := l.space(size, min(l.size/4, memLogBlock))
 	b := blk.b
-	for _, n := range [5]uint32{short(len(m.ID)), short(len(m.Sender)), short(len(m.To)), short(len(m.Kind)), body} {
-		b = binary.LittleEndian.AppendUint32(b, n)
+	for _, n := range [4]int{len(m.ID), len(m.Sender), len(m.To), len(m.Kind)} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(n)) //nolint:gosec // see memEntry
 	}
+	b = append(b, flag(m.Binary))
 	b = append(b, m.ID...)
 	b = append(b, m.Sender...)
 	b = append(b, m.To...)
 	b = append(b, m.Kind...)
 	blk.b = append(b, m.Body...)
-	blk.live++
-	l.size += size
+	e.seq, e.tag = m.Seq, tag
 	return e
 }
 
-// short is a length or an offset. Nothing of 2 GiB comes here, and behind
-// something there is more only in a block of memLogBlock.
-func short(n int) uint32 {
-	return uint32(n) //nolint:gosec // see above
+func flag(b bool) byte {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// space gives the block for size bytes more, and where they will be: a block of their own where
+// few of them would fit into a shared one, which is wanted to have shared bytes.
+func (l *memLog) space(size, shared int) (*memBlock, memEntry) {
+	at := l.open
+	if l.blocks.len == 0 || !l.has(at, size) {
+		if size > min(shared/4, memLogBlock/8) {
+			at = l.blocks.push(memBlock{b: make([]byte, 0, size)})
+		} else {
+			at = l.blocks.push(memBlock{b: make([]byte, 0, shared)})
+			l.open = at
+		}
+		l.taken += cap(l.blocks.pos(at).b)
+	}
+	blk := l.blocks.pos(at)
+	blk.live++
+	l.size += size
+	return blk, memEntry{block: at, off: uint32(len(blk.b)), size: uint32(size)} //nolint:gosec // see memEntry
+}
+
+// has reports whether the block at a position is still there and has space.
+func (l *memLog) has(at uint32, size int) bool {
+	if at-l.blocks.head >= uint32(l.blocks.len) { //nolint:gosec // as many as blocks fit in memory
+		return false
+	}
+	b := l.blocks.pos(at).b
+	return cap(b)-len(b) >= size
 }
 
 // text finds the parts of a message.
 func (l *memLog) text(e *memEntry) (t memText) {
-	b := l.blocks.pos(e.block).b[e.off:]
+	b := l.blocks.pos(e.block).b[e.off : e.off+e.size]
 	head, at := b[:memLogHead], memLogHead
-	part := func(i, shift int) []byte {
+	part := func(i int) []byte {
 		from := at
-		at += int(binary.LittleEndian.Uint32(head[i*memLogLen:]) >> shift)
-		return b[from:at:at]
+		at += int(binary.LittleEndian.Uint32(head[i*memLogLen:]))
+		return b[from:at]
 	}
-	t.id, t.sender, t.to, t.kind, t.body = part(0, 0), part(1, 0), part(2, 0), part(3, 0), part(4, 1)
-	t.binary = head[4*memLogLen]&1 != 0
+	t.id, t.sender, t.to, t.kind = part(0), part(1), part(2), part(3)
+	t.body, t.binary = b[at:], head[memLogHead-1] != 0
 	return t
-}
-
-// read gives a message back.
-func (l *memLog) read(room RoomID, e *memEntry) Message {
-	t := l.text(e)
-	return Message{
-		Room: room, ID: shared(t.id), Seq: e.seq, Sender: shared(t.sender), To: shared(t.to), Kind: shared(t.kind),
-		Body: t.body, Binary: t.binary,
-	}
 }
 
 // drop forgets a message, and the blocks that nothing is in any more.
@@ -113,6 +121,7 @@ func (l *memLog) drop(e *memEntry) {
 	if blk := l.blocks.pos(e.block); blk.live > 1 {
 		blk.live--
 	} else {
+		l.taken -= cap(blk.b)
 		*blk = memBlock{}
 	}
 	for l.blocks.len > 0 && l.blocks.at(0).live == 0 {
@@ -121,12 +130,51 @@ func (l *memLog) drop(e *memEntry) {
 	}
 }
 
-// shared makes a string of bytes that never change.
-func shared(b []byte) string {
-	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // see memLog
+// sparse reports whether so much of it is holes that it is to be compacted. It happens
+// to rooms that shrink, and then to none of more than some dozens of KiB, since
+// messages are dropped in the order in which they came, or nearly.
+func (l *memLog) sparse() bool { return l.taken > l.size+l.size/2+1<<10 }
+
+// compact gives a log without holes of what all these entries say, and changes them to it.
+func (l *memLog) compact(msgs *memRing[memEntry]) (dense memLog) {
+	for i := range msgs.len {
+		e := msgs.at(i)
+		blk, now := dense.space(int(e.size), min(l.size-dense.size, memLogBlock))
+		blk.b = append(blk.b, l.blocks.pos(e.block).b[e.off:e.off+e.size]...)
+		now.seq, now.tag = e.seq, e.tag
+		*e = now
+	}
+	return dense
 }
 
 // visibleTo is [Message.VisibleTo].
 func (t *memText) visibleTo(user string) bool {
 	return len(t.to) == 0 || user == "" || string(t.to) == user || string(t.sender) == user
+}
+
+// memCopies gives messages to readers: copies, so that who holds one keeps no block from being
+// freed. Those of a page share allocations, of memLogCopy at most.
+type memCopies struct{ b []byte }
+
+// message copies t; more is how many of about its size will follow.
+func (c *memCopies) message(room RoomID, seq int64, t *memText, more int) Message {
+	size := len(t.id) + len(t.sender) + len(t.to) + len(t.kind) + len(t.body)
+	if cap(c.b)-len(c.b) < size {
+		c.b = make([]byte, 0, max(size, min(size*(more+1), memLogCopy)))
+	}
+	return Message{
+		Room: room, ID: c.text(t.id), Seq: seq, Sender: c.text(t.sender), To: c.text(t.to), Kind: c.text(t.kind),
+		Body: c.bytes(t.body), Binary: t.binary,
+	}
+}
+
+func (c *memCopies) bytes(b []byte) []byte {
+	from := len(c.b)
+	c.b = append(c.b, b...)
+	return c.b[from:len(c.b):len(c.b)]
+}
+
+func (c *memCopies) text(b []byte) string {
+	b = c.bytes(b)
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // nobody writes there again
 }

@@ -19,13 +19,18 @@ type Message struct {
 // header of a message take together.
 const messageOverhead = 160
 
+// FrameSize is how much AppendMessage wants to have behind dst, as a rule more than it takes.
+func FrameSize(m *Message) int {
+	return messageOverhead + len(m.ID) + len(m.Room) + len(m.Sender) + len(m.To) + len(m.Kind) + len(m.Body)
+}
+
 // AppendMessage appends m as a frame: a text frame, or a binary one when m is
 // binary. The hub encodes a message once and hands the same bytes to all.
 //
 // The header of a binary frame is at most 65,535 bytes: names that the Valid
 // functions accept take less than a tenth of that.
 func AppendMessage(dst []byte, m *Message) []byte {
-	dst = slices.Grow(dst, messageOverhead+len(m.ID)+len(m.Room)+len(m.Sender)+len(m.To)+len(m.Kind)+len(m.Body))
+	dst = slices.Grow(dst, FrameSize(m))
 	start := len(dst)
 	if !m.Binary {
 		dst = append(dst, "\x00\x00\x00\x00"+`{"type":"message",`...)

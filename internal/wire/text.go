@@ -28,10 +28,10 @@ func truth(dst []byte, key string, b bool) []byte {
 	return strconv.AppendBool(append(dst, key...), b)
 }
 
-// raw appends JSON as it is; nil becomes null, so that the frame stays JSON.
+// raw appends JSON as it is; nothing becomes null, so that the frame stays JSON.
 func raw(dst []byte, key string, v []byte) []byte {
 	dst = append(dst, key...)
-	if v == nil {
+	if len(v) == 0 {
 		return append(dst, "null"...)
 	}
 	return append(dst, v...)

@@ -2,12 +2,13 @@
 // cost: no goroutine but the reader while nothing moves, no buffer while
 // nothing has come, one write for all that waits.
 //
-// What clients send most, a message or a pong that arrives whole and in one frame, is
-// unmasked and handled where it lies. Everything else is coder/websocket's: fragments, parts,
-// the close handshake, and what is wrong. It works on a [Conn] in
-// place of the socket, so that this package decides when bytes are read and
-// in which order they are written, and is made when it is first needed. Data frames are encoded by the caller,
-// once for however many connections, and go round coder's writer altogether.
+// What clients send most, a message, ping or pong that arrives whole and in one frame,
+// is unmasked and handled where it lies. Everything else is coder/websocket's:
+// fragments, parts, the close handshake, and what is wrong. Its connection is
+// made when it is first needed. It works on a [Conn] in place of the socket, so
+// that this package decides when bytes are read and in which order they are
+// written. Data frames are encoded by the caller, once for however many
+// connections, and go round coder's writer altogether.
 //
 // What that rests on, each point with a test:
 //   - coder writes each control frame with exactly one Write (its
@@ -97,6 +98,13 @@ type Conn struct {
 func (c *Conn) Start(h Handler) {
 	c.h = h
 	c.o.Sweeper.add(c)
+}
+
+// grew notes that the reader's stack has.
+func (c *Conn) grew() {
+	if !c.grown.Load() {
+		c.grown.Store(true)
+	}
 }
 
 // Grew says that the goroutine which is about to read has done other things,

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -37,13 +38,13 @@ func (e *HijackError) Error() string { return fmt.Sprintf("hijack %s: %v", e.Wri
 func (e *HijackError) Unwrap() error { return e.Err }
 
 // Accept agrees to a WebSocket handshake (RFC 6455, 4.2). The caller runs Serve in a
-// goroutine of its own and calls Finish when that ends. An error is a [*Refusal].
+// goroutine of its own and calls Finish when that ends.
 //
 // The 101 goes to the connection itself, not through w: middleware's writers
 // may hold a status back until a body comes, and some never let it go once the
 // connection is hijacked. It waits for Uncork, so that it and the first frame
 // are one write.
-func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, error) {
+func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, *Refusal) {
 	key, no := agree(r)
 	if no != nil {
 		return nil, no
@@ -83,12 +84,13 @@ func agree(r *http.Request) (key string, no *Refusal) {
 	switch version := r.Header.Get("Sec-WebSocket-Version"); {
 	case !r.ProtoAtLeast(1, 1):
 		no = refusal(http.StatusUpgradeRequired, "it needs HTTP/1.1 at least, this is %.40q", r.Proto)
+		no.Header = upgradeHeader()
 	case !names(r.Header["Connection"], "Upgrade"):
 		no = refusal(http.StatusUpgradeRequired, "Connection does not say Upgrade: %.40q", r.Header.Get("Connection"))
-		no.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+		no.Header = upgradeHeader()
 	case !names(r.Header["Upgrade"], "websocket"):
 		no = refusal(http.StatusUpgradeRequired, "Upgrade does not say websocket: %.40q", r.Header.Get("Upgrade"))
-		no.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+		no.Header = upgradeHeader()
 	case r.Method != http.MethodGet:
 		no = refusal(http.StatusMethodNotAllowed, "the method is %.40q, not GET", r.Method)
 		no.Header = http.Header{"Allow": {http.MethodGet}}
@@ -101,6 +103,11 @@ func agree(r *http.Request) (key string, no *Refusal) {
 		key = keys[0]
 	}
 	return key, no
+}
+
+// upgradeHeader is what a 426 has (RFC 9110, 15.5.22).
+func upgradeHeader() http.Header {
+	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
 }
 
 func refusal(status int, format string, args ...any) *Refusal {
@@ -146,21 +153,31 @@ func subprotocol(h http.Header, ours []string) string {
 // notIn101 are fields that are the handshake's own, and some that middleware may have set
 // for a body; a 101 has none.
 var notIn101 = map[string]bool{
-	"Connection": true, "Upgrade": true, "Sec-Websocket-Accept": true, "Sec-Websocket-Protocol": true, "Sec-Websocket-Extensions": true,
+	"Connection": true, "Upgrade": true, "Sec-Websocket-Accept": true, "Sec-Websocket-Extensions": true,
 	"Content-Encoding": true, "Content-Length": true, "Content-Type": true, "Trailer": true, "Transfer-Encoding": true,
 }
 
-// switching is the 101, with what the program has set before, such as cookies.
+// norIfNegotiated are these and the program's own choice of a subprotocol.
+var norIfNegotiated = func() map[string]bool {
+	m := maps.Clone(notIn101)
+	m["Sec-Websocket-Protocol"] = true
+	return m
+}()
+
+// switching is the 101, with what the program has set before, such as cookies, or a subprotocol of
+// its own where none of ours was offered.
 func switching(key, subprotocol string, program http.Header) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455, 4.2.2; nothing is kept secret by it
 	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	not := notIn101
 	if subprotocol != "" {
 		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
+		not = norIfNegotiated
 	}
 	rest := bytes.NewBuffer(append(b, "\r\n"...))
-	_ = program.WriteSubset(rest, notIn101)
+	_ = program.WriteSubset(rest, not)
 	return append(rest.Bytes(), "\r\n"...)
 }
 

@@ -174,6 +174,9 @@ func TestHeaderOf101(t *testing.T) {
 			{"Transfer-Encoding", "chunked"},
 			{"Upgrade", "h2c"},
 			{"Connection", "close"},
+			{"Sec-WebSocket-Accept", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="},
+			{"Sec-WebSocket-Extensions", "permessage-deflate"},
+			{"Sec-WebSocket-Protocol", "another"},
 		} {
 			rw.Header().Add(f[0], f[1])
 		}
@@ -191,6 +194,25 @@ func TestHeaderOf101(t *testing.T) {
 		"Set-Cookie":           {"a=1", "b=2"}, "X-Split": {"a  Evil: b"},
 	}, res.Header)
 	<-w.accepted
+}
+
+// A browser that offers what is none of the hub's, a token for example, fails the connection
+// unless one of that is chosen: the program may.
+func TestProgramsSubprotocol(t *testing.T) {
+	o := options()
+	o.Subprotocols = []string{"gohub.v1"}
+	w := start(t, overTCP, o, echo)
+	w.wrap = func(rw http.ResponseWriter) http.ResponseWriter {
+		rw.Header().Set("Sec-WebSocket-Protocol", "bearer")
+		return rw
+	}
+	p := w.connect()
+	p.send(fmt.Appendf(nil, strings.Replace(handshake, "gohub.v1", "bearer, abc", 1), "/"))
+	res, err := http.ReadResponse(p.br, nil)
+	require.NoError(t, err)
+	_ = res.Body.Close()
+	require.Equal(t, []string{"bearer"}, res.Header["Sec-Websocket-Protocol"])
+	require.Empty(t, (<-w.accepted).Subprotocol())
 }
 
 func TestRefusals(t *testing.T) {
@@ -216,15 +238,14 @@ func TestRefusals(t *testing.T) {
 			"it gives nothing":      {givesNothing{}, "wsconn.givesNothing", "it gave nothing"},
 		} {
 			t.Run(name, func(t *testing.T) {
-				_, err := Accept(c.w, upgrade(), &Options{})
-				var no *Refusal
-				require.ErrorAs(t, err, &no)
+				_, no := Accept(c.w, upgrade(), &Options{})
+				require.NotNil(t, no)
 				require.Equal(t, http.StatusNotImplemented, no.Status)
 				require.Empty(t, no.Header, "what belongs to 101")
 				var failed *HijackError
-				require.ErrorAs(t, err, &failed)
+				require.ErrorAs(t, no, &failed)
 				require.Equal(t, c.writer, failed.Writer)
-				require.ErrorContains(t, err, c.is)
+				require.ErrorContains(t, no, c.is)
 			})
 		}
 	})
@@ -237,7 +258,7 @@ func TestRefusals(t *testing.T) {
 		}{
 			"no key":      {func(r *http.Request) { r.Header.Del("Sec-WebSocket-Key") }, 400, nil, "Sec-WebSocket-Key"},
 			"old version": {func(r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, 400, http.Header{"Sec-Websocket-Version": {"13"}}, "Sec-WebSocket-Version"},
-			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, nil, "HTTP/1.1"},
+			"HTTP/1.0":    {func(r *http.Request) { r.ProtoMinor = 0 }, 426, upgradeHeader(), "HTTP/1.1"},
 			"two keys":    {func(r *http.Request) { r.Header.Add("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==") }, 400, nil, "Sec-WebSocket-Key"},
 			"POST":        {func(r *http.Request) { r.Method = http.MethodPost }, 405, http.Header{"Allow": {"GET"}}, "POST"},
 			"no Upgrade": {
@@ -254,12 +275,11 @@ func TestRefusals(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				rec, r := httptest.NewRecorder(), upgrade()
 				c.change(r)
-				_, err := Accept(rec, r, &Options{})
-				var no *Refusal
-				require.ErrorAs(t, err, &no)
+				_, no := Accept(rec, r, &Options{})
+				require.NotNil(t, no)
 				require.Equal(t, c.status, no.Status)
 				require.Equal(t, c.header, no.Header)
-				require.ErrorContains(t, err, c.is)
+				require.ErrorContains(t, no, c.is)
 				require.Zero(t, rec.Body.Len(), "the answer is the caller's")
 			})
 		}

@@ -184,9 +184,9 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if w.options != nil {
 		o = w.options(r)
 	}
-	c, err := Accept(rw, r, o)
-	if err != nil {
-		w.refused <- err
+	c, no := Accept(rw, r, o)
+	if no != nil {
+		w.refused <- no
 		return
 	}
 	s := &session{Conn: c, on: w.on, onIdle: w.idle, path: r.URL.Path, preloaded: c.in.w - c.in.r, done: make(chan struct{})}
@@ -584,8 +584,8 @@ func connTo(t testing.TB, nc net.Conn, maxMessage int, h Handler) *Conn {
 	r.Header.Set("Upgrade", "websocket")
 	r.Header.Set("Sec-WebSocket-Version", "13")
 	r.Header.Set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-	c, err := Accept(hijackOf{httptest.NewRecorder(), nc}, r, &o)
-	require.NoError(t, err)
+	c, no := Accept(hijackOf{httptest.NewRecorder(), nc}, r, &o)
+	require.Nil(t, no)
 	c.Start(h)
 	c.answered()
 	return c

@@ -119,7 +119,7 @@ func (c *Conn) quick() bool {
 	}
 	b := (*in.buf)[in.r:in.w]
 	op, size, mask, ok := whole(b)
-	if !ok || int64(size) > in.scan.max {
+	if !ok || op < opClose && int64(size) > in.scan.max {
 		return false
 	}
 	in.r += mask + size
@@ -145,6 +145,7 @@ func (c *Conn) control(op byte, payload []byte) {
 	c.in.told = false // what extra has found out may be to be told
 	c.extra(1)
 	if op == opPing {
+		c.grew()
 		var pong [2 + maxControl]byte
 		pong[0], pong[1] = 0x80|opPong, byte(len(payload)) //nolint:gosec // whole has seen to it
 		_, _ = c.Write(pong[:2+copy(pong[2:], payload)])
@@ -180,9 +181,7 @@ func (c *Conn) slow() error {
 // handle has a message handled, and gets ready for the next one.
 func (c *Conn) handle(binary bool, payload []byte) {
 	in := &c.in
-	if !c.grown.Load() {
-		c.grown.Store(true)
-	}
+	c.grew()
 	switch {
 	case c.latched(): // nobody would get the answer
 		in.stop = ErrLatched

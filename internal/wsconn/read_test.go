@@ -346,13 +346,16 @@ func TestReadOfNothingIsNotTheEnd(t *testing.T) {
 }
 
 // handled keeps the messages.
-type handled []string
+type handled struct {
+	messages []string
+	extras   int
+}
 
 func (h *handled) Message(binary bool, p []byte) {
-	*h = append(*h, fmt.Sprint(binary, string(p)))
+	h.messages = append(h.messages, fmt.Sprint(binary, string(p)))
 }
-func (*handled) Idle()     {}
-func (*handled) Extra(int) {}
+func (*handled) Idle()         {}
+func (h *handled) Extra(n int) { h.extras += n }
 
 // script is a socket from which a client's bytes come in given pieces.
 type script struct {
@@ -395,6 +398,7 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 			if rnd.IntN(3) == 0 {
 				payload = payload[:min(len(payload), 125)]
 				stream = append(stream, clientFrame([]byte{opPing, opPong}[rnd.IntN(2)], true, payload)...)
+				want.extras++
 				continue
 			}
 			fin := rnd.IntN(2) == 0
@@ -404,11 +408,12 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 				stream = append(stream, clientFrame(op, fin, payload)...)
 			} else {
 				stream = append(stream, clientFrame(opContinuation, fin, payload)...)
+				want.extras++
 			}
 			open = op
 			cur = append(cur, payload...)
 			if fin {
-				want = append(want, fmt.Sprint(op == opBinary, string(cur)))
+				want.messages = append(want.messages, fmt.Sprint(op == opBinary, string(cur)))
 				open, cur = 0, nil
 			}
 		}
@@ -429,21 +434,41 @@ func TestAnyFramesInAnyPieces(t *testing.T) {
 		// A socket that is read without waiting.
 		if open != 0 {
 			pieces = append(pieces, clientFrame(opContinuation, true, nil))
-			want = append(want, fmt.Sprint(open == opBinary, string(cur)))
+			want.messages = append(want.messages, fmt.Sprint(open == opBinary, string(cur)))
+			want.extras++
 		}
-		p, _ := w.dial()
+		p, s := w.dial()
 		for _, piece := range pieces {
 			p.send(piece)
 		}
 		p.send(clientText("the end"))
 		select {
 		case got := <-all:
-			require.Equal(t, []string(want), got)
+			require.Equal(t, want.messages, got)
+			require.EqualValues(t, want.extras, s.extra.Load())
 		case <-time.After(patience):
 			require.FailNow(t, "not all of it comes")
 		}
 		cut(p.nc)
 	}
+}
+
+// What waits in the socket is not looked at any more once the connection is closing.
+func TestFloodEndsWithTheLatch(t *testing.T) {
+	sent := make(chan struct{})
+	var before int64
+	o := options()
+	o.CloseTimeout = 100 * time.Millisecond // the peer says nothing more
+	w := start(t, overTCP, o, func(s *session, _ bool, _ []byte) {
+		<-sent
+		before = s.extra.Load()
+		s.Shutdown(1001, "")
+	})
+	p, s := w.dial()
+	p.send(append(clientText("close"), bytes.Repeat(clientFrame(opPong, true, nil), 10_000)...))
+	close(sent)
+	require.ErrorIs(t, s.ended(t), ErrLatched)
+	require.Equal(t, before, s.extra.Load())
 }
 
 // A message is one read, where that tells that nothing else has come, and two

@@ -234,8 +234,8 @@ func (o *outbox) signalLow() {
 	}
 }
 
-// Write takes one control frame from coder: a pong, or the answer to a Close
-// frame, which latches.
+// Write takes one control frame, coder's or the reader's own: a pong, or the answer
+// to a Close frame, which latches.
 func (c *Conn) Write(p []byte) (int, error) {
 	o := &c.out
 	o.mu.Lock()

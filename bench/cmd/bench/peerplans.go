@@ -130,14 +130,14 @@ var peerPlans = append([]plan{
 		name: "joins", load: "storm",
 		title:   "join storm: 5,000 connections into 500 rooms, a closed loop of 256 under way at a time",
 		servers: and("centrifuge-tuned", "centrifuge-presence", "centrifuge-tuned-presence", "floor-1"), floor: "gohub", metrics: joins, chart: joins[1:2],
-		notes: []string{"gohub tells members who has come; of the others centrifuge-presence and -tuned-presence do."},
+		notes: []string{"gohub tells members who has come, gathered for 0.2 to 0.8 s; of the others centrifuge-presence and -tuned-presence do, of each at once."},
 	},
 	{
 		name: "comebacks", floor: "gohub", load: "resume",
 		title:   "reconnect storm: 1,980 of 2,000 members of 20 rooms were cut off, missed 50 messages and come back, a closed loop of 256 under way at a time",
 		servers: []string{"gohub", "centrifuge-history", "centrifuge-tuned-history", "centrifuge-history-presence", "centrifuge-tuned-history-presence", "socketio-recovery"},
 		metrics: append(joins[:3:3], append(missed, joins[3])...), chart: joins[1:2],
-		notes: []string{"gorilla, melody, gws, coder: — (no resume).", "gohub tells members who has come; of the others centrifuge-…-presence do."},
+		notes: []string{"gorilla, melody, gws, coder: — (no resume).", "gohub tells members who has come, gathered for 0.2 to 0.8 s; of the others centrifuge-…-presence do, of each at once."},
 	},
 	{
 		name: "idle", load: "d", flags: []string{"-warm", "1s"},

@@ -12,7 +12,7 @@ import (
 // messages a frame; tuned, it waits for more of them, though not with replies, and
 // keeps small buffers: the options of ConnectReply that it has against many writes.
 // With -presence it keeps who is in a channel and tells the others of each who comes
-// and goes, as gohub always does; else not.
+// and goes, at once. gohub always does, but gathers them for 0.2 to 0.8 s.
 func newCentrifuge(o options) (http.Handler, error) {
 	node, err := centrifuge.New(centrifuge.Config{LogLevel: centrifuge.LogLevelNone})
 	if err != nil {
