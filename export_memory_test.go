@@ -124,3 +124,14 @@ func MemoryStoreTaken(s *MemoryStore) (n int64) {
 	}
 	return n
 }
+
+// MemoryStoreBlock is the position of the next block of the only room of s. It falls only when
+// the room is copied together.
+func MemoryStoreBlock(s *MemoryStore) uint32 {
+	for i := range s.shards {
+		for _, r := range s.shards[i].heap {
+			return r.log.blocks.posOf(r.log.blocks.len)
+		}
+	}
+	return 0
+}

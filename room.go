@@ -2,6 +2,7 @@ package gohub
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,18 +188,19 @@ func (r *room) keep(f frame) {
 
 // encode makes the frame of a message; mu is held. Frames of a busy room share chunks,
 // which spares the collector most of them. A chunk is as much as an eighth of the ring.
-// Only what all members get is in one: a queue that holds some frames of a chunk
-// holds its neighbours, too, or has sent them.
+// What only some members get is not in one, so a queue that holds some frames of a chunk
+// holds its neighbours, too, or has sent them; nor is what would fill half of it.
 func (r *room) encode(m *Message) frame {
 	w := wireMessage(m)
 	f := frame{seq: m.Seq, sender: m.Sender, to: m.To}
 	size := wire.FrameSize(&w)
-	if m.To != "" {
-		f.bytes = wire.AppendMessage(make([]byte, 0, size), &w)
+	shared := min(r.ringBytes/8, chunkMost)
+	if m.To != "" || size > shared/2 {
+		f.bytes = slices.Clip(wire.AppendMessage(make([]byte, 0, size), &w))
 		return f
 	}
 	if cap(r.chunk)-len(r.chunk) < size {
-		r.chunk = make([]byte, 0, max(size, min(r.ringBytes/8, chunkMost)))
+		r.chunk = make([]byte, 0, shared)
 	}
 	start := len(r.chunk)
 	r.chunk = wire.AppendMessage(r.chunk, &w)
@@ -209,8 +211,9 @@ func (r *room) encode(m *Message) frame {
 // encodeRead is encode for a message from a Store, whose other parts are not to stay in
 // memory because of a name.
 func (r *room) encodeRead(m *Message) frame {
-	m.Sender, m.To = strings.Clone(m.Sender), strings.Clone(m.To)
-	return r.encode(m)
+	f := r.encode(m)
+	f.sender, f.to = strings.Clone(f.sender), strings.Clone(f.to)
+	return f
 }
 
 func wireMessage(m *Message) wire.Message {

@@ -17,9 +17,9 @@ type MemoryStoreOptions struct {
 	// limit but Bytes.
 	PerRoom int
 	// Bytes is what all messages together may take, counted as their content
-	// plus 160 bytes each, and 500 bytes a room that has any. That is about what
-	// is taken; where rooms shrink it is up to half as much again. Defaults to 64
-	// MiB; -1: no limit.
+	// plus 160 bytes each, and 500 bytes a room that has any. No more is taken,
+	// but where rooms have shrunk: up to twice as much there. Defaults to 64 MiB;
+	// -1: no limit.
 	Bytes int64
 	// Rows is how many rows, one for each user and room, keep watermarks and
 	// room lists, of 200 to 500 bytes each. Defaults to 250,000; -1: no limit.
@@ -37,7 +37,8 @@ type MemoryStoreOptions struct {
 // the room, and the room from the user's list. A room without messages takes
 // no memory.
 //
-// Messages are copied when they are stored, and when they are read.
+// Messages are copied when they are stored, and when they are read; one that was
+// read with others, and is held on to, keeps up to 4 KiB of them.
 //
 // A cancelled context is noticed when a method is entered. No method blocks
 // for longer than a lock is held. Append returns no error of its own.
@@ -269,7 +270,7 @@ func (h *memStoreShard) evict(r *memStoreRoom) int {
 	r.log.drop(e)
 	r.msgs.pop()
 	r.msgs.trim()
-	if r.log.sparse() {
+	if r.log.sparse(r.msgs.len) {
 		r.log = r.log.compact(&r.msgs)
 	}
 	if r.msgs.len == 0 {

@@ -17,8 +17,9 @@ const (
 // message. A block is written once, at its end, and goes with the last of its
 // messages. Not safe for concurrent use.
 //
-// What it takes is at most half as much again as what is in it, and 1 KiB: a large
-// message has a block of its own, and sparse says when much of it is holes.
+// After a message was dropped it takes at most half as much again as what is in it, and
+// 1 KiB: a large message has a block of its own, and sparse says when much of it is holes.
+// What is written then may add another quarter.
 type memLog struct {
 	blocks memRing[memBlock]
 	open   uint32 // position of the block that takes more; valid if there is one with cap > len
@@ -131,18 +132,32 @@ func (l *memLog) drop(e *memEntry) {
 }
 
 // sparse reports whether so much of it is holes that it is to be compacted. It happens
-// to rooms that shrink, and then to none of more than some dozens of KiB, since
-// messages are dropped in the order in which they came, or nearly.
-func (l *memLog) sparse() bool { return l.taken > l.size+l.size/2+1<<10 }
+// to rooms that shrink, or whose messages become shorter, and then to none of more than some dozens
+// of KiB, since messages are dropped in the order in which they came, or nearly.
+func (l *memLog) sparse(messages int) bool {
+	return l.taken > l.size+l.size/2+1<<10 || l.blocks.len > 2*messages+8
+}
 
-// compact gives a log without holes of what all these entries say, and changes them to it.
+// compact gives a log without holes of what all these entries say, and changes them to it. Its
+// blocks are as large as those of a room that was always of this size, so that they
+// become free one after another; each is as large as what is in it.
 func (l *memLog) compact(msgs *memRing[memEntry]) (dense memLog) {
-	for i := range msgs.len {
-		e := msgs.at(i)
-		blk, now := dense.space(int(e.size), min(l.size-dense.size, memLogBlock))
-		blk.b = append(blk.b, l.blocks.pos(e.block).b[e.off:e.off+e.size]...)
-		now.seq, now.tag = e.seq, e.tag
-		*e = now
+	most := min(l.size/4, memLogBlock)
+	for i := 0; i < msgs.len; {
+		end, size := i+1, int(msgs.at(i).size)
+		for ; end < msgs.len && size+int(msgs.at(end).size) <= most; end++ {
+			size += int(msgs.at(end).size)
+		}
+		at := dense.blocks.push(memBlock{b: make([]byte, 0, size), live: end - i})
+		blk := dense.blocks.pos(at)
+		for ; i < end; i++ {
+			e := msgs.at(i)
+			was := l.blocks.pos(e.block).b[e.off : e.off+e.size]
+			e.block, e.off = at, uint32(len(blk.b)) //nolint:gosec // see memEntry
+			blk.b = append(blk.b, was...)
+		}
+		dense.size += size
+		dense.taken += size
 	}
 	return dense
 }
@@ -159,8 +174,10 @@ type memCopies struct{ b []byte }
 // message copies t; more is how many of about its size will follow.
 func (c *memCopies) message(room RoomID, seq int64, t *memText, more int) Message {
 	size := len(t.id) + len(t.sender) + len(t.to) + len(t.kind) + len(t.body)
-	if cap(c.b)-len(c.b) < size {
-		c.b = make([]byte, 0, max(size, min(size*(more+1), memLogCopy)))
+	if size > memLogCopy/4 {
+		c = &memCopies{make([]byte, 0, size)} // of its own
+	} else if cap(c.b)-len(c.b) < size {
+		c.b = make([]byte, 0, min(size*(more+1), memLogCopy))
 	}
 	return Message{
 		Room: room, ID: c.text(t.id), Seq: seq, Sender: c.text(t.sender), To: c.text(t.to), Kind: c.text(t.kind),

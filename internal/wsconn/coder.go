@@ -30,7 +30,6 @@ var hello = &http.Request{
 // coder gives the reader's, on a Conn in place of the socket.
 func (c *Conn) coder() *coder {
 	if c.slowly == nil {
-		c.grew()
 		br := bufio.NewReaderSize(c, 16)
 		ws, err := websocket.Accept(&stage{Conn: c, br: br, header: make(http.Header)}, hello, nil)
 		if err != nil { // it is always the same handshake

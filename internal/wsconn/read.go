@@ -164,6 +164,7 @@ func (c *Conn) extra(frames int) {
 // slow has coder read one message, or what stands between two.
 func (c *Conn) slow() error {
 	in := &c.in
+	c.grew()
 	typ, r, err := c.coder().ws.Reader(context.Background())
 	var payload []byte
 	if err == nil {

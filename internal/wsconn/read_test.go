@@ -465,7 +465,7 @@ func TestFloodEndsWithTheLatch(t *testing.T) {
 		s.Shutdown(1001, "")
 	})
 	p, s := w.dial()
-	p.send(append(clientText("close"), bytes.Repeat(clientFrame(opPong, true, nil), 10_000)...))
+	p.send(append(clientText("close"), bytes.Repeat(clientFrame(opPong, true, nil), 3_000)...))
 	close(sent)
 	require.ErrorIs(t, s.ended(t), ErrLatched)
 	require.Equal(t, before, s.extra.Load())
