@@ -17,9 +17,9 @@ type MemoryStoreOptions struct {
 	// limit but Bytes.
 	PerRoom int
 	// Bytes is what all messages together may take, counted as their content
-	// plus 160 bytes each, and 500 bytes a room that has any. No more is taken,
-	// but where rooms have shrunk: up to twice as much there. Defaults to 64 MiB;
-	// -1: no limit.
+	// plus 160 bytes each, and 500 bytes a room that has any. As much is taken as a
+	// rule; where messages differ much in length it may be half as much again,
+	// and where rooms have shrunk twice. Defaults to 64 MiB; -1: no limit.
 	Bytes int64
 	// Rows is how many rows, one for each user and room, keep watermarks and
 	// room lists, of 200 to 500 bytes each. Defaults to 250,000; -1: no limit.
