@@ -34,17 +34,13 @@ import (
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
-	pace.Yield() // of many handshakes at once not all come before the sessions' frames
-	if isUpgrade(r) && r.ProtoMajor == 1 {
-		// For a refusal: whoever wanted a WebSocket asks for nothing else here,
-		// and net/http would keep the connection. The handshake changes it.
-		w.Header().Set("Connection", "close")
-	}
+	pace.Yield()                                                        // of many handshakes at once not all come before the sessions' frames
 	if h.draining.Load() && (h.ctx.Err() != nil || h.routes() == nil) { // else it may know where to go
 		h.refuse(w, r, errDraining)
 		return
 	}
 	if r.Method != http.MethodGet {
+		partWith(w, r)
 		w.Header().Set("Allow", http.MethodGet)
 		problem.Write(w, http.StatusMethodNotAllowed, string(CodeBadRequest), "GET is what this answers", 0)
 		return
@@ -84,6 +80,14 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.negotiate(w, r, who, link)
+}
+
+// partWith has the connection closed after an answer to a handshake that is not
+// 101: whoever wanted a WebSocket asks for nothing else here, and net/http would keep it.
+func partWith(w http.ResponseWriter, r *http.Request) {
+	if isUpgrade(r) && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 func isUpgrade(r *http.Request) bool {
@@ -233,6 +237,7 @@ func (c *Client) welcome() bool {
 // cannot be had is the program's fault, not the client's, and the client does
 // not learn what it is made of.
 func (h *Hub) notUpgraded(w http.ResponseWriter, r *http.Request, no *wsconn.Refusal) {
+	partWith(w, r)
 	maps.Copy(w.Header(), no.Header)
 	e := &Error{Code: CodeBadRequest, Message: no.Error()}
 	var hijack *wsconn.HijackError

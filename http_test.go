@@ -263,6 +263,7 @@ func TestProblems(t *testing.T) {
 				isProblem(t, rec, c.status, c.code)
 				require.Equal(t, c.retry, rec.Header().Get("Retry-After"))
 				require.NotContains(t, rec.Body.String(), "hunter2")
+				require.Equal(t, header != nil, rec.Header().Get("Connection") == "close", "whoever wanted a WebSocket asks for nothing else here")
 			}
 		})
 	}
@@ -273,8 +274,11 @@ func TestOnlyGET(t *testing.T) {
 	w := start(t, gohub.Config{})
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodHead} {
 		rec := httptest.NewRecorder()
-		w.hub.Handler().ServeHTTP(rec, httptest.NewRequest(method, "/?user=alice", strings.NewReader("{}")))
+		req := httptest.NewRequest(method, "/?user=alice", strings.NewReader("{}"))
+		req.Header.Set("Upgrade", "websocket")
+		w.hub.Handler().ServeHTTP(rec, req)
 		isProblem(t, rec, http.StatusMethodNotAllowed, "bad_request")
+		require.Equal(t, "close", rec.Header().Get("Connection"))
 		require.Equal(t, "GET", rec.Header().Get("Allow"), method)
 	}
 }

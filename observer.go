@@ -99,6 +99,7 @@ func (c *Client) closed() {
 // refuse answers a handshake or a negotiate with an error.
 func (h *Hub) refuse(w http.ResponseWriter, r *http.Request, e *Error) {
 	h.refused(r, e)
+	partWith(w, r)
 	problem.Write(w, problem.Status(string(e.Code)), string(e.Code), e.Message, e.RetryAfter)
 }
 

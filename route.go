@@ -183,6 +183,7 @@ func (h *Hub) redirect(w http.ResponseWriter, r *http.Request, who Identity, lin
 	u.RawQuery = q.Encode()
 	u.Scheme = strings.Replace(u.Scheme, "ws", "http", 1) // what HTTP clients know
 	h.log.Debug("sent to the node where it belongs", "user", who.User, "node", p.node)
+	partWith(w, r)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Location", u.String())
 	w.WriteHeader(http.StatusTemporaryRedirect)

@@ -162,6 +162,7 @@ func (c *nodes) location(i int, query string, header http.Header) *url.URL {
 		return nil
 	}
 	require.Equal(c.t, "no-store", resp.Header.Get("Cache-Control"))
+	require.True(c.t, resp.Close, "whoever wanted a WebSocket asks for nothing else here")
 	u, err := resp.Location()
 	require.NoError(c.t, err)
 	return u

@@ -58,9 +58,8 @@ func Accept(w http.ResponseWriter, r *http.Request, o *Options) (*Conn, *Refusal
 	_ = c.nc.SetDeadline(time.Time{}) // a Hijacker may have left one
 	switch s := c.nc.(type) {         // exact types: a type that embeds one may translate what it carries
 	case *net.TCPConn:
-		if c.raw, _ = s.SyscallConn(); c.raw != nil {
-			_ = c.raw.Control(tellsMore)
-		}
+		c.raw, _ = s.SyscallConn()
+		c.in.tellable = true
 	case *net.UnixConn:
 		c.raw, _ = s.SyscallConn()
 	}

@@ -49,6 +49,9 @@ type inbox struct {
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
 	shallow  bool  // whoever reads is Serve, between two messages
+	tellable bool  // the socket can be asked to tell what is left to read, and was not
+	stirred  bool  // something has been read
+	handover bool  // to a new goroutine, which has not begun to wait yet
 
 	discarded int // bytes, by discard, less those it has paused for
 }
@@ -289,7 +292,7 @@ func (c *Conn) fill(shallow bool) error {
 	if in.err != nil {
 		return in.err
 	}
-	in.told, in.shallow = false, shallow
+	in.told, in.handover, in.shallow = in.handover, false, shallow
 	for {
 		if c.raw != nil {
 			in.buf, in.own, in.r, in.w = nil, false, 0, 0
@@ -303,6 +306,9 @@ func (c *Conn) fill(shallow bool) error {
 		case in.r < in.w || in.stop != nil:
 			c.lastRead.Store(c.o.Sweeper.now.Load())
 			return in.stop
+		case in.handover:
+			c.grown.Store(false)
+			return ErrGrown
 		case in.err == nil:
 			continue // a net.Conn may read nothing
 		}
@@ -374,7 +380,10 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			if !in.shallow {
 				return true
 			}
-			c.lastRead.Store(c.o.Sweeper.now.Load())
+			now := c.o.Sweeper.now.Load()
+			rested := !in.stirred || time.Duration(now-c.lastRead.Load()) >= calm
+			in.stirred = true
+			c.lastRead.Store(now)
 			for in.stop == nil && in.r < in.w {
 				if !c.quick() {
 					return true
@@ -383,9 +392,20 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			switch {
 			case in.stop != nil:
 				return true
+			case rested && c.grown.Load():
+				// Who is silent for long will be again, as a rule. The new goroutine
+				// tries the socket before it waits, so nothing has to tell what is left.
+				in.handover, in.since = true, 0
+				c.h.Idle()
+				return true
 			case more:
+				if in.tellable {
+					in.tellable = false
+					tellsMore(fd)
+				}
 				continue
 			}
+			c.unsure.Store(true)
 		case errors.Is(err, syscall.EAGAIN):
 		case err != nil:
 			in.err = os.NewSyscallError("read", err)

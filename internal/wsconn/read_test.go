@@ -278,8 +278,8 @@ func stacksWith(fs ...string) (stacks []string) {
 	return stacks
 }
 
-// A reader that has grown its stack is woken to go on in a new goroutine, and
-// loses nothing by it; one in the middle of a message stays.
+// A reader that has grown its stack goes on in a new goroutine, and loses nothing by it: at
+// once if nothing had come for long, else it is woken to; one in the middle of a message stays.
 func TestGrown(t *testing.T) {
 	o := options()
 	o.Sweeper = stillSweeper()
@@ -290,13 +290,30 @@ func TestGrown(t *testing.T) {
 	poke := func() { w.o.Sweeper.sweep(s.Conn, s.lastRead.Load()+later-now) }
 	poke()
 	require.False(t, s.grown.Load() > 0 || s.Conn.grown.Load(), "nothing has come yet: nothing has grown")
-	for i := range int64(20) {
+	grown := int64(0)
+	another := func() {
+		t.Helper()
+		grown++
+		eventually(t, "a new goroutine", func() bool { return s.grown.Load() == grown })
+		poke() // nothing has grown since
+	}
+	say := func() {
+		t.Helper()
+		require.Equal(t, grown, s.grown.Load(), "woken though nothing had grown")
 		p.send(clientText("message"))
 		p.expect(opText, "message")
-		require.Equal(t, i, s.grown.Load(), "woken though nothing had grown")
+	}
+	say()
+	another()
+	for range 20 {
+		say()
 		poke()
-		eventually(t, "a new goroutine", func() bool { return s.grown.Load() == i+1 })
-		poke() // again: nothing has grown since
+		another()
+	}
+	for range 20 {
+		w.o.Sweeper.now.Add(int64(calm))
+		say()
+		another()
 	}
 	m := clientText("message")
 	for i := range m {
@@ -479,17 +496,28 @@ func TestOneReadAMessage(t *testing.T) {
 	w := start(t, overTCP, o, echo)
 	w.hooked = true
 	p, s := w.dial()
-	most := int64(110) // the first brings nothing, and an event may come late
-	if !s.knowsMore(t) {
-		most = 210
-	}
 	eventually(t, "the first wait", func() bool { return s.idle.Load() == 1 })
-	for i := range int64(100) {
+	idle := int64(1)
+	say := func() {
+		t.Helper()
 		p.send(clientText("message"))
 		p.expect(opText, "message")
-		eventually(t, "Idle", func() bool { return s.idle.Load() == i+2 })
+		idle++
+		eventually(t, "Idle", func() bool { return s.idle.Load() == idle })
+	}
+	say() // a new goroutine goes on
+	require.False(t, s.knowsMore(t), "one message and silence is how most sessions begin")
+	say() // and asks the socket to tell
+	require.Equal(t, canTell(t), s.knowsMore(t))
+	most := s.reads.Load() + 110 // an event may come late
+	if !canTell(t) {
+		most += 100
+	}
+	for range 100 {
+		say()
 	}
 	require.LessOrEqual(t, s.reads.Load(), most)
+	require.Equal(t, idle, s.idle.Load(), "once for each wait")
 }
 
 // What came while a message was handled is read without another word from the
@@ -499,7 +527,7 @@ func TestComesMeanwhile(t *testing.T) {
 		more func(t *testing.T, p *peer) (then []byte)
 		want []string
 		goes bool
-		look bool // the sweeper has to
+		look bool // where the socket tells what is left, the sweeper has to
 	}{
 		"messages": {more: func(_ *testing.T, p *peer) []byte {
 			p.send(clientText("second"))
@@ -524,65 +552,72 @@ func TestComesMeanwhile(t *testing.T) {
 		}, want: []string{"second"}, goes: true, look: true},
 	}
 	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			o := options()
-			o.Sweeper = stillSweeper()
-			at, got, wait := make(chan struct{}), make(chan string, 9), make(chan struct{})
-			free := sync.OnceFunc(func() { close(wait) })
-			w := start(t, overTCP, o, func(_ *session, _ bool, p []byte) {
-				if string(p) == "first" {
-					close(at)
-					<-wait
-				}
-				got <- string(p)
-			})
-			defer free()
-			next := func() string {
-				t.Helper()
-				select {
-				case m := <-got:
-					return m
-				case <-time.After(patience):
-					require.FailNow(t, "it does not come")
-					return ""
-				}
-			}
-			p, s := w.dial()
-			if tc.goes && runtime.GOOS != "linux" {
-				t.Skip("nothing tells that the end has come behind what was not read")
-			}
-			look := tc.look || !s.knowsMore(t)
-			p.send(clientText("first"))
-			<-at
-			then := tc.more(t, p)
-			if tc.goes {
-				eventually(t, "it has come", s.Gone)
-			}
-			free()
-			require.Equal(t, "first", next())
-			require.Equal(t, tc.want[0], next())
-			if then != nil {
-				p.send(then)
-			}
-			for _, want := range tc.want[1:] {
-				require.Equal(t, want, next())
-			}
-			if !tc.goes {
-				return
-			}
-			if look {
-				eventually(t, "the end", func() bool {
-					o.Sweeper.sweep(s.Conn, s.lastRead.Load())
-					select {
-					case <-s.done:
-						return true
-					default:
-						return false
+		for how, busy := range map[string]bool{"after a silence": false, "after others": true} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				o := options()
+				o.Sweeper = stillSweeper()
+				at, got, wait := make(chan struct{}), make(chan string, 9), make(chan struct{})
+				free := sync.OnceFunc(func() { close(wait) })
+				w := start(t, overTCP, o, func(_ *session, _ bool, p []byte) {
+					if string(p) == "first" {
+						close(at)
+						<-wait
 					}
+					got <- string(p)
 				})
-			}
-			require.Error(t, s.ended(t))
-			require.Zero(t, s.CloseCode())
-		})
+				defer free()
+				next := func() string {
+					t.Helper()
+					select {
+					case m := <-got:
+						return m
+					case <-time.After(patience):
+						require.FailNow(t, "it does not come")
+						return ""
+					}
+				}
+				p, s := w.dial()
+				if tc.goes && runtime.GOOS != "linux" {
+					t.Skip("nothing tells that the end has come behind what was not read")
+				}
+				for range 2 { // after these the socket tells what is left, where it can
+					if busy {
+						p.send(clientText("before"))
+						require.Equal(t, "before", next())
+					}
+				}
+				p.send(clientText("first"))
+				<-at
+				then := tc.more(t, p)
+				if tc.goes {
+					eventually(t, "it has come", s.Gone)
+				}
+				free()
+				require.Equal(t, "first", next())
+				require.Equal(t, tc.want[0], next())
+				if then != nil {
+					p.send(then)
+				}
+				for _, want := range tc.want[1:] {
+					require.Equal(t, want, next())
+				}
+				if !tc.goes {
+					return
+				}
+				if tc.look && busy && canTell(t) {
+					eventually(t, "the end", func() bool {
+						o.Sweeper.sweep(s.Conn, s.lastRead.Load())
+						select {
+						case <-s.done:
+							return true
+						default:
+							return false
+						}
+					})
+				}
+				require.Error(t, s.ended(t))
+				require.Zero(t, s.CloseCode())
+			})
+		}
 	}
 }

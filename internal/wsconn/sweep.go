@@ -18,9 +18,10 @@ import (
 // what came before the first of them is held against the client.
 //
 // It also sees to it that an idle connection's goroutine has a small stack. A
-// stack grows with the first message to 4 KiB, and the runtime never shrinks
-// one that small; so a reader that has been silent for a while is woken, by a
-// read deadline, to go on in a new goroutine: see ErrGrown.
+// stack grows with the first message to 4 or 8 KiB, and the runtime never shrinks it
+// to less than 4. After a message that follows a silence the reader goes on in a new
+// goroutine by itself; one that has been silent after several is woken, by a
+// read deadline, to do so: see ErrGrown.
 type Sweeper struct {
 	now    atomic.Int64 // coarse clock, ns since start, set each tick
 	start  time.Time
@@ -123,7 +124,8 @@ func (s *Sweeper) round(conns []*Conn) {
 	}
 }
 
-// calm is the silence after which a reader gets a new goroutine.
+// calm is the silence after which a reader gets a new goroutine: at once, or with the
+// next message if it has one that is new.
 const calm = 2 * time.Second
 
 // poke wakes the reader. One that is in the middle of a message goes on
@@ -139,7 +141,8 @@ func (c *Conn) poke() {
 // lookBroken wakes the reader of a connection that was reset right behind what
 // was last read. The runtime hears once of bytes and of a reset that comes before
 // they are read; and reading them tells of an orderly end behind them, at least on
-// a Linux that is not old, but not of a reset.
+// a Linux that is not old, but not of a reset. A reader that has tried to read again
+// before it waits knows.
 func (c *Conn) lookBroken() {
 	if c.raw == nil {
 		return
@@ -164,8 +167,8 @@ func (s *Sweeper) sweep(c *Conn, now int64) {
 		return // pongs may be waiting to be read
 	}
 	last := c.lastRead.Load()
-	if last >= c.looked { // it may have been after the last look
-		c.looked = now
+	if c.unsure.Load() {
+		c.unsure.Store(false)
 		c.lookBroken()
 	}
 	switch silent := time.Duration(now - last); {
