@@ -117,7 +117,8 @@ func (c *Client) start() {
 }
 
 // read is the session's goroutine; it ends with the connection, or hands over
-// to a new one, whose stack is small, when the client has been silent.
+// to a new one, whose stack is small, when the client has been silent or has
+// ended a silence.
 func (c *Client) read() {
 	over, handedOver := false, false
 	defer func() {

@@ -87,8 +87,19 @@ func TestBadHandshakes(t *testing.T) {
 			w.hub.Handler().ServeHTTP(rec, r)
 			isProblem(t, rec, c.status, "bad_request")
 			require.Equal(t, c.header, rec.Header().Get(c.field))
+			require.Equal(t, "close", rec.Header().Get("Connection"))
 		})
 	}
+	nc, err := w.raw(t.Context(), "tcp", w.url[len("http://"):])
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = nc.Write([]byte("GET /?user=alice HTTP/1.1\r\nHost: hub.test\r\nUpgrade: websocket\r\n\r\n"))
+	require.NoError(t, err)
+	require.NoError(t, nc.SetReadDeadline(time.Now().Add(patience)))
+	answer, err := io.ReadAll(nc)
+	require.NoError(t, err, "it is closed")
+	require.Contains(t, string(answer), "HTTP/1.1 426")
+	require.Contains(t, string(answer), "\r\nConnection: Upgrade\r\n")
 }
 
 // A TLS server speaks HTTP/2 unless told otherwise. Browsers then fetch over

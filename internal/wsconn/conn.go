@@ -84,7 +84,7 @@ type Conn struct {
 	busy     atomic.Bool  // the handler has a message: nobody reads, and a silence is the hub's own
 	grown    atomic.Bool  // the reader's stack is no longer a new goroutine's
 	pinged   int64        // lastRead when the sweeper last sent a ping; the sweeper's own
-	unsure   atomic.Bool  // the reader waits without having found that nothing is there
+	unsure   atomic.Bool  // since the sweeper's last look the reader began to wait without having found that nothing is there
 	turn     uint64       // the write that the sweeper saw last, and how often since then; its own
 	looks    int
 	place    int // in the sweeper's shard; the shard's lock

@@ -104,9 +104,10 @@ func agree(r *http.Request) (key string, no *Refusal) {
 	return key, no
 }
 
-// upgradeHeader is what a 426 has (RFC 9110, 15.5.22).
+// upgradeHeader is what a 426 has (RFC 9110, 15.5.22). net/http closes a connection
+// whose first Connection is "close".
 func upgradeHeader() http.Header {
-	return http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	return http.Header{"Connection": {"close", "Upgrade"}, "Upgrade": {"websocket"}}
 }
 
 func refusal(status int, format string, args ...any) *Refusal {

@@ -263,12 +263,12 @@ func TestRefusals(t *testing.T) {
 			"POST":        {func(r *http.Request) { r.Method = http.MethodPost }, 405, http.Header{"Allow": {"GET"}}, "POST"},
 			"no Upgrade": {
 				func(r *http.Request) { r.Header.Set("Upgrade", "h2c") }, 426,
-				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+				http.Header{"Connection": {"close", "Upgrade"}, "Upgrade": {"websocket"}},
 				"Upgrade",
 			},
 			"no Connection": {
 				func(r *http.Request) { r.Header.Del("Connection") }, 426,
-				http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
+				http.Header{"Connection": {"close", "Upgrade"}, "Upgrade": {"websocket"}},
 				"Connection",
 			},
 		} {

@@ -1,6 +1,8 @@
 package wsconn
 
 import (
+	"net"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -23,4 +25,26 @@ func canTell(t *testing.T) bool {
 	require.NoError(t, err)
 	defer func() { _ = syscall.Close(fd) }()
 	return syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, 36, 1) == nil
+}
+
+// Descriptors that a peer on a Unix socket sends along are not taken.
+func TestDescriptorsSentAlong(t *testing.T) {
+	w := start(t, overUnix, options(), echo)
+	p, _ := w.dial()
+	held := func() int {
+		t.Helper()
+		fds, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(fds)
+	}
+	before := 0
+	for i := range 50 {
+		if i == 5 {
+			before = held()
+		}
+		_, _, err := p.nc.(*net.UnixConn).WriteMsgUnix(clientText("message"), syscall.UnixRights(0, 0), nil)
+		require.NoError(t, err)
+		p.expect(opText, "message")
+	}
+	require.Less(t, held(), before+20)
 }

@@ -15,8 +15,10 @@ const tcpInq = 36
 // tellsMore has readFD know what else there is.
 func tellsMore(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpInq, 1) }
 
-// readFD reads what is there. more: there may be more to read, or the end.
-func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
+// readFD reads what is there. tells: tellsMore was called; on a Unix socket it must
+// not be, where room for what it tells would be filled with descriptors that
+// the peer sends. more: there may be more to read, or the end.
+func readFD(fd uintptr, p []byte, tells bool) (n int, more bool, err error) {
 	var told struct {
 		head syscall.Cmsghdr
 		left int32
@@ -25,8 +27,11 @@ func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
 	v := syscall.Iovec{Base: unsafe.SliceData(p)}
 	v.SetLen(len(p))
 	for {
-		m := syscall.Msghdr{Iov: &v, Iovlen: 1, Control: (*byte)(unsafe.Pointer(&told))}
-		m.SetControllen(int(unsafe.Sizeof(told)))
+		m := syscall.Msghdr{Iov: &v, Iovlen: 1}
+		if tells {
+			m.Control = (*byte)(unsafe.Pointer(&told))
+			m.SetControllen(int(unsafe.Sizeof(told)))
+		}
 		r, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&m)), 0)
 		switch errno {
 		case 0:

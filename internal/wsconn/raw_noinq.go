@@ -8,7 +8,7 @@ import "syscall"
 func tellsMore(uintptr) {}
 
 // readFD reads what is there. more: there may be more to read, or the end.
-func readFD(fd uintptr, p []byte) (n int, more bool, err error) {
+func readFD(fd uintptr, p []byte, _ bool) (n int, more bool, err error) {
 	for {
 		n, err := syscall.Read(int(fd), p) //nolint:gosec // a file descriptor
 		if err != syscall.EINTR {

@@ -10,9 +10,9 @@ const rawReads = false
 
 var errNoRaw = errors.New("not supported")
 
-func tellsMore(uintptr)                         {}
-func readFD(uintptr, []byte) (int, bool, error) { return 0, false, errNoRaw }
-func writeFD(uintptr, []byte) (int, error)      { return 0, errNoRaw }
+func tellsMore(uintptr)                               {}
+func readFD(uintptr, []byte, bool) (int, bool, error) { return 0, false, errNoRaw }
+func writeFD(uintptr, []byte) (int, error)            { return 0, errNoRaw }
 
 // goneFD knows nothing.
 func goneFD(uintptr) bool { return false }

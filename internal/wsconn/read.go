@@ -49,9 +49,10 @@ type inbox struct {
 	told     bool  // Idle was called for this wait
 	own      bool  // buf is this connection's own, not the pool's
 	shallow  bool  // whoever reads is Serve, between two messages
-	tellable bool  // the socket can be asked to tell what is left to read, and was not
-	stirred  bool  // something has been read
-	handover bool  // to a new goroutine, which has not begun to wait yet
+	tellable bool  // the socket can be asked to tell what is left to read
+	tells    bool  // it was asked
+	stirred  bool  // tryRead has brought something between two messages
+	handover bool  // fill is to return ErrGrown
 
 	discarded int // bytes, by discard, less those it has paused for
 }
@@ -145,7 +146,6 @@ func (c *Conn) control(op byte, payload []byte) {
 		c.in.stop = ErrLatched
 		return
 	}
-	c.in.told = false // what extra has found out may be to be told
 	c.extra(1)
 	if op == opPing {
 		c.grew()
@@ -157,6 +157,7 @@ func (c *Conn) control(op byte, payload []byte) {
 
 // extra has frames counted that are no messages of their own.
 func (c *Conn) extra(frames int) {
+	c.in.told = false // what comes of it may be to be told
 	c.h.Extra(frames)
 	if c.in.extras += frames; c.in.extras >= 4*yieldEvery {
 		c.in.extras = 0
@@ -284,7 +285,7 @@ func (in *inbox) release1() {
 	in.buf, in.r, in.w = nil, 0, 0
 }
 
-// fill waits for bytes. Before it waits it calls Idle, once. shallow: the
+// fill waits for bytes, and before that calls Idle if something has come. shallow: the
 // caller is Serve, not coder; then messages are handled here, too, and fill
 // returns when some bytes are left for coder, or Serve is to end.
 func (c *Conn) fill(shallow bool) error {
@@ -292,7 +293,7 @@ func (c *Conn) fill(shallow bool) error {
 	if in.err != nil {
 		return in.err
 	}
-	in.told, in.handover, in.shallow = in.handover, false, shallow
+	in.shallow = shallow
 	for {
 		if c.raw != nil {
 			in.buf, in.own, in.r, in.w = nil, false, 0, 0
@@ -307,6 +308,7 @@ func (c *Conn) fill(shallow bool) error {
 			c.lastRead.Store(c.o.Sweeper.now.Load())
 			return in.stop
 		case in.handover:
+			in.handover = false
 			c.grown.Store(false)
 			return ErrGrown
 		case in.err == nil:
@@ -332,14 +334,19 @@ func (c *Conn) fillBlocking() {
 	}
 	*in.buf = (*in.buf)[:cap(*in.buf)]
 	in.own, in.r, in.w = true, 0, 0
-	if !in.told {
-		in.told, in.since = true, 0
-		c.h.Idle()
-	}
+	c.tell()
 	n, err := c.nc.Read(*in.buf)
 	in.w = n
 	if n == 0 {
 		in.err = err
+	}
+}
+
+// tell calls Idle, once for each wait that something has come before.
+func (c *Conn) tell() {
+	if in := &c.in; !in.told {
+		in.told, in.since = true, 0
+		c.h.Idle()
 	}
 }
 
@@ -365,9 +372,10 @@ func (c *Conn) unpoke() bool {
 // wait can come right after a read that has found out that nothing else is there.
 func (c *Conn) tryRead(fd uintptr) bool {
 	in := &c.in
+	rested := false // what comes has ended a silence
 	for {
 		buf := readBufs.Get().(*[]byte)
-		n, more, err := readFD(fd, *buf)
+		n, more, err := readFD(fd, *buf, in.tells)
 		if c.tried != nil {
 			c.tried()
 		}
@@ -381,7 +389,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 				return true
 			}
 			now := c.o.Sweeper.now.Load()
-			rested := !in.stirred || time.Duration(now-c.lastRead.Load()) >= calm
+			rested = rested || !in.stirred || time.Duration(now-c.lastRead.Load()) >= calm
 			in.stirred = true
 			c.lastRead.Store(now)
 			for in.stop == nil && in.r < in.w {
@@ -392,20 +400,17 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			switch {
 			case in.stop != nil:
 				return true
-			case rested && c.grown.Load():
-				// Who is silent for long will be again, as a rule. The new goroutine
-				// tries the socket before it waits, so nothing has to tell what is left.
-				in.handover, in.since = true, 0
-				c.h.Idle()
-				return true
+			case rested && n < readSize && c.grown.Load():
+				// It was all there was; the goroutine that goes on looks before it waits.
 			case more:
-				if in.tellable {
-					in.tellable = false
+				if in.tellable && !in.tells && !rested {
+					in.tells = true
 					tellsMore(fd)
 				}
 				continue
+			default:
+				c.unsure.Store(true)
 			}
-			c.unsure.Store(true)
 		case errors.Is(err, syscall.EAGAIN):
 		case err != nil:
 			in.err = os.NewSyscallError("read", err)
@@ -414,9 +419,10 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			in.err = io.EOF
 			return true
 		}
-		if !in.told {
-			in.told, in.since = true, 0
-			c.h.Idle()
+		c.tell()
+		if rested && c.grown.Load() { // who was silent will be again, as a rule
+			in.handover = true
+			return true
 		}
 		return false
 	}

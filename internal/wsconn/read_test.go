@@ -307,6 +307,8 @@ func TestGrown(t *testing.T) {
 	another()
 	for range 20 {
 		say()
+		say()
+		require.Equal(t, grown, s.grown.Load(), "who talks keeps its goroutine")
 		poke()
 		another()
 	}
@@ -509,6 +511,7 @@ func TestOneReadAMessage(t *testing.T) {
 	require.False(t, s.knowsMore(t), "one message and silence is how most sessions begin")
 	say() // and asks the socket to tell
 	require.Equal(t, canTell(t), s.knowsMore(t))
+	require.False(t, s.unsure.Load(), "it has looked again, each time")
 	most := s.reads.Load() + 110 // an event may come late
 	if !canTell(t) {
 		most += 100
@@ -518,6 +521,7 @@ func TestOneReadAMessage(t *testing.T) {
 	}
 	require.LessOrEqual(t, s.reads.Load(), most)
 	require.Equal(t, idle, s.idle.Load(), "once for each wait")
+	require.Equal(t, canTell(t), s.unsure.Load())
 }
 
 // What came while a message was handled is read without another word from the
@@ -527,7 +531,7 @@ func TestComesMeanwhile(t *testing.T) {
 		more func(t *testing.T, p *peer) (then []byte)
 		want []string
 		goes bool
-		look bool // where the socket tells what is left, the sweeper has to
+		look bool // where the socket tells what is left, the sweeper may have to
 	}{
 		"messages": {more: func(_ *testing.T, p *peer) []byte {
 			p.send(clientText("second"))
@@ -543,7 +547,7 @@ func TestComesMeanwhile(t *testing.T) {
 			p.send(clientText("second"))
 			require.NoError(t, p.nc.(*net.TCPConn).CloseWrite())
 			return nil
-		}, want: []string{"second"}, goes: true},
+		}, want: []string{"second"}, goes: true, look: true},
 		"a message and a reset": {more: func(t *testing.T, p *peer) []byte {
 			p.send(clientText("second"))
 			require.NoError(t, p.nc.(*net.TCPConn).SetLinger(0))
