@@ -34,7 +34,9 @@ import (
 func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }
 
 func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
-	pace.Yield()                                                        // of many handshakes at once not all come before the sessions' frames
+	// Of many handshakes at once not all come before the sessions' frames.
+	pace.Yield()
+
 	if h.draining.Load() && (h.ctx.Err() != nil || h.routes() == nil) { // else it may know where to go
 		h.refuse(w, r, errDraining)
 		return
